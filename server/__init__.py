@@ -1,0 +1,3 @@
+"""Lightbox: a patient-owned imaging record that speaks FHIR R4, DICOMweb and SMART-on-FHIR."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,146 @@
+"""The database: the pool, transactions, and statements on the asyncpg connection beneath.
+
+`databases` keeps the pool and the transactions, and stays inside this file. Statements go to the connection it
+hands out, positional and prepared: a third of the cost of its own text path. Two of its traps to know: a task has
+one connection, and a child task does not see its parent's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from databases import Database as Pool
+
+from server.core.errors import AlreadyStored, Conflict, OutOfSpace, StorageUnavailable
+
+from .sql import Bound, Statement, bind
+from .where import Where
+
+Record = asyncpg.Record
+Values = Mapping[str, Any]
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html, class 40: the transaction may be tried again.
+_RETRY = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    OSError,
+)
+
+
+class Database:
+    """PostgreSQL, as every layer above sees it."""
+
+    def __init__(self, url: str, *, min_size: int = 1, max_size: int = 10) -> None:
+        self._pool = Pool(_for_databases(url), min_size=min_size, max_size=max_size)
+
+    async def connect(self) -> None:
+        with _translated():
+            await self._pool.connect()
+
+    async def disconnect(self) -> None:
+        await self._pool.disconnect()
+
+    async def fetch_all(self, query: Statement, values: Values | None = None, **parts: Where) -> list[Record]:
+        """All rows of the statement."""
+        text, args = query.bind(values, **parts)
+        async with self._connection() as connection:
+            rows: list[Record] = await connection.fetch(text, *args)
+            return rows
+
+    async def fetch_one(self, query: Statement, values: Values | None = None, **parts: Where) -> Record | None:
+        """The first row, or None."""
+        text, args = query.bind(values, **parts)
+        async with self._connection() as connection:
+            return await connection.fetchrow(text, *args)
+
+    async def fetch_val(self, query: Statement, values: Values | None = None, **parts: Where) -> Any:
+        """The first column of the first row, or None."""
+        text, args = query.bind(values, **parts)
+        async with self._connection() as connection:
+            return await connection.fetchval(text, *args)
+
+    async def execute(self, query: Statement, values: Values | None = None, **parts: Where) -> int:
+        """Run the statement; the number of rows it touched."""
+        text, args = query.bind(values, **parts)
+        async with self._connection() as connection:
+            status: str = await connection.execute(text, *args)
+            count = status.rpartition(" ")[2]
+            return int(count) if count.isdigit() else 0
+
+    async def execute_many(self, query: Statement, rows: Iterable[Values]) -> None:
+        """Run the statement once for each row, in one round trip."""
+        bound = [query.bind(row) for row in rows]
+        if not bound:
+            return
+        async with self._connection() as connection:
+            await connection.executemany(bound[0].text, [each.args for each in bound])
+
+    async def iterate(
+        self, query: Statement, values: Values | None = None, *, prefetch: int = 200, **parts: Where
+    ) -> AsyncIterator[Record]:
+        """Rows one after the other, through a cursor; opens a transaction of its own."""
+        text, args = query.bind(values, **parts)
+        async with self.transaction(), self._connection() as connection:
+            async for row in connection.cursor(text, *args, prefetch=prefetch):
+                yield row
+
+    @asynccontextmanager
+    async def transaction(self, *, isolation: str | None = None) -> AsyncIterator[None]:
+        """All of the statements inside, or none; within another transaction, a savepoint.
+
+        Raises Conflict when the database asks to try again (serialization failure, deadlock).
+        """
+        options = {"isolation": isolation} if isolation else {}
+        with _translated():
+            async with self._pool.transaction(**options):
+                yield
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncIterator[asyncpg.Connection]:
+        """The asyncpg connection of this task (its open transaction included), for COPY and for libraries."""
+        async with self._connection() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        with _translated():
+            async with self._pool.connection() as connection:
+                yield connection.raw_connection
+
+
+class _translated:  # noqa: N801 - reads as a word
+    """The driver's errors as ours; a plain class, for it stands around every statement."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        match error:
+            case asyncpg.UniqueViolationError():
+                raise AlreadyStored() from error
+            case asyncpg.ForeignKeyViolationError():
+                raise Conflict() from error
+            case asyncpg.DiskFullError():
+                raise OutOfSpace() from error
+            case _ if isinstance(error, _RETRY):
+                raise Conflict() from error
+            case _ if isinstance(error, _AWAY):
+                raise StorageUnavailable() from error
+
+
+def _for_databases(url: str) -> str:
+    """`postgresql://…` as `databases` spells it for asyncpg."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))
+
+
+__all__ = ["Bound", "Database", "Record", "Statement", "Where", "bind"]
