@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -20,7 +20,7 @@ from server.core.errors import AlreadyStored, Conflict, OutOfSpace, StorageUnava
 from .sql import Bound, Statement, bind
 from .where import Where
 
-Record = asyncpg.Record
+Record: TypeAlias = asyncpg.Record
 Values = Mapping[str, Any]
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html, class 40: the transaction may be tried again.
@@ -56,7 +56,9 @@ class Database:
             rows: list[Record] = await connection.fetch(text, *args)
             return rows
 
-    async def fetch_one(self, query: Statement, values: Values | None = None, **parts: Where) -> Record | None:
+    async def fetch_one(
+        self, query: Statement, values: Values | None = None, **parts: Where
+    ) -> Record | None:
         """The first row, or None."""
         text, args = query.bind(values, **parts)
         async with self._connection() as connection:

@@ -20,6 +20,7 @@ CREATE TABLE session (
     csrf_token   text NOT NULL,
     user_agent   text NOT NULL DEFAULT '',
     address      text NOT NULL DEFAULT '',
+    network      text NOT NULL DEFAULT '',       -- of the address; tries from where the owner signs in wait less
     created_at   timestamptz NOT NULL,
     seen_at      timestamptz NOT NULL,
     confirmed_at timestamptz NOT NULL,           -- when the password was last typed (step-up)
@@ -28,6 +29,7 @@ CREATE TABLE session (
     ended_at     timestamptz
 );
 CREATE INDEX session_account ON session (account_id) WHERE ended_at IS NULL;
+CREATE INDEX session_network ON session (account_id, network, created_at);
 
 -- One-time secrets that go out by mail: verify an address, reset a password.
 CREATE TABLE one_time_secret (
@@ -41,7 +43,7 @@ CREATE TABLE one_time_secret (
 
 -- Failed tries by account and by address: a growing delay, never a lock-out.
 CREATE TABLE attempt (
-    subject text PRIMARY KEY,                    -- 'password:<folded e-mail digest>', 'address:<ip>' ...
+    subject text PRIMARY KEY,                    -- a word for what is tried, and a digest of whose or from where
     tries   integer NOT NULL,
     last_at timestamptz NOT NULL
 );

@@ -1,0 +1,202 @@
+"""Accounts: the people who can sign in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from email_validator import EmailNotValidError, validate_email
+
+from server.core import clock
+from server.core.errors import AlreadyStored, NotAuthenticated, NotFound, Unprocessable
+from server.storage.db import Database, Record
+from server.storage.sql import load
+
+from . import attempts, passwords, sessions
+
+QUERIES = load(__package__)
+ROLES = ("patient", "doctor", "provider", "operator")
+MOST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Account:
+    """One person who can sign in."""
+
+    id: UUID
+    email: str
+    name: str
+    role: str
+    email_verified_at: datetime | None
+    language: str
+    created_at: datetime
+    disabled_at: datetime | None
+
+    @property
+    def verified(self) -> bool:
+        """Has the owner of the address confirmed it?"""
+        return self.email_verified_at is not None
+
+    @property
+    def email_folded(self) -> str:
+        return fold_email(self.email)
+
+
+def normal_email(email: str) -> str:
+    """The address as kept; raises Unprocessable when it cannot be one (syntax only, no DNS)."""
+    try:
+        found = validate_email(email.strip(), check_deliverability=False, test_environment=True)
+    except EmailNotValidError as exc:
+        raise Unprocessable("This is not an e-mail address.") from exc
+    return found.normalized
+
+
+def fold_email(email: str) -> str:
+    """The form in which two addresses are the same."""
+    return email.strip().casefold()
+
+
+async def add(
+    db: Database,
+    *,
+    email: str,
+    name: str,
+    role: str,
+    password: str | None,
+    verified: bool,
+    by_operator: bool = False,
+) -> Account:
+    """Add an account; without a password nobody can sign in until one is set.
+
+    An operator's password needs 8 characters and nothing else. Raises AlreadyStored when the address has an
+    account, Unprocessable for an address, name, role or password that cannot be.
+    """
+    address, full_name = normal_email(email), _normal_name(name)
+    if role not in ROLES:
+        raise Unprocessable(f"The role is one of {', '.join(ROLES)}.")
+    if password is not None:
+        _require_password(password, address, full_name, by_operator=by_operator)
+    kept = await passwords.hash_new(password) if password is not None else passwords.NO_PASSWORD
+    now = clock.now()
+    values = {"id": uuid4(), "email": address, "folded": fold_email(address), "name": full_name, "role": role}
+    times = {"verified_at": now if verified else None, "now": now}
+    try:
+        async with db.transaction():  # a savepoint: a caller's transaction survives the refusal
+            row = await db.fetch_one(QUERIES["add_account"], {**values, **times, "password_hash": kept})
+    except AlreadyStored as exc:
+        raise AlreadyStored("There is an account with this e-mail address already.") from exc
+    assert row is not None
+    return _account(row)
+
+
+async def get(db: Database, account_id: UUID) -> Account:
+    """The account; raises NotFound."""
+    row = await db.fetch_one(QUERIES["account_by_id"], {"id": account_id})
+    if row is None:
+        raise NotFound("There is no such account.")
+    return _account(row)
+
+
+async def find_by_email(db: Database, email: str) -> Account | None:
+    """The account with this address, however it is typed."""
+    row = await db.fetch_one(QUERIES["account_by_email"], {"folded": fold_email(email)})
+    return _account(row) if row is not None else None
+
+
+async def authenticate(db: Database, email: str, password: str, address: str) -> Account:
+    """The account that this password opens, asked for from this network address.
+
+    Raises NotAuthenticated, alike for every reason and in the same time; TooManyRequests after many failures.
+    Call it outside of a transaction, which could take the count of failures back.
+    """
+    row = await db.fetch_one(QUERIES["account_by_email"], {"folded": fold_email(email)})
+    network = attempts.network_of(address)
+    pair, own, whole = await _begin_attempt(db, fold_email(email), network, row)
+    right, fresh = await passwords.verify(password, row["password_hash"] if row is not None else None)
+    if row is None or not right or row["disabled_at"] is not None:
+        raise NotAuthenticated("The e-mail address or the password is not right.")
+    await attempts.succeeded(db, pair, own)
+    await attempts.give_back(db, whole)
+    if fresh is not None:
+        values = {"id": row["id"], "password_hash": fresh, "verified": row["password_hash"]}
+        await db.execute(QUERIES["rehash_password"], values)
+    return _account(row)
+
+
+async def _begin_attempt(
+    db: Database, folded: str, network: str, row: Record | None
+) -> tuple[attempts.Subject, attempts.Subject, attempts.Subject]:
+    pair = attempts.subject(attempts.PAIR, folded, network)
+    own = attempts.subject(attempts.ACCOUNT, folded)
+    whole = attempts.subject(attempts.NETWORK, network)
+    await attempts.begin(db, pair, whole)
+    if row is None or not await sessions.signed_in_from(db, row["id"], network):
+        await attempts.begin(db, own)
+    return pair, own, whole
+
+
+async def check_password(db: Database, account_id: UUID, password: str) -> None:
+    """Before a grave act: is this still the owner? Raises NotAuthenticated or TooManyRequests."""
+    account = await db.fetch_one(QUERIES["account_by_id"], {"id": account_id})
+    tried = attempts.subject(attempts.PAIR, str(account_id), "step-up")
+    await attempts.begin(db, tried)
+    right, _ = await passwords.verify(password, account["password_hash"] if account is not None else None)
+    if not right:
+        raise NotAuthenticated("The password is not right.")
+    await attempts.succeeded(db, tried)
+
+
+async def change_password(
+    db: Database, account_id: UUID, password: str, *, by_operator: bool = False
+) -> None:
+    """Set a new password; ends every session and every app's grant of the account in the same transaction.
+
+    Raises NotFound, and Unprocessable for a password that cannot be.
+    """
+    account = await get(db, account_id)
+    _require_password(password, account.email, account.name, by_operator=by_operator)
+    kept = await passwords.hash_new(password)
+    async with db.transaction():
+        await db.execute(QUERIES["set_password"], {"id": account_id, "password_hash": kept})
+        await end_everything(db, account_id, why="password changed")
+
+
+async def end_everything(db: Database, account_id: UUID, *, why: str) -> None:
+    """End all sessions of the account and all that lets apps act for it."""
+    async with db.transaction():
+        await sessions.end_all(db, account_id)
+        await db.execute(QUERIES["end_grants"], {"account": account_id, "now": clock.now(), "why": why})
+
+
+async def set_verified(db: Database, account_id: UUID) -> Account:
+    """The owner of the address has confirmed it; raises NotFound."""
+    row = await db.fetch_one(QUERIES["set_verified"], {"id": account_id, "now": clock.now()})
+    if row is None:
+        raise NotFound("There is no such account.")
+    return _account(row)
+
+
+async def disable(db: Database, account_id: UUID, *, why: str) -> None:
+    """Close the account to its owner and to apps; nothing is deleted."""
+    async with db.transaction():
+        await db.execute(QUERIES["set_disabled"], {"id": account_id, "now": clock.now()})
+        await end_everything(db, account_id, why=why)
+
+
+def _require_password(password: str, email: str, name: str, *, by_operator: bool) -> None:
+    if by_operator:
+        passwords.require_length(password, passwords.LEAST_FOR_OPERATOR)
+    else:
+        passwords.require_good(password, about=(email, name))
+
+
+def _normal_name(name: str) -> str:
+    normal = " ".join(name.split())
+    if not normal or len(normal) > MOST_NAME or not normal.isprintable():
+        raise Unprocessable(f"A name is needed, of at most {MOST_NAME} characters.")
+    return normal
+
+
+def _account(row: Record) -> Account:
+    return Account(**{name: row[name] for name in Account.__dataclass_fields__})

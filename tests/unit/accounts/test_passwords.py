@@ -1,0 +1,93 @@
+"""The rule for passwords, and the hashing of them."""
+
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.accounts import passwords
+from server.core.errors import Unprocessable
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "quite a calm heron",
+        "demo-patient-pass",
+        "правильная лошадь",
+        "vXk3-9qLmz-72aTb",
+        "日本語のとても長い合言葉を使います",
+    ],
+)
+def test_long_ones_of_any_kind_are_good(good):
+    passwords.require_good(good)
+
+
+@pytest.mark.parametrize(
+    "poor",
+    [
+        "short",
+        "fourteen chars",
+        "passwordpassword",
+        "P4ssw0rdP4ssw0rd123!",
+        "iloveyou12345678",
+        "aaaaaaaaaaaaaaaa",
+        "abcabcabcabcabcabc",
+        "abcdefghijklmnop",
+        "qwertyuiopasdfgh",
+        "1234567890123456",
+        "pat.doe@example.org",
+        "Pat Doe 1970-01-01",
+        "x" * 257,
+    ],
+)
+def test_short_common_and_own_ones_are_refused(poor):
+    with pytest.raises(Unprocessable):
+        passwords.require_good(poor, about=("pat.doe@example.org", "Pat Doe"))
+
+
+def test_with_a_second_factor_eight_are_enough():
+    passwords.require_good("tmq7vz-k", least=passwords.LEAST_WITH_SECOND_FACTOR)
+
+
+@given(st.text(max_size=400))
+def test_any_text_is_judged_quickly(text):
+    start = time.perf_counter()
+    with suppress(Unprocessable):
+        passwords.require_good(text, about=("a@b.org", "Ann"))
+    assert time.perf_counter() - start < 1
+
+
+async def test_a_hash_is_argon2id_and_never_the_same():
+    one, other = await passwords.hash_new("heron"), await passwords.hash_new("heron")
+    assert one.startswith("$argon2id$")
+    assert one != other
+    assert await passwords.verify("heron", one) == (True, None)
+    assert await passwords.verify("herom", one) == (False, None)
+
+
+async def test_what_looks_the_same_is_the_same():
+    kept = await passwords.hash_new("Cafe\u0301 au lait")
+    assert (await passwords.verify("Caf\u00e9 au lait", kept))[0]
+
+
+@pytest.mark.parametrize("kept", [None, "", passwords.NO_PASSWORD, "plain text", "$argon2id$nonsense"])
+async def test_nothing_matches_what_is_no_hash(kept):
+    for password in ("", passwords.NO_PASSWORD, "plain text"):
+        assert (await passwords.verify(password, kept))[0] is False
+
+
+async def test_an_unknown_account_costs_as_much_as_a_known_one():
+    kept = await passwords.hash_new("heron")
+    await passwords.verify("x", None)  # makes the dummy
+
+    async def cost(stored: str | None) -> float:
+        start = time.perf_counter()
+        for _ in range(3):
+            await passwords.verify("wrong", stored)
+        return time.perf_counter() - start
+
+    known, unknown = await cost(kept), await cost(None)
+    assert 0.2 < known / unknown < 5
