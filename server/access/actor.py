@@ -1,0 +1,76 @@
+"""Who calls: a person with a session, or an app or system with a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from server.audit.who import Who
+
+from .scopes import Scopes
+
+
+class ActorKind(StrEnum):
+    """The roles of `product.md`; a client is a system that acts for itself."""
+
+    PATIENT = "patient"
+    DOCTOR = "doctor"
+    PROVIDER = "provider"
+    OPERATOR = "operator"
+    CLIENT = "client"
+    NOBODY = "nobody"
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What the caller showed; every statement demands that it still lives."""
+
+    session_id: UUID | None = None
+    grant_id: UUID | None = None
+
+
+NO_CREDENTIAL = Credential()
+
+
+@dataclass(frozen=True)
+class Actor:
+    """The caller, as facts that do not change while the credential lives."""
+
+    kind: ActorKind
+    account_id: UUID | None = None
+    practitioner_id: str | None = None
+    organization_id: str | None = None
+    client_id: str | None = None
+    scopes: Scopes | None = None  # None: a session, with all the rights of its user
+    context_patient: str | None = None  # the patient in the token's context
+    trusted: bool = False  # a client the operator lets reach everything
+    credential: Credential = NO_CREDENTIAL
+    token_id: str | None = None
+    name: str = ""
+    client_name: str = ""
+    address: str = ""
+
+    @property
+    def author(self) -> str:
+        """Who brought a resource, as `resource.author` keeps it."""
+        if self.organization_id and not self.account_id:
+            return f"organization:{self.organization_id}"
+        return f"account:{self.account_id}" if self.account_id else f"client:{self.client_id}"
+
+    def who(self) -> Who:
+        """The caller as the audit log wants it."""
+        return Who(
+            name=self.name,
+            role=str(self.kind),
+            account_id=self.account_id,
+            practitioner_id=self.practitioner_id,
+            organization_id=self.organization_id,
+            client_id=self.client_id,
+            client_name=self.client_name,
+            token_id=self.token_id,
+            address=self.address,
+        )
+
+
+NOBODY = Actor(ActorKind.NOBODY)

@@ -1,0 +1,201 @@
+"""The gate: from a request to a Reach. The only caller of policy.decide.
+
+`reach_for` proves by a statement of its own that the session or the grant behind the request lives. A hot route
+may ask `lazily`: the same condition stands in every statement of the Reach, so rows prove it; when there are no
+rows, the route must `confirm` before it answers that there is nothing, so that a dead token gets its 401.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from starlette.requests import HTTPConnection
+
+from server.audit.events import Event, Outcome
+from server.audit.log import AuditLog
+from server.core import clock
+from server.core.errors import Forbidden, InsufficientScope, NotAuthenticated
+from server.core.settings import Settings
+from server.storage.db import Database
+from server.storage.where import all_of
+
+from .action import Action, Right
+from .actor import NO_CREDENTIAL, NOBODY, Actor, ActorKind, Credential
+from .policy import decide
+from .reach import Reach, alive
+from .sign_in import (
+    CSRF_HEADER,
+    QUERIES,
+    SAFE_METHODS,
+    SignIn,
+    address_of,
+    require_csrf,
+    require_same_origin,
+)
+
+if TYPE_CHECKING:
+    from .tokens import Tokens
+
+DEAD = "The access token is not valid, or has expired."
+MOST_NAMES = 10_000
+
+
+class Gate:
+    """Decides what a request may reach."""
+
+    def __init__(
+        self, db: Database, settings: Settings, tokens: Tokens, sign_in: SignIn, audit: AuditLog
+    ) -> None:
+        self._db = db
+        self._settings = settings
+        self._tokens = tokens
+        self._audit = audit
+        self.sign_in = sign_in
+        self._grant_names: OrderedDict[UUID, tuple[str, str]] = OrderedDict()
+
+    async def actor(self, request: HTTPConnection) -> Actor:
+        """Who calls; NOBODY without a credential. Raises NotAuthenticated for a token that cannot be read.
+
+        A token in the Authorization header (RFC 6750, 2.1) comes before a cookie; none is taken from a URL.
+        """
+        known: Actor | None = getattr(request.state, "actor", None)
+        if known is not None:
+            return known
+        if header := request.headers.get("authorization"):
+            actor = await self._from_header(header, request)
+        else:
+            actor = await self._from_cookie(request)
+        request.state.actor = actor
+        return actor
+
+    async def reach_for(
+        self,
+        request: HTTPConnection,
+        action: Action,
+        *,
+        patient_id: str | None = None,
+        right: Right | None = None,
+        lazily: bool = False,
+    ) -> Reach:
+        """What this request may reach with `action`; `patient_id` is the patient whose root it came to.
+
+        Raises NotAuthenticated, and InsufficientScope for a living token without a scope for the action.
+        """
+        actor = await self.actor(request)
+        if actor.kind is ActorKind.NOBODY:
+            raise NotAuthenticated()
+        if not lazily:
+            await self.confirm(request)
+        try:
+            return await self.reach_for_actor(actor, action, patient_id=patient_id, right=right)
+        except InsufficientScope:
+            await self.confirm(request)  # a dead token is told that first
+            await self._note_refusal(actor, action, patient_id)
+            raise
+
+    async def reach_for_actor(
+        self, actor: Actor, action: Action, *, patient_id: str | None = None, right: Right | None = None
+    ) -> Reach:
+        """The same for a caller already known: included rows, entries of a batch, workers.
+
+        Raises InsufficientScope.
+        """
+        if actor.scopes is not None and not actor.scopes.granting(action.type, action.verb):
+            raise InsufficientScope(f"The access token has no scope for {action.type}.{action.verb}.")
+        lanes = decide(actor, action, right)
+        return Reach(action, lanes, actor.credential, patient_id, clock.now())
+
+    async def confirm(self, request: HTTPConnection) -> None:
+        """Raise NotAuthenticated unless the credential of the request still lives."""
+        if getattr(request.state, "confirmed", False):
+            return
+        actor = await self.actor(request)
+        if not await self.lives(actor.credential):
+            raise NotAuthenticated(DEAD)
+        request.state.confirmed = True
+
+    async def lives(self, credential: Credential) -> bool:
+        """Whether the session or grant still lives; a caller without either does not."""
+        if credential == NO_CREDENTIAL:
+            return False
+        conditions = all_of(*alive(credential, clock.now()))
+        return bool(await self._db.fetch_val(QUERIES["lives"], {}, alive=conditions))
+
+    async def require_patient(self, reach: Reach, patient_id: str, actor: Actor) -> None:
+        """Raise Forbidden unless this patient is in reach; the same for ids that do not exist (decision 1)."""
+        if await self.reaches_patient(reach, patient_id):
+            return
+        await self._note_refusal(actor, reach.action, patient_id)
+        raise Forbidden("This patient is not one that you may see.")
+
+    async def reaches_patient(self, reach: Reach, patient_id: str) -> bool:
+        """Whether any data of this patient is in reach."""
+        return bool(
+            await self._db.fetch_val(
+                QUERIES["reaches_patient"], {"patient": patient_id}, reach=reach.patients()
+            )
+        )
+
+    async def _from_header(self, header: str, request: HTTPConnection) -> Actor:
+        kind, _, token = header.partition(" ")
+        if kind.lower() != "bearer" or not token.strip():
+            raise NotAuthenticated()
+        read = await self._tokens.read(token.strip())
+        bearer = read.bearer
+        name, client_name = await self._names(bearer.grant_id)
+        return Actor(
+            kind=ActorKind(bearer.kind),
+            account_id=bearer.account_id,
+            practitioner_id=bearer.practitioner_id,
+            organization_id=bearer.organization_id,
+            client_id=bearer.client_id,
+            scopes=read.scopes,
+            context_patient=bearer.patient_id,
+            trusted=bearer.trusted,
+            credential=Credential(grant_id=bearer.grant_id),
+            token_id=read.id,
+            name=name,
+            client_name=client_name,
+            address=address_of(request),
+        )
+
+    async def _names(self, grant_id: UUID) -> tuple[str, str]:
+        """Names of the user and the app behind a grant, for the log; they are read once a process."""
+        if grant_id not in self._grant_names:
+            row = await self._db.fetch_one(QUERIES["names_behind_grant"], {"grant": grant_id})
+            self._grant_names[grant_id] = (row["name"] or "", row["client_name"]) if row else ("", "")
+            if len(self._grant_names) > MOST_NAMES:
+                self._grant_names.popitem(last=False)
+        return self._grant_names[grant_id]
+
+    async def _from_cookie(self, request: HTTPConnection) -> Actor:
+        signed_in = await self.sign_in.facts(request)
+        if signed_in is None:
+            return NOBODY
+        if request.scope.get("method", "GET") not in SAFE_METHODS:
+            require_same_origin(request, self._settings)
+            if (token := request.headers.get(CSRF_HEADER)) is not None or not _is_form(request):
+                require_csrf(signed_in, token)
+        return signed_in.actor(address_of(request))
+
+    async def _note_refusal(self, actor: Actor, action: Action, patient_id: str | None) -> None:
+        """A refusal is in the log of the patient it concerns, once an hour for the same caller and act."""
+        exists = patient_id and await self._db.fetch_val(QUERIES["patient_exists"], {"patient": patient_id})
+        concerns = patient_id if exists else None
+        caller = actor.account_id or actor.client_id
+        await self._audit.record(
+            Event.ACCESS_REFUSED,
+            who=actor.who(),
+            patient_id=concerns,
+            outcome=Outcome.REFUSED,
+            detail={"action": str(action)},
+            fold=f"refused {caller} {action} {concerns} {clock.now():%Y-%m-%dT%H}",
+        )
+
+
+def _is_form(request: HTTPConnection) -> bool:
+    """A plain HTML form carries the token in a field; its page checks that with `require_form_token`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("application/x-www-form-urlencoded", "multipart/form-data")

@@ -1,0 +1,111 @@
+"""Who may do what: one pure function from the caller and the action to lanes. What no rule names is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from .action import READING, Action, Right, Verb
+from .actor import Actor, ActorKind
+from .reach import Ground, Lane
+from .scopes import Scope
+
+# Of no patient: readable by whoever signed in and has the scope; found by id and identifier only.
+REGISTER = frozenset({"Practitioner", "PractitionerRole", "Organization"})
+
+# What the other party of a share sees, and the right it needs; None: any living share.
+SHARED: dict[str, Right | None] = {
+    "Patient": None,
+    "Consent": None,
+    "ImagingStudy": Right.IMAGES,
+    "Endpoint": Right.IMAGES,
+    "Device": Right.IMAGES,
+    "ServiceRequest": Right.REPORTS,
+    "DiagnosticReport": Right.REPORTS,
+    "DocumentReference": Right.REPORTS,
+    "Observation": Right.REPORTS,
+    "Encounter": Right.REPORTS,
+    "Binary": Right.REPORTS,
+    "Provenance": None,
+}
+
+# What the other party of a share may add, given the right to.
+ADDED = frozenset({"ImagingStudy", "DiagnosticReport", "DocumentReference", "Observation", "Binary"})
+
+# What an organization's own client writes about the patients it has.
+BROUGHT = frozenset({*SHARED, "Patient", "Encounter", "Device"}) - {"Consent"}
+
+# What nobody writes through an API: the server makes it.
+SERVER_MADE = frozenset({"AuditEvent", "Endpoint"})
+
+
+def decide(actor: Actor, action: Action, right: Right | None = None) -> tuple[Lane, ...]:
+    """The lanes on which `actor` may do `action`; `right` names a right of the share it needs beside the type's own.
+
+    A session has its user's rights; a token has those of them that its scopes name, each scope with its own
+    context and filters, never combined with another's.
+    """
+    lanes = tuple(_of_user(actor, action, right))
+    if actor.scopes is None:
+        return lanes
+    scopes = actor.scopes.granting(action.type, action.verb)
+    return tuple(dict.fromkeys(narrowed for scope in scopes for narrowed in _through(scope, lanes, actor)))
+
+
+def _of_user(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
+    if action.verb not in READING and action.type in SERVER_MADE:
+        return
+    match actor.kind:
+        case ActorKind.PATIENT | ActorKind.DOCTOR:
+            yield from _of_person(actor, action, right)
+        case ActorKind.PROVIDER:
+            yield from _of_organization(actor, action, right)
+        case ActorKind.CLIENT if actor.trusted:
+            yield Lane(Ground.SERVER)
+            yield from _of_organization(actor, action, right)
+        case ActorKind.CLIENT:
+            yield from _of_organization(actor, action, right)
+        case ActorKind.OPERATOR | ActorKind.NOBODY:
+            return
+    yield from _of_register(actor, action)
+
+
+def _of_person(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
+    """Anyone may hold profiles; a doctor has the shares given to them besides."""
+    if actor.account_id:
+        yield Lane(Ground.OWN, str(actor.account_id))
+    if actor.practitioner_id:
+        yield from _shared(Ground.SHARE, actor.practitioner_id, action, right)
+
+
+def _of_organization(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
+    """What it brought itself, and what patients share with it."""
+    if not actor.organization_id:
+        return
+    if action.type in BROUGHT:
+        yield Lane(Ground.BROUGHT, actor.organization_id)
+    yield from _shared(Ground.SHARE_ORGANIZATION, actor.organization_id, action, right)
+
+
+def _shared(ground: Ground, holder: str, action: Action, right: Right | None) -> Iterator[Lane]:
+    if action.verb in READING and action.type in SHARED:
+        yield Lane(ground, holder, right or SHARED[action.type])
+    elif action.verb in (Verb.CREATE, Verb.UPDATE) and action.type in ADDED:
+        yield Lane(ground, holder, Right.ADD)
+
+
+def _of_register(actor: Actor, action: Action) -> Iterator[Lane]:
+    if action.type in REGISTER and action.verb in READING:
+        yield Lane(Ground.REGISTER)
+
+
+def _through(scope: Scope, lanes: tuple[Lane, ...], actor: Actor) -> Iterator[Lane]:
+    for lane in lanes:
+        if lane.ground is Ground.REGISTER:
+            yield replace(lane, filters=scope.filters)
+        elif scope.context == "patient" and actor.context_patient and actor.account_id:
+            yield replace(lane, patient=actor.context_patient, filters=scope.filters)
+        elif (scope.context == "user" and actor.account_id) or (
+            scope.context == "system" and actor.kind is ActorKind.CLIENT
+        ):
+            yield replace(lane, filters=scope.filters)

@@ -1,0 +1,38 @@
+-- name: session_facts
+-- The living session of a cookie, with what does not change about its user.
+SELECT session.id, session.account_id, session.csrf_token, session.seen_at, session.confirmed_at,
+       session.expires_at, account.name, account.email, account.role, account.language,
+       practitioner.id AS practitioner_id, member.organization_id
+  FROM session
+  JOIN account ON account.id = session.account_id AND account.disabled_at IS NULL
+  LEFT JOIN practitioner ON practitioner.account_id = account.id
+  LEFT JOIN organization_member AS member ON member.account_id = account.id
+ WHERE session.secret_hash = :secret_hash AND session.ended_at IS NULL
+   AND session.expires_at > :now AND session.idle_until > :now
+ LIMIT 1
+
+-- name: names_behind_grant
+-- Names for the log, of a token's user and app.
+SELECT account.name, client.name AS client_name
+  FROM app_grant
+  JOIN client ON client.id = app_grant.client_id
+  LEFT JOIN account ON account.id = app_grant.account_id
+ WHERE app_grant.id = :grant
+
+-- name: lives
+-- Whether the session or grant behind a request still lives.
+SELECT 1 WHERE {alive}
+
+-- name: reaches_patient
+-- Whether this patient is in reach.
+SELECT 1 FROM patient WHERE patient.id = :patient AND {reach}
+
+-- name: patient_exists
+SELECT 1 FROM patient WHERE id = :patient
+
+-- name: patients_held
+-- The profiles an account holds, the person's own first.
+SELECT patient.id, holder.as_what FROM holder JOIN patient ON patient.id = holder.patient_id
+ WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now)
+   AND patient.state <> 'erasing'
+ ORDER BY holder.as_what DESC, holder.since

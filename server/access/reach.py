@@ -1,0 +1,287 @@
+"""Reach: the data a caller may touch, as a condition that goes into the statement that touches it.
+
+A `Reach` is a union of lanes; a lane says on which ground a patient's data is open (it is mine, it was shared with
+me, my organization brought it) and what narrows it (a right of the share, the patient in context, a scope's
+filters). Each condition is asked of living rows (holder, share, session, grant) inside the same statement: a share
+that ended a millisecond ago is ended. No lane: nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from server.core import clock
+from server.storage.where import FALSE, TRUE, Where, all_of, any_of
+
+from .action import READING, Action, Right, Verb
+from .actor import NO_CREDENTIAL, Credential
+from .filters import study_filter
+from .scopes import Filter
+
+
+class Ground(StrEnum):
+    """Why data is open."""
+
+    OWN = "own"  # holder is an account that holds the profile
+    SHARE = "share"  # holder is a practitioner with a living share
+    SHARE_ORGANIZATION = "share-organization"  # holder is an organization with a living share
+    BROUGHT = "brought"  # holder is the organization that brought it
+    REGISTER = "register"  # of no patient: practitioners, organizations
+    SERVER = "server"  # a client the operator trusts with everything
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One ground, and what narrows it."""
+
+    ground: Ground
+    holder: str = ""
+    right: Right | None = None
+    patient: str | None = None
+    filters: tuple[Filter, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Whose data an action may touch. Built by the gate only."""
+
+    action: Action
+    lanes: tuple[Lane, ...] = ()
+    credential: Credential = NO_CREDENTIAL
+    root: str | None = None  # the patient whose root the request came to
+    now: datetime = field(default_factory=clock.now)
+
+    def __bool__(self) -> bool:
+        return bool(self.lanes)
+
+    def at(self, patient_id: str) -> Reach:
+        """The same, narrowed to one patient."""
+        return replace(self, root=patient_id)
+
+    def studies(self, alias: str = "study") -> Where:
+        """A condition over a row of table `study`."""
+        return self._where(_StudyRow(alias, self))
+
+    def resources(self, alias: str = "resource") -> Where:
+        """A condition over a row of table `resource`, of the action's type."""
+        return self._where(_ResourceRow(alias, self))
+
+    def patients(self, alias: str = "patient") -> Where:
+        """A condition over a row of table `patient`."""
+        return self._where(_PatientRow(alias, self))
+
+    @property
+    def organizations(self) -> frozenset[str]:
+        """The organizations whose identifiers a store may match (decision 6)."""
+        return frozenset(lane.holder for lane in self.lanes if lane.ground is Ground.BROUGHT)
+
+    def _where(self, row: _Row) -> Where:
+        if not self.lanes:
+            return FALSE
+        open_to = any_of(*(row.lane(lane, number) for number, lane in enumerate(self.lanes)))
+        return all_of(open_to, *row.root(), *alive(self.credential, self.now))
+
+
+NOTHING = Reach(Action("", Verb.READ))
+
+
+class _Row:
+    """A row that a reach asks about; subclasses know where the patient and the study stand in it."""
+
+    def __init__(self, alias: str, reach: Reach) -> None:
+        self.alias = alias
+        self.reach = reach
+        self.patient = f"{alias}.patient_id"
+
+    def lane(self, lane: Lane, number: int) -> Where:
+        parts = [self.ground(lane, number)]
+        if lane.patient is not None:
+            parts.append(
+                Where(f"{self.patient} = :lane{number}_patient", {f"lane{number}_patient": lane.patient})
+            )
+        return all_of(*parts, *self.narrowed(lane, number))
+
+    def root(self) -> Iterator[Where]:
+        if self.reach.root is not None:
+            yield Where(f"{self.patient} = :reach_root", {"reach_root": self.reach.root})
+
+    def ground(self, lane: Lane, number: int) -> Where:
+        match lane.ground:
+            case Ground.OWN:
+                return self._own(lane, number)
+            case Ground.SHARE | Ground.SHARE_ORGANIZATION:
+                return all_of(self._share(lane, number), self._state("active"))
+            case Ground.BROUGHT:
+                return all_of(self.brought(lane, number), self._state_for_others())
+            case Ground.SERVER:
+                return self._state_for_others()
+        return FALSE
+
+    def brought(self, lane: Lane, number: int) -> Where:
+        return FALSE
+
+    def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
+        return iter(())
+
+    def chosen(self) -> str:
+        """Within a share of chosen studies: SQL that this row belongs to one of them."""
+        return "true"
+
+    def _own(self, lane: Lane, number: int) -> Where:
+        return Where(
+            f"EXISTS (SELECT 1 FROM holder JOIN patient AS held ON held.id = holder.patient_id"
+            f" WHERE holder.patient_id = {self.patient} AND holder.account_id = :lane{number}_holder::uuid"
+            f" AND (holder.until IS NULL OR holder.until > :reach_now) AND held.state <> 'erasing')",
+            {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
+        )
+
+    def _share(self, lane: Lane, number: int) -> Where:
+        column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
+        values = {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now}
+        right = ""
+        if lane.right is not None:
+            right = f" AND share.rights @> ARRAY[:lane{number}_right::text]"
+            values[f"lane{number}_right"] = str(lane.right)
+        return Where(
+            f"EXISTS (SELECT 1 FROM share WHERE share.patient_id = {self.patient}"
+            f" AND share.{column} = :lane{number}_holder AND share.state = 'active'"
+            f" AND (share.until IS NULL OR share.until > :reach_now){right}"
+            f" AND (share.studies IS NULL OR {self.chosen()}){self._not_suspended(lane)})",
+            values,
+        )
+
+    def _not_suspended(self, lane: Lane) -> str:
+        if lane.ground is not Ground.SHARE:
+            return ""
+        return (
+            " AND EXISTS (SELECT 1 FROM practitioner WHERE practitioner.id = share.practitioner_id"
+            " AND practitioner.verification <> 'suspended')"
+        )
+
+    def _state_for_others(self) -> Where:
+        """Restriction closes reads by others; storing stays (product row 55)."""
+        if self.reach.action.verb in READING:
+            return self._state("active")
+        return self._state("active", "restricted")
+
+    def _state(self, *states: str) -> Where:
+        listed = ", ".join(f"'{state}'" for state in states)
+        return Where(
+            f"EXISTS (SELECT 1 FROM patient AS whose WHERE whose.id = {self.patient} AND whose.state IN ({listed}))"
+        )
+
+
+class _PatientRow(_Row):
+    def __init__(self, alias: str, reach: Reach) -> None:
+        super().__init__(alias, reach)
+        self.patient = f"{alias}.id"
+
+    def brought(self, lane: Lane, number: int) -> Where:
+        """The organization made the profile, or holds an identifier of it."""
+        return Where(
+            f"({self.alias}.created_by_organization = :lane{number}_holder OR EXISTS (SELECT 1"
+            f" FROM patient_identifier WHERE patient_identifier.patient_id = {self.patient}"
+            f" AND patient_identifier.organization_id = :lane{number}_holder))",
+            {f"lane{number}_holder": lane.holder},
+        )
+
+
+class _StudyRow(_Row):
+    def ground(self, lane: Lane, number: int) -> Where:
+        standing = "IN ('mine', 'differs')" if lane.ground is Ground.OWN else "= 'mine'"
+        seen = f"{self.alias}.deleted_at IS NULL AND {self.alias}.standing {standing}"
+        return super().ground(lane, number) & Where(seen)
+
+    def brought(self, lane: Lane, number: int) -> Where:
+        return Where(
+            f"{self.alias}.organization_id = :lane{number}_holder", {f"lane{number}_holder": lane.holder}
+        )
+
+    def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
+        for which, one in enumerate(lane.filters):
+            yield study_filter(one, self.alias, f"lane{number}_filter{which}")
+
+    def chosen(self) -> str:
+        return f"{self.alias}.study_uid = ANY (share.studies)"
+
+
+class _ResourceRow(_Row):
+    """A FHIR resource. One that is about a study is seen where that study is."""
+
+    def ground(self, lane: Lane, number: int) -> Where:
+        if lane.ground is Ground.REGISTER:
+            return Where(f"{self.patient} = ''")
+        about = f"{self.alias}.study_uid IS NULL"
+        study = _AboutStudy("about", self.reach).lane_of_study(lane, number)
+        exists = Where(
+            f"EXISTS (SELECT 1 FROM study AS about WHERE about.patient_id = {self.patient}"
+            f" AND about.study_uid = {self.alias}.study_uid AND ({study.sql}))",
+            study.values,
+        )
+        return super().ground(lane, number) & (Where(about) | exists)
+
+    def brought(self, lane: Lane, number: int) -> Where:
+        values = {f"lane{number}_holder": lane.holder, f"lane{number}_author": f"organization:{lane.holder}"}
+        if self.reach.action.type == "Patient":
+            brought = _PatientRow("made", self.reach).brought(lane, number)
+            return Where(
+                f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND {brought.sql})",
+                brought.values,
+            )
+        return Where(
+            f"({self.alias}.author = :lane{number}_author OR EXISTS (SELECT 1 FROM study AS came"
+            f" WHERE came.patient_id = {self.patient} AND came.study_uid = {self.alias}.study_uid"
+            f" AND came.organization_id = :lane{number}_holder))",
+            values,
+        )
+
+    def chosen(self) -> str:
+        match self.reach.action.type:
+            case "Patient" | "Endpoint":
+                return "true"
+            case "Consent":
+                return f"share.id = {self.alias}.id"
+            case _:
+                return f"{self.alias}.study_uid = ANY (share.studies)"
+
+    def _share(self, lane: Lane, number: int) -> Where:
+        share = super()._share(lane, number)
+        if self.reach.action.type != "Consent":
+            return share
+        # Of the patient's Consents, the other party sees its own share only.
+        own = f" AND share.id = {self.alias}.id AND share.state = 'active'"
+        return Where(share.sql.replace(" AND share.state = 'active'", own, 1), share.values)
+
+
+class _AboutStudy(_StudyRow):
+    """The study a resource is about: its standing and the scope's filter; the ground was asked of the resource."""
+
+    def lane_of_study(self, lane: Lane, number: int) -> Where:
+        standing = "IN ('mine', 'differs')" if lane.ground is Ground.OWN else "= 'mine'"
+        seen = Where(f"about.deleted_at IS NULL AND about.standing {standing}")
+        filters = self.narrowed(lane, number) if self.reach.action.type == "ImagingStudy" else ()
+        return all_of(seen, *filters)
+
+
+def alive(credential: Credential, now: datetime) -> Iterator[Where]:
+    """That the session or the grant behind the request still lives."""
+    if credential.session_id is not None:
+        yield Where(
+            "EXISTS (SELECT 1 FROM session WHERE session.id = :alive_session::uuid AND session.ended_at IS NULL"
+            " AND session.expires_at > :reach_now AND session.idle_until > :reach_now)",
+            {"alive_session": credential.session_id, "reach_now": now},
+        )
+    if credential.grant_id is not None:
+        yield Where(
+            "EXISTS (SELECT 1 FROM app_grant WHERE app_grant.id = :alive_grant::uuid"
+            " AND app_grant.ended_at IS NULL AND (app_grant.expires_at IS NULL OR app_grant.expires_at > :reach_now)"
+            " AND (NOT app_grant.online OR EXISTS (SELECT 1 FROM session WHERE session.id = app_grant.session_id"
+            " AND session.ended_at IS NULL AND session.expires_at > :reach_now)))",
+            {"alive_grant": credential.grant_id, "reach_now": now},
+        )
+
+
+__all__ = ["NOTHING", "TRUE", "Ground", "Lane", "Reach", "alive"]

@@ -1,0 +1,62 @@
+"""Every event the log knows, in one list."""
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """What happened, as <area>:<thing>:<verb>."""
+
+    # health data
+    STUDY_STORED = "imaging:study:stored"
+    STUDY_VIEWED = "imaging:study:viewed"
+    STUDY_DOWNLOADED = "imaging:study:downloaded"
+    STUDY_SEARCHED = "imaging:study:searched"
+    STUDY_DELETED = "imaging:study:deleted"
+    STUDY_RESTORED = "imaging:study:restored"
+    STUDY_CLAIMED = "imaging:study:claimed"  # the patient said "mine"
+    STUDY_DISOWNED = "imaging:study:disowned"  # the patient said "not mine"
+    RECORD_CREATED = "record:resource:created"
+    RECORD_READ = "record:resource:read"
+    RECORD_UPDATED = "record:resource:updated"
+    RECORD_DELETED = "record:resource:deleted"
+    RECORD_SEARCHED = "record:resource:searched"
+    RECORD_EXPORTED = "record:resource:exported"
+    ACCESS_REFUSED = "access:request:refused"
+    # shares
+    SHARE_INVITED = "share:invitation:sent"
+    SHARE_RESENT = "share:invitation:resent"
+    SHARE_REQUESTED = "share:request:made"
+    SHARE_ACCEPTED = "share:invitation:accepted"
+    SHARE_DECLINED = "share:invitation:declined"
+    SHARE_WITHDRAWN = "share:invitation:withdrawn"
+    SHARE_EXPIRED = "share:invitation:expired"
+    SHARE_CHANGED = "share:share:changed"
+    SHARE_ENDED = "share:share:ended"
+    CONSENT_CHANGED = "consent:permission:changed"
+    # apps
+    APP_AUTHORIZED = "app:grant:given"
+    APP_REFUSED = "app:grant:refused"
+    APP_REVOKED = "app:grant:ended"
+    TOKEN_ISSUED = "app:token:issued"  # noqa: S105 - the name of an event
+    TOKEN_REUSED = "app:token:reused"  # noqa: S105 - a spent code or refresh token came back
+    CLIENT_REGISTERED = "app:client:registered"
+    # people
+    ACCOUNT_CREATED = "account:account:created"
+    EMAIL_VERIFIED = "account:email:verified"
+    SIGNED_IN = "account:session:started"
+    SIGN_IN_FAILED = "account:session:refused"
+    SIGNED_OUT = "account:session:ended"
+    PASSWORD_CHANGED = "account:password:changed"  # noqa: S105 - the name of an event
+    PROFILE_CREATED = "profile:profile:created"
+    PROFILE_CHANGED = "profile:profile:changed"
+    PROFILE_CLAIMED = "profile:profile:claimed"
+    # operators
+    OPERATOR_ACTED = "operator:command:run"
+
+
+class Outcome(StrEnum):
+    """How it went; FHIR R4 AuditEvent.outcome in words."""
+
+    SUCCESS = "success"  # 0
+    REFUSED = "refused"  # 4, minor failure
+    FAILED = "failed"  # 8, serious failure

@@ -1,0 +1,60 @@
+-- name: parties
+-- The pseudonyms of whom it concerns and who acted, made when new, and the key that seals the details.
+WITH wanted AS (
+    SELECT subject FROM (VALUES (:patient::text), (:actor::text), (:client::text)) AS given (subject)
+     WHERE subject IS NOT NULL GROUP BY subject ORDER BY subject
+), made AS (
+    INSERT INTO pseudonym (subject, pseudonym) SELECT subject, gen_random_uuid() FROM wanted
+        ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject
+    RETURNING subject, pseudonym
+)
+SELECT (SELECT pseudonym FROM made WHERE subject = :patient) AS chain,
+       (SELECT pseudonym FROM made WHERE subject = :actor) AS actor,
+       (SELECT pseudonym FROM made WHERE subject = :client) AS client,
+       (SELECT wrapped FROM keys.patient_key WHERE patient_id = :patient_id) AS wrapped
+
+-- name: append
+-- One statement: the row of audit_head is the lock, so that concurrent writers do not fork the chain.
+WITH head AS (
+    INSERT INTO audit_head AS held (chain, seq, hash)
+    VALUES (:chain, 1, sha256(:genesis::bytea || :payload::bytea))
+    ON CONFLICT (chain) DO UPDATE SET seq = held.seq + 1, hash = sha256(held.hash || :payload::bytea)
+    RETURNING seq, hash
+)
+INSERT INTO audit_event (chain, seq, id, at, event, outcome, actor, client, payload, hash, fold)
+SELECT :chain, seq, :id, :at, :event, :outcome, :actor, :client, :payload, hash, :fold FROM head
+
+-- name: folded
+-- Whether an event with this key was recorded.
+SELECT 1 FROM audit_event WHERE fold = :fold
+
+-- name: chains
+-- Every chain and its head.
+SELECT chain, seq, hash FROM audit_head ORDER BY chain
+
+-- name: links
+-- One chain from its beginning.
+SELECT seq, id, payload, hash, event, outcome, actor, client, at FROM audit_event
+ WHERE chain = :chain ORDER BY seq
+
+-- name: headless
+-- Events of chains that have no head: somebody removed it.
+SELECT DISTINCT chain FROM audit_event WHERE chain NOT IN (SELECT chain FROM audit_head)
+
+-- name: events_of
+-- What happened to the patients in reach, newest first.
+SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happened.outcome, happened.actor,
+       happened.payload, key.wrapped
+  FROM patient
+  JOIN pseudonym ON pseudonym.subject = 'patient:' || patient.id
+  JOIN audit_event AS happened ON happened.chain = pseudonym.pseudonym
+  LEFT JOIN keys.patient_key AS key ON key.patient_id = patient.id
+ WHERE {reach} AND {match}
+ ORDER BY happened.at DESC, happened.id LIMIT :limit OFFSET :offset
+
+-- name: count_events_of
+-- How many of them there are.
+SELECT count(*) FROM patient
+  JOIN pseudonym ON pseudonym.subject = 'patient:' || patient.id
+  JOIN audit_event AS happened ON happened.chain = pseudonym.pseudonym
+ WHERE {reach} AND {match}

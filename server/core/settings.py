@@ -1,0 +1,150 @@
+"""Settings: environment variables (prefix LIGHTBOX_) over `config/*.toml` over defaults; read once, passed in.
+
+A wrong value stops the start with the setting's name and what it wants.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from .errors import ServerError
+
+
+class WrongSetting(ServerError):
+    """A setting has a value it cannot have."""
+
+
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("wants an http or https address without query and fragment")
+    return value.rstrip("/")
+
+
+def _database(value: str) -> str:
+    if value and urlsplit(value).scheme not in ("postgresql", "postgres"):
+        raise ValueError("wants postgresql://user:password@host:port/name, or nothing for the embedded one")
+    return value
+
+
+def _storage(value: str) -> str:
+    if value and urlsplit(value).scheme not in ("file", "s3"):
+        raise ValueError("wants file:///directory or s3://bucket/prefix")
+    return value
+
+
+class Region(BaseModel):
+    """A sibling deployment: its name and its address."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    address: str
+
+
+def _regions(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = (each.partition("=") for each in value.split(",") if each.strip())
+    return tuple(Region(name=name.strip(), address=_address(address.strip())) for name, _, address in pairs)
+
+
+def _list(value: Any) -> Any:
+    return (
+        tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+    )
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. `config/example.env` knows each by name."""
+
+    model_config = SettingsConfigDict(env_prefix="LIGHTBOX_", frozen=True, extra="forbid")
+    toml_files: ClassVar[tuple[Path, ...]] = ()
+
+    base_url: Annotated[str, AfterValidator(_address)] = Field(
+        "http://127.0.0.1:8080", description="Public address of the server, without a trailing slash"
+    )
+    data: Path = Field(Path(".lightbox"), description="Directory of everything that is not elsewhere")
+    database_url: Annotated[str, AfterValidator(_database)] = Field(
+        "", description="PostgreSQL; empty: an embedded one under the data directory"
+    )
+    storage_url: Annotated[str, AfterValidator(_storage)] = Field(
+        "", description="file:///directory or s3://bucket/prefix; empty: under the data directory"
+    )
+    master_key_file: Path | None = Field(
+        None, description="The key that wraps every patient's key; made on the first start when absent"
+    )
+    smtp_url: str = Field("", description="smtp(s)://user:password@host:port; empty: mails go to outbox/")
+    mail_from: str = Field("lightbox@localhost", description="Sender of our mails")
+    tls_cert_file: Path | None = Field(None, description="Certificate chain, to serve https without a proxy")
+    tls_key_file: Path | None = Field(None, description="Private key of the certificate")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
+        (), description="Addresses whose X-Forwarded-For and -Proto are believed, comma-separated"
+    )
+    region: str = Field("local", description="Name of the region this deployment is")
+    regions: Annotated[tuple[Region, ...], NoDecode, BeforeValidator(_regions)] = Field(
+        (), description="Sibling deployments, name=address, comma-separated"
+    )
+    demo: bool = Field(False, description="Adds the demo people and sample images once; no second factor")
+    max_resource_bytes: int = Field(8 * 2**20, gt=0, description="Largest FHIR resource accepted, bytes")
+    max_instance_bytes: int = Field(16 * 2**30, gt=0, description="Largest DICOM instance accepted, bytes")
+    db_pool_size: int = Field(10, ge=2, le=200, description="Database connections of one worker process")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments (the command line's) over environment over files."""
+        files = TomlConfigSettingsSource(settings_cls, toml_file=list(cls.toml_files))
+        return init_settings, env_settings, files
+
+    @property
+    def fhir_base(self) -> str:
+        return f"{self.base_url}/fhir"
+
+    @property
+    def dicomweb_base(self) -> str:
+        return f"{self.base_url}/dicomweb"
+
+    def patient_dicomweb(self, patient_id: str) -> str:
+        """The DICOMweb root of one patient, as that patient's FHIR Endpoint gives it."""
+        return f"{self.base_url}/patients/{patient_id}/dicomweb"
+
+    @property
+    def is_https(self) -> bool:
+        return self.base_url.startswith("https://")
+
+    @property
+    def storage_address(self) -> str:
+        """Where objects lie: as set, or under the data directory."""
+        return self.storage_url or (self.data.resolve() / "objects").as_uri()
+
+    @property
+    def key_file(self) -> Path:
+        """Where the master key lies: as set, or in the data directory."""
+        return self.master_key_file or self.data / "master.key"
+
+
+def read_settings(**given: Any) -> Settings:
+    """Read the settings once; raises WrongSetting with the setting's name and what it wants."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = "LIGHTBOX_" + "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise WrongSetting(f"{name}: {first['msg'].removeprefix('Value error, ')}") from exc

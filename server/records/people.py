@@ -1,0 +1,169 @@
+"""Patients, practitioners and organizations: their row (which carries rights) and their FHIR resource, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from server.access.services import Services
+from server.audit.events import Event
+from server.audit.who import Who
+from server.core import clock
+from server.core.ids import new_id
+from server.storage.sql import load
+
+from . import store
+
+QUERIES = load(__package__, "people.sql")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a doctor says of being one; shown to patients with its verification state."""
+
+    number: str = ""
+    authority: str = ""
+    specialty: str = ""
+    organization: str = ""
+
+
+async def register_patient(
+    services: Services,
+    *,
+    who: Who,
+    name: str = "",
+    birth_date: date | str | None = None,
+    account_id: UUID | None = None,
+    organization_id: str | None = None,
+    resource: Mapping[str, Any] | None = None,
+) -> str:
+    """Make a profile with its key and its Patient resource; the FHIR id.
+
+    With an account the profile is that person's; without, it is unclaimed and `organization_id` made it.
+    `resource` gives more elements of the Patient than name and birth date.
+    """
+    patient_id, now = new_id(), clock.now()
+    async with services.db.transaction():
+        values = {"id": patient_id, "now": now, "organization": organization_id}
+        await services.db.execute(
+            QUERIES["add_patient"], values | {"claimed_at": now if account_id else None}
+        )
+        key = {"id": patient_id, "wrapped": services.keyring.new_patient_key(), "now": now}
+        await services.db.execute(QUERIES["add_key"], key)
+        if account_id:
+            holder = {"id": patient_id, "account": account_id, "now": now}
+            await services.db.execute(QUERIES["add_holder"], holder)
+        body = {
+            "resourceType": "Patient",
+            "id": patient_id,
+            "active": True,
+            **_demographics(name, birth_date),
+        }
+        body |= dict(resource or {})
+        await store.put(services.db, body, patient_id=patient_id, author=_author(account_id, organization_id))
+        await services.audit.record(Event.PROFILE_CREATED, who=who, patient_id=patient_id)
+    return patient_id
+
+
+async def register_practitioner(
+    services: Services, *, account_id: UUID, name: str, email: str, registration: Registration, verified: bool
+) -> str:
+    """Make a doctor's row and Practitioner resource; the FHIR id. Verified is an operator's word."""
+    practitioner_id = new_id()
+    values = {
+        "id": practitioner_id,
+        "account": account_id,
+        "name": name,
+        "specialty": registration.specialty,
+        "organization_name": registration.organization,
+        "number": registration.number,
+        "authority": registration.authority,
+        "verification": "verified" if verified else "unverified",
+        "now": clock.now(),
+    }
+    async with services.db.transaction():
+        await services.db.execute(QUERIES["add_practitioner"], values)
+        body = _practitioner(practitioner_id, name, registration)
+        await store.put(services.db, body, patient_id="", author=f"account:{account_id}")
+    return practitioner_id
+
+
+async def register_organization(
+    services: Services,
+    *,
+    name: str,
+    identifier_system: str | None = None,
+    issuers: tuple[str, ...] = (),
+    member: UUID | None = None,
+) -> str:
+    """Make an organization with an identifier system of its own (decision 6); the FHIR id.
+
+    Raises AlreadyStored when another organization has that identifier system.
+    """
+    organization_id = new_id()
+    system = identifier_system or f"urn:uuid:{new_id()}"
+    values = {"id": organization_id, "name": name, "system": system, "now": clock.now()}
+    async with services.db.transaction():
+        folded = [issuer.casefold().strip() for issuer in issuers]
+        await services.db.execute(QUERIES["add_organization"], values | {"issuers": folded})
+        if member:
+            await services.db.execute(QUERIES["add_member"], {"id": organization_id, "account": member})
+        body = {"resourceType": "Organization", "id": organization_id, "active": True, "name": name}
+        await store.put(services.db, body, patient_id="", author="server")
+    return organization_id
+
+
+async def find_organization(services: Services, name: str) -> str | None:
+    """The FHIR id of the organization of that name, or None."""
+    found: str | None = await services.db.fetch_val(QUERIES["organization_named"], {"name": name})
+    return found
+
+
+async def fhir_id_of_account(services: Services, account_id: UUID) -> str | None:
+    """The Patient, Practitioner or Organization an account stands for; None for an operator."""
+    found: str | None = await services.db.fetch_val(QUERIES["fhir_id_of_account"], {"account": account_id})
+    return found
+
+
+def _author(account_id: UUID | None, organization_id: str | None) -> str:
+    if account_id:
+        return f"account:{account_id}"
+    return f"organization:{organization_id}" if organization_id else "server"
+
+
+def _demographics(name: str, birth_date: date | str | None) -> Json:
+    found: Json = {}
+    if name.strip():
+        found["name"] = [human_name(name)]
+    if birth_date:
+        found["birthDate"] = str(birth_date)
+    return found
+
+
+def human_name(name: str) -> Json:
+    """A name typed in one field as a FHIR HumanName: the last word is taken for the family name."""
+    given, _, family = name.strip().rpartition(" ")
+    parts: Json = {"text": name.strip(), "family": family}
+    return parts | {"given": given.split()} if given else parts
+
+
+def _practitioner(practitioner_id: str, name: str, registration: Registration) -> Json:
+    body: Json = {
+        "resourceType": "Practitioner",
+        "id": practitioner_id,
+        "active": True,
+        "name": [human_name(name)],
+    }
+    if registration.number:
+        identifier: Json = {"value": registration.number}
+        if registration.authority:
+            identifier["assigner"] = {"display": registration.authority}
+        body["identifier"] = [identifier]
+    if registration.specialty:
+        body["qualification"] = [{"code": {"text": registration.specialty}}]
+    return body
