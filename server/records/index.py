@@ -1,0 +1,243 @@
+"""What searches find a resource by: its rows in the index tables.
+
+FHIR R4, 3.1.1.4: which parts of an element each kind of parameter looks at. The shape of an element says its
+datatype (a CodeableConcept has `coding`, an Identifier `value`), so that one function serves every parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from .document import Json, Number
+from .fold import fold
+from .moments import EARLIEST, LATEST, Span, span
+from .references import Target, target
+from .registry import Kind, Param, ResourceType
+
+# A row of a B-tree holds 2,700 bytes; what is longer is compared by its beginning.
+LONGEST = 250
+_LARGEST = Decimal("1e100")
+_NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
+_ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
+
+
+@dataclass
+class Rows:
+    """The index rows of one resource, by table; sets, for an element may repeat itself."""
+
+    token: set[tuple[str, str, str]] = field(default_factory=set)  # param, code, system
+    string: set[tuple[str, str, str]] = field(default_factory=set)  # param, folded, value
+    date: set[tuple[str, datetime, datetime]] = field(default_factory=set)  # param, low, high
+    reference: set[tuple[str, str, str, str]] = field(default_factory=set)  # param, type, id, base
+    uri: set[tuple[str, str]] = field(default_factory=set)  # param, value
+    quantity: set[tuple[str, Decimal, Decimal, str, str, str]] = field(default_factory=set)
+
+    def values(self) -> dict[str, Any]:
+        """The rows as the arrays that the statements unnest."""
+        columns: dict[str, Any] = {}
+        for table, names in _COLUMNS.items():
+            rows = list(getattr(self, table))
+            for place, name in enumerate(names):
+                columns[f"{table}_{name}"] = [row[place] for row in rows]
+        return columns
+
+
+_COLUMNS = {
+    "token": ("param", "code", "system"),
+    "string": ("param", "folded", "value"),
+    "date": ("param", "low", "high"),
+    "reference": ("param", "type", "id", "base"),
+    "uri": ("param", "value"),
+    "quantity": ("param", "low", "high", "system", "code", "unit"),
+}
+
+
+def rows_of(resource: Json, type: ResourceType) -> Rows:
+    """Everything that searches find this resource by."""
+    rows = Rows()
+    for param in type.params.values():
+        for element in param.path.find(resource):
+            _INDEXERS[param.kind](rows, param, element)
+    if type.name == "Patient":
+        _deceased(rows, resource)
+    return rows
+
+
+def happened(resource: Json, type: ResourceType) -> datetime | None:
+    """The first moment of the type's own date, to sort by."""
+    if type.happened is None:
+        return None
+    return min((found.low for each in type.happened.find(resource) for found in spans(each)), default=None)
+
+
+def spans(element: Any) -> Iterator[Span]:
+    """The times of a date, dateTime, instant, Period or Timing; what cannot be read has none."""
+    if isinstance(element, str):
+        try:
+            yield span(element)
+        except ValueError:
+            return
+    elif isinstance(element, dict):
+        if "start" in element or "end" in element:
+            yield from _period(element)
+        for event in element.get("event", ()):
+            yield from spans(event)
+        bounds = element.get("repeat")
+        if isinstance(bounds, dict) and "boundsPeriod" in bounds:
+            yield from spans(bounds["boundsPeriod"])
+
+
+def cut(text: str) -> str:
+    """A text as the index holds it."""
+    return text[:LONGEST]
+
+
+def _period(element: Json) -> Iterator[Span]:
+    start, end = element.get("start"), element.get("end")
+    try:
+        low = span(start).low if isinstance(start, str) else EARLIEST
+        high = span(end).high if isinstance(end, str) else LATEST
+    except ValueError:
+        return
+    yield Span(low, high)
+
+
+def _token(rows: Rows, param: Param, element: Any) -> None:
+    if isinstance(element, bool):
+        rows.token.add((param.key, str(element).lower(), ""))
+    elif isinstance(element, str):
+        rows.token.add((param.key, cut(element), param.system))
+    elif isinstance(element, dict):
+        if "coding" in element or "text" in element:
+            _concept(rows, param, element)
+        elif "value" in element:
+            _identifier(rows, param, element)
+        else:
+            _coding(rows, param, element)
+
+
+def _concept(rows: Rows, param: Param, element: Json) -> None:
+    for coding in element.get("coding", ()):
+        _coding(rows, param, coding)
+    _described(rows, param, element.get("text"))
+
+
+def _coding(rows: Rows, param: Param, coding: Any) -> None:
+    if not isinstance(coding, dict):
+        return
+    code, system = coding.get("code"), coding.get("system")
+    if isinstance(code, str) or isinstance(system, str):
+        rows.token.add((param.key, cut(code or ""), cut(system or "")))
+    _described(rows, param, coding.get("display"))
+
+
+def _identifier(rows: Rows, param: Param, element: Json) -> None:
+    """An Identifier, or a ContactPoint (whose `system` is no code system)."""
+    value = element.get("value")
+    if not isinstance(value, str):
+        return
+    is_contact = element.get("system") in ("phone", "fax", "email", "pager", "url", "sms", "other")
+    system = "" if is_contact else element.get("system") or ""
+    rows.token.add((param.key, cut(value), cut(system)))
+    type = element.get("type")
+    if not isinstance(type, dict):
+        return
+    _described(rows, param, type.get("text"))
+    for coding in type.get("coding", ()):
+        if isinstance(coding, dict) and isinstance(coding.get("code"), str):
+            key = f"{param.key}:of-type"
+            rows.token.add((key, cut(f"{coding['code']}|{value}"), cut(coding.get("system") or "")))
+
+
+def _described(rows: Rows, param: Param, text: Any) -> None:
+    """What `:text` looks at."""
+    if isinstance(text, str):
+        rows.string.add((f"{param.key}:text", cut(fold(text)), cut(text)))
+
+
+def _string(rows: Rows, param: Param, element: Any) -> None:
+    for text in _texts(element):
+        rows.string.add((param.key, cut(fold(text)), cut(text)))
+
+
+def _texts(element: Any) -> Iterator[str]:
+    if isinstance(element, str):
+        yield element
+    elif isinstance(element, dict):
+        for part in (*_NAME_PARTS, *_ADDRESS_PARTS[1:]):
+            found = element.get(part, ())
+            for text in [found] if isinstance(found, str) else found:
+                if isinstance(text, str):
+                    yield text
+
+
+def _date(rows: Rows, param: Param, element: Any) -> None:
+    for found in spans(element):
+        rows.date.add((param.key, found.low, found.high))
+
+
+def _reference(rows: Rows, param: Param, element: Any) -> None:
+    text = element if isinstance(element, str) else None
+    if isinstance(element, dict):
+        text = element.get("reference", element.get("url"))
+        if isinstance(identifier := element.get("identifier"), dict):
+            _reference_identifier(rows, param, identifier)
+    if isinstance(text, str) and not text.startswith("#"):
+        to = target(text) or Target("", text)
+        rows.reference.add((param.key, to.type, cut(to.id), cut(to.base)))
+
+
+def _reference_identifier(rows: Rows, param: Param, identifier: Json) -> None:
+    """What `:identifier` looks at."""
+    value, system = identifier.get("value"), identifier.get("system")
+    if isinstance(value, str):
+        rows.token.add((f"{param.key}:identifier", cut(value), cut(system or "")))
+
+
+def _uri(rows: Rows, param: Param, element: Any) -> None:
+    if isinstance(element, str):
+        rows.uri.add((param.key, cut(element)))
+
+
+def _quantity(rows: Rows, param: Param, element: Any) -> None:
+    if isinstance(element, dict) and (value := _number(element.get("value"))) is not None:
+        below = element.get("comparator") in ("<", "<=")
+        above = element.get("comparator") in (">", ">=")
+        texts = (element.get(name) or "" for name in ("system", "code", "unit"))
+        system, code, unit = (cut(text) for text in texts)
+        low, high = (-_LARGEST if below else value), (_LARGEST if above else value)
+        rows.quantity.add((param.key, low, high, system, code, unit))
+    elif (value := _number(element)) is not None:
+        rows.quantity.add((param.key, value, value, "", "", ""))
+
+
+def _number(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = Decimal(value.text if isinstance(value, Number) else str(value))
+    except InvalidOperation:
+        return None
+    return number if abs(number) < _LARGEST and number.as_tuple().exponent > -100 else None  # type: ignore[operator]
+
+
+def _deceased(rows: Rows, resource: Json) -> None:
+    """R4 Patient.deceased: true for a date, and false where nothing is said."""
+    rows.token = {row for row in rows.token if row[0] != "Patient.deceased"}
+    dead = "deceasedDateTime" in resource or resource.get("deceasedBoolean") is True
+    rows.token.add(("Patient.deceased", str(dead).lower(), ""))
+
+
+_INDEXERS: dict[Kind, Callable[[Rows, Param, Any], None]] = {
+    Kind.TOKEN: _token,
+    Kind.STRING: _string,
+    Kind.DATE: _date,
+    Kind.REFERENCE: _reference,
+    Kind.URI: _uri,
+    Kind.QUANTITY: _quantity,
+    Kind.NUMBER: _quantity,
+}

@@ -1,0 +1,134 @@
+-- name: insert_resource
+-- A new resource, its first version and its index rows in one statement; no row comes back when the new row would
+-- lie outside of the caller's reach.
+WITH written AS (
+    INSERT INTO resource (patient_id, type, id, version, last_updated, happened, study_uid, author, content_hash, json)
+    SELECT resource.patient_id, resource.type, resource.id, 1, :last_updated, :happened, resource.study_uid,
+           resource.author, :content_hash, :json
+      FROM (SELECT :patient_id::text AS patient_id, :type::text AS type, :id::text AS id,
+                   :study_uid::text AS study_uid, :author::text AS author) AS resource
+     WHERE {reach}
+    RETURNING key, patient_id
+), versioned AS (
+    INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json)
+    SELECT :patient_id, :type, :id, 1, :last_updated, :study_uid, :author, :method, :json FROM written
+), tokens AS (
+    INSERT INTO index_token (patient_id, key, param, code, system)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:token_param::text[], :token_code::text[], :token_system::text[]) AS row
+), strings AS (
+    INSERT INTO index_string (patient_id, key, param, folded, value)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:string_param::text[], :string_folded::text[], :string_value::text[]) AS row
+), dates AS (
+    INSERT INTO index_date (patient_id, key, param, low, high)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:date_param::text[], :date_low::timestamptz[], :date_high::timestamptz[]) AS row
+), refs AS (
+    INSERT INTO index_reference (patient_id, key, param, target_type, target_id, base)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:reference_param::text[], :reference_type::text[], :reference_id::text[], :reference_base::text[]) AS row
+), uris AS (
+    INSERT INTO index_uri (patient_id, key, param, value)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:uri_param::text[], :uri_value::text[]) AS row
+), quantities AS (
+    INSERT INTO index_quantity (patient_id, key, param, low, high, system, code, unit)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:quantity_param::text[], :quantity_low::numeric[], :quantity_high::numeric[],
+                  :quantity_system::text[], :quantity_code::text[], :quantity_unit::text[]) AS row
+)
+SELECT key FROM written;
+
+-- name: update_resource
+-- The next version of a row that was locked before; its index rows are made anew.
+WITH written AS (
+    UPDATE resource SET version = version + 1, deleted = false, last_updated = :last_updated, happened = :happened,
+           study_uid = :study_uid, author = :author, content_hash = :content_hash, json = :json
+     WHERE key = :key
+    RETURNING key, patient_id, type, id, version
+), versioned AS (
+    INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json)
+    SELECT patient_id, type, id, version, :last_updated, :study_uid, :author, :method, :json FROM written
+), no_tokens AS (DELETE FROM index_token WHERE key = :key
+), no_strings AS (DELETE FROM index_string WHERE key = :key
+), no_dates AS (DELETE FROM index_date WHERE key = :key
+), no_refs AS (DELETE FROM index_reference WHERE key = :key
+), no_uris AS (DELETE FROM index_uri WHERE key = :key
+), no_quantities AS (DELETE FROM index_quantity WHERE key = :key
+), tokens AS (
+    INSERT INTO index_token (patient_id, key, param, code, system)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:token_param::text[], :token_code::text[], :token_system::text[]) AS row
+), strings AS (
+    INSERT INTO index_string (patient_id, key, param, folded, value)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:string_param::text[], :string_folded::text[], :string_value::text[]) AS row
+), dates AS (
+    INSERT INTO index_date (patient_id, key, param, low, high)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:date_param::text[], :date_low::timestamptz[], :date_high::timestamptz[]) AS row
+), refs AS (
+    INSERT INTO index_reference (patient_id, key, param, target_type, target_id, base)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:reference_param::text[], :reference_type::text[], :reference_id::text[], :reference_base::text[]) AS row
+), uris AS (
+    INSERT INTO index_uri (patient_id, key, param, value)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:uri_param::text[], :uri_value::text[]) AS row
+), quantities AS (
+    INSERT INTO index_quantity (patient_id, key, param, low, high, system, code, unit)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:quantity_param::text[], :quantity_low::numeric[], :quantity_high::numeric[],
+                  :quantity_system::text[], :quantity_code::text[], :quantity_unit::text[]) AS row
+)
+SELECT version FROM written;
+
+-- name: delete_resource
+-- A version without content; nothing finds it any more.
+WITH written AS (
+    UPDATE resource SET version = version + 1, deleted = true, last_updated = :last_updated, author = :author,
+           content_hash = '', json = ''
+     WHERE key = :key
+    RETURNING patient_id, type, id, version, study_uid
+), versioned AS (
+    INSERT INTO resource_version (patient_id, type, id, version, deleted, last_updated, study_uid, author, method, json)
+    SELECT patient_id, type, id, version, true, :last_updated, study_uid, :author, 'DELETE', '' FROM written
+), no_tokens AS (DELETE FROM index_token WHERE key = :key
+), no_strings AS (DELETE FROM index_string WHERE key = :key
+), no_dates AS (DELETE FROM index_date WHERE key = :key
+), no_refs AS (DELETE FROM index_reference WHERE key = :key
+), no_uris AS (DELETE FROM index_uri WHERE key = :key
+), no_quantities AS (DELETE FROM index_quantity WHERE key = :key
+)
+SELECT version FROM written;
+
+-- name: lock_resource
+-- The current version, kept from changing until the transaction ends.
+SELECT key, patient_id, type, id, version, deleted, last_updated, study_uid, author, content_hash, json
+  FROM resource WHERE type = :type AND id = :id AND {reach} FOR UPDATE;
+
+-- name: read_resource
+SELECT patient_id, type, id, version, deleted, last_updated, study_uid, author, json
+  FROM resource WHERE type = :type AND id = :id AND {reach};
+
+-- name: read_version
+-- A version is seen where the resource as it is now is seen.
+SELECT old.patient_id, old.type, old.id, old.version, old.deleted, old.last_updated, old.study_uid, old.author,
+       old.json
+  FROM resource_version AS old JOIN resource USING (patient_id, type, id)
+ WHERE old.type = :type AND old.id = :id AND old.version = :version AND {reach};
+
+-- name: history
+-- Versions, newest first; of one resource, of a type or of all types, as {match} says.
+SELECT old.patient_id, old.type, old.id, old.version, old.deleted, old.last_updated, old.study_uid, old.author,
+       old.method, old.json
+  FROM resource_version AS old JOIN resource USING (patient_id, type, id)
+ WHERE {match} AND {reach}
+ ORDER BY old.last_updated DESC, old.type, old.id, old.version DESC
+ LIMIT :limit;
+
+-- name: count_history
+SELECT count(*) FROM (
+    SELECT 1 FROM resource_version AS old JOIN resource USING (patient_id, type, id)
+     WHERE {match} AND {reach} LIMIT :limit) AS counted;

@@ -1,0 +1,300 @@
+"""FHIR resources as stored: every version kept, the search index written with it.
+
+FHIR R4, 3.1.0 (RESTful API). What is stored is what was sent, with the id and meta that the server gives; it is
+served from these bytes. Every function that a caller's request leads to takes the caller's `reach`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from server.access.reach import Reach
+from server.core import clock
+from server.core.errors import Gone, NotFound, PreconditionFailed, Unprocessable
+from server.core.ids import new_id
+from server.storage.db import Database, Record
+from server.storage.sql import load
+from server.storage.where import TRUE, Where
+
+from . import document
+from .document import Json
+from .index import happened, rows_of
+from .registry import resource_type
+
+QUERIES = load(__package__)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One version of a resource."""
+
+    type: str
+    id: str
+    version: int
+    last_updated: datetime
+    patient_id: str
+    json: bytes  # empty when deleted
+    study_uid: str | None = None
+    deleted: bool = False
+    author: str = ""
+    method: str = ""  # what made this version; known in histories
+
+    @property
+    def etag(self) -> str:
+        """FHIR R4, 3.1.0.1.3: the version as a weak entity tag."""
+        return f'W/"{self.version}"'
+
+
+async def create(
+    db: Database,
+    resource: Json,
+    *,
+    reach: Reach,
+    patient_id: str,
+    study_uid: str | None = None,
+    author: str,
+    id: str | None = None,
+    method: str = "POST",
+) -> Stored:
+    """Store a new resource. Raises Unprocessable when it would lie outside of the caller's reach, AlreadyStored
+    when the id is taken."""
+    return await _insert(
+        db,
+        resource,
+        id or new_id(),
+        patient_id=patient_id,
+        study_uid=study_uid,
+        author=author,
+        method=method,
+        reach=reach.resources(),
+    )
+
+
+async def put(
+    db: Database, resource: Json, *, patient_id: str, study_uid: str | None = None, author: str
+) -> int:
+    """Store what the server itself made, under the id it carries; its version.
+
+    A new version only when the content changed. For Lightbox's own resources: no reach, no validation.
+    """
+    type, id = resource["resourceType"], resource["id"]
+    async with db.transaction():
+        row = await db.fetch_one(QUERIES["lock_resource"], {"type": type, "id": id}, reach=TRUE)
+        if row is None:
+            made = await _insert(
+                db,
+                resource,
+                id,
+                patient_id=patient_id,
+                study_uid=study_uid,
+                author=author,
+                method="PUT",
+                reach=TRUE,
+            )
+            return made.version
+        if not row["deleted"] and row["content_hash"] == document.content_hash(resource):
+            return int(row["version"])
+        return (await _next_version(db, row, resource, study_uid, author, "PUT")).version
+
+
+async def update(
+    db: Database,
+    resource: Json,
+    *,
+    reach: Reach,
+    patient_id: str,
+    study_uid: str | None = None,
+    author: str,
+    if_match: int | None = None,
+    method: str = "PUT",
+) -> Stored:
+    """Store the next version of an existing resource; the stored one unchanged when nothing changed.
+
+    Raises NotFound, PreconditionFailed when `if_match` is another version, Unprocessable when it would move to
+    another patient. A deleted resource comes back to life (FHIR R4, 3.1.0.4.1).
+    """
+    type, id = resource["resourceType"], resource["id"]
+    async with db.transaction():
+        row = await _locked(db, type, id, reach=reach)
+        if if_match is not None and if_match != row["version"]:
+            raise PreconditionFailed("If-Match names another version than the current one.")
+        if row["patient_id"] != patient_id:
+            raise Unprocessable("A resource cannot move to another patient.")
+        if not row["deleted"] and row["content_hash"] == document.content_hash(resource):
+            return _stored(row)
+        return await _next_version(db, row, resource, study_uid, author, method)
+
+
+async def delete(
+    db: Database, type: str, id: str, *, reach: Reach, author: str, if_match: int | None = None
+) -> Stored:
+    """End a resource; its versions stay in the history. Raises NotFound; a deleted one comes back as it is."""
+    async with db.transaction():
+        row = await _locked(db, type, id, reach=reach)
+        if if_match is not None and if_match != row["version"]:
+            raise PreconditionFailed("If-Match names another version than the current one.")
+        if row["deleted"]:
+            return _stored(row)
+        return await _ended(db, row, author)
+
+
+async def remove(db: Database, type: str, id: str, *, author: str) -> None:
+    """End a resource that the server itself made; nothing happens where there is none."""
+    async with db.transaction():
+        row = await db.fetch_one(QUERIES["lock_resource"], {"type": type, "id": id}, reach=TRUE)
+        if row is not None and not row["deleted"]:
+            await _ended(db, row, author)
+
+
+async def read(db: Database, type: str, id: str, *, reach: Reach) -> Stored:
+    """The current version. Raises NotFound, Gone when it was deleted."""
+    row = await db.fetch_one(QUERIES["read_resource"], {"type": type, "id": id}, reach=reach.resources())
+    if row is None:
+        raise NotFound()
+    if row["deleted"]:
+        raise Gone()
+    return _stored(row)
+
+
+async def exists(db: Database, type: str, id: str, *, reach: Reach) -> bool:
+    """Whether the caller may see it, deleted or not."""
+    row = await db.fetch_one(QUERIES["read_resource"], {"type": type, "id": id}, reach=reach.resources())
+    return row is not None
+
+
+async def read_version(db: Database, type: str, id: str, version: int, *, reach: Reach) -> Stored:
+    """One version. Raises NotFound, Gone when this version is the deletion (FHIR R4, 3.1.0.3)."""
+    values = {"type": type, "id": id, "version": version}
+    row = await db.fetch_one(QUERIES["read_version"], values, reach=reach.resources())
+    if row is None:
+        raise NotFound()
+    if row["deleted"]:
+        raise Gone()
+    return _stored(row)
+
+
+async def history(db: Database, match: Where, *, reach: Where, limit: int) -> list[Stored]:
+    """Versions that `match` (over `old`, a row of resource_version) selects, newest first, deletions included.
+
+    `reach` is the union, over the types asked for, of what the caller may see of each (over `resource`).
+    """
+    rows = await db.fetch_all(QUERIES["history"], {"limit": limit}, match=match, reach=reach)
+    return [_stored(row) for row in rows]
+
+
+async def count_history(db: Database, match: Where, *, reach: Where, limit: int) -> int:
+    """How many versions `history` would give, counted up to `limit`."""
+    return int(await db.fetch_val(QUERIES["count_history"], {"limit": limit}, match=match, reach=reach))
+
+
+async def _locked(db: Database, type: str, id: str, *, reach: Reach) -> Record:
+    row = await db.fetch_one(QUERIES["lock_resource"], {"type": type, "id": id}, reach=reach.resources())
+    if row is None:
+        raise NotFound()
+    return row
+
+
+async def _insert(
+    db: Database,
+    resource: Json,
+    id: str,
+    *,
+    patient_id: str,
+    study_uid: str | None,
+    author: str,
+    method: str,
+    reach: Where,
+) -> Stored:
+    now = _now()
+    values = {
+        **_content(resource, id, 1, now),
+        "type": resource["resourceType"],
+        "id": id,
+        "patient_id": patient_id,
+        "study_uid": study_uid,
+        "author": author,
+        "method": method,
+    }
+    if await db.fetch_val(QUERIES["insert_resource"], values, reach=reach) is None:
+        raise Unprocessable("The reference that says whose resource this is leads nowhere you may write.")
+    return Stored(
+        resource["resourceType"],
+        id,
+        1,
+        now,
+        patient_id,
+        values["json"],
+        study_uid,
+        author=author,
+        method=method,
+    )
+
+
+async def _next_version(
+    db: Database, row: Record, resource: Json, study_uid: str | None, author: str, method: str
+) -> Stored:
+    now, version = _now(), row["version"] + 1
+    values = {
+        **_content(resource, row["id"], version, now),
+        "key": row["key"],
+        "study_uid": study_uid,
+        "author": author,
+        "method": method,
+    }
+    await db.fetch_val(QUERIES["update_resource"], values)
+    return Stored(
+        row["type"],
+        row["id"],
+        version,
+        now,
+        row["patient_id"],
+        values["json"],
+        study_uid,
+        author=author,
+        method=method,
+    )
+
+
+async def _ended(db: Database, row: Record, author: str) -> Stored:
+    now = _now()
+    values = {"key": row["key"], "last_updated": now, "author": author}
+    version = await db.fetch_val(QUERIES["delete_resource"], values)
+    return Stored(
+        row["type"], row["id"], version, now, row["patient_id"], b"", row["study_uid"], True, author, "DELETE"
+    )
+
+
+def _content(resource: Json, id: str, version: int, now: datetime) -> dict[str, Any]:
+    """What a version writes: its bytes, and everything that is found by them."""
+    type = resource_type(resource["resourceType"])
+    whole = document.identified(resource, id=id, version=version, last_updated=now)
+    return {
+        **rows_of(whole, type).values(),
+        "json": document.dump(whole),
+        "content_hash": document.content_hash(resource),
+        "happened": happened(whole, type),
+        "last_updated": now,
+    }
+
+
+def _now() -> datetime:
+    """To the millisecond, as `meta.lastUpdated` says it: a search by that value finds it."""
+    now = clock.now()
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def _stored(row: Record) -> Stored:
+    return Stored(
+        row["type"],
+        row["id"],
+        row["version"],
+        row["last_updated"],
+        row["patient_id"],
+        row["json"],
+        row["study_uid"],
+        row["deleted"],
+        row["author"],
+        row.get("method", ""),
+    )
