@@ -1,0 +1,66 @@
+"""DICOM JSON as the native DICOM model in XML.
+
+DICOM PS3.19, A.1 (Native DICOM Model); PS3.18, F (DICOM JSON Model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from pydicom.datadict import keyword_for_tag
+
+Json = Mapping[str, Any]
+
+_COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
+_HEAD = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    '<NativeDicomModel xmlns="http://dicom.nema.org/PS3.19/models/NativeDICOM" xml:space="preserve">'
+)
+
+
+def to_xml(dataset: Json) -> bytes:
+    """One data set as a document."""
+    return (_HEAD + _attributes(dataset) + "</NativeDicomModel>").encode("utf-8", "replace")
+
+
+def _attributes(dataset: Json) -> str:
+    return "".join(_attribute(tag, element) for tag, element in dataset.items())
+
+
+def _attribute(tag: str, element: Json) -> str:
+    keyword = keyword_for_tag(int(tag, 16))
+    named = f" keyword={quoteattr(keyword)}" if keyword else ""
+    return f'<DicomAttribute tag="{tag}" vr="{element["vr"]}"{named}>{_content(element)}</DicomAttribute>'
+
+
+def _content(element: Json) -> str:
+    if "BulkDataURI" in element:
+        return f"<BulkData uri={quoteattr(element['BulkDataURI'])}/>"
+    if "InlineBinary" in element:
+        return f"<InlineBinary>{element['InlineBinary']}</InlineBinary>"
+    values: Sequence[Any] = element.get("Value", ())
+    return "".join(_value(element["vr"], number, value) for number, value in enumerate(values, 1))
+
+
+def _value(vr: str, number: int, value: Any) -> str:
+    if vr == "SQ":
+        return f'<Item number="{number}">{_attributes(value or {})}</Item>'
+    if value is None:
+        return ""
+    if vr == "PN":
+        groups = value if isinstance(value, Mapping) else {"Alphabetic": str(value)}
+        inner = "".join(f"<{group}>{_name(text)}</{group}>" for group, text in groups.items())
+        return f'<PersonName number="{number}">{inner}</PersonName>'
+    return f'<Value number="{number}">{escape(_clean(str(value)))}</Value>'
+
+
+def _name(text: str) -> str:
+    parts = zip(_COMPONENTS, text.split("^"), strict=False)
+    return "".join(f"<{name}>{escape(_clean(part))}</{name}>" for name, part in parts if part)
+
+
+def _clean(text: str) -> str:
+    """Without the control characters that XML 1.0 cannot hold, escaped or not."""
+    return "".join(each for each in text if each >= " " or each in "\t\n\r")

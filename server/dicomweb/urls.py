@@ -1,0 +1,56 @@
+"""The addresses of the service: which patient's root a request came to, and where things can be retrieved.
+
+Retrieve URLs always lie under the patient's own root, `/patients/{id}/dicomweb` (decision 8), and are built from
+the configured public address, never from Host: behind a proxy that would be another machine's name.
+DICOM PS3.18, 10.1.1 (resources).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from server.access.services import Services
+from server.core.settings import Settings
+
+_STEPS = ("studies", "series", "instances")
+
+
+@dataclass(frozen=True)
+class Root:
+    """Builds retrieve URLs."""
+
+    settings: Settings
+
+    def of_patient(self, patient_id: str, *uids: str) -> str:
+        """The URL of a study, series or instance: as many UIDs as are given."""
+        steps = (f"/{step}/{uid}" for step, uid in zip(_STEPS, uids, strict=False))
+        return self.settings.patient_dicomweb(patient_id) + "".join(steps)
+
+    def bytes_of(self, patient_id: str) -> bytes:
+        """What stands in the place of the zero byte of prepared DICOM JSON."""
+        return self.settings.patient_dicomweb(patient_id).encode()
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def root_of(request: Request) -> Root:
+    return Root(services_of(request).settings)
+
+
+def patient_of(request: Request) -> str | None:
+    """The patient whose root the request came to; None at the pooled root."""
+    patient: str | None = request.path_params.get("patient")
+    return patient
+
+
+def accept_of(request: Request) -> str | None:
+    """What is wanted: the `accept` parameter comes before the header (PS3.18, 8.3.3.1)."""
+    if asked := request.query_params.get("accept"):
+        return asked
+    headers = request.headers.getlist("accept")
+    return ", ".join(headers) if headers else None
