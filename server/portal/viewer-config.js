@@ -1,18 +1,17 @@
-// What OHIF starts with. Served by viewer.py, which puts the settings in place of null; never cached.
-const lightbox = null;
+// What OHIF starts with. Addresses without a host: the viewer talks to whoever served it, with the same cookie.
 
 // One patient's root when the address names the patient: two patients may hold studies of the same UID.
 function rootOf(query) {
   const patient = query.get('patient') || '';
-  return /^[A-Za-z0-9.-]{1,64}$/.test(patient) ? `${lightbox.root}/patients/${patient}/dicomweb` : `${lightbox.root}/dicomweb`;
+  return /^[A-Za-z0-9.-]{1,64}$/.test(patient) ? `/patients/${patient}/dicomweb` : '/dicomweb';
 }
 
 window.config = {
   name: 'lightbox',
-  routerBasename: `${lightbox.root}/viewer`,
+  routerBasename: '/viewer',
   extensions: [],
   modes: [],
-  customizationService: {},
+  customizationService: [{ 'ohif.tours': { $set: [] } }], // no guided tour over somebody's scan
   showStudyList: false,
   showErrorDetails: 'production',
   showWarningMessageForCrossOrigin: false,
@@ -30,9 +29,9 @@ window.config = {
       configuration: {
         friendlyName: 'Lightbox',
         name: 'lightbox',
-        qidoRoot: `${lightbox.root}/dicomweb`,
-        wadoRoot: `${lightbox.root}/dicomweb`,
-        wadoUriRoot: `${lightbox.root}/dicomweb/wado`,
+        qidoRoot: '/dicomweb',
+        wadoRoot: '/dicomweb',
+        wadoUriRoot: '/dicomweb/wado',
         qidoSupportsIncludeField: true,
         supportsFuzzyMatching: false,
         supportsWildcard: true,
@@ -54,13 +53,13 @@ window.config = {
   ],
   whiteLabeling: {
     createLogoComponentFn: React =>
-      React.createElement('a', { href: `${lightbox.root}/`, className: 'text-white text-lg px-2' }, lightbox.name),
+      React.createElement('a', { href: '/', className: 'text-white text-lg px-2' }, 'Lightbox'),
   },
   // The session rides along as a cookie; when it has ended, so has the viewer.
   httpErrorHandler(error) {
     if (error.status === 401) {
       const here = window.location.pathname + window.location.search;
-      window.location.assign(`${lightbox.root}/sign-in?next=${encodeURIComponent(here)}`);
+      window.location.assign(`/sign-in?next=${encodeURIComponent(here)}`);
     }
   },
 };

@@ -12,9 +12,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -61,13 +60,8 @@ async def serve(request: Request) -> Response:
 
 
 async def configuration(request: Request) -> Response:
-    """What OHIF reads first: our addresses, and what to do when the session has ended."""
-    base = urlsplit(request.app.state.services.settings.base_url).path.rstrip("/")
-    settings = orjson.dumps({"name": "Lightbox", "root": base}).decode()
-    script = _CONFIG.read_text(encoding="utf-8").replace(
-        "const lightbox = null", f"const lightbox = {settings}", 1
-    )
-    return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-store", **_PLAIN})
+    """What OHIF reads first: where the images are, and what to do when the session has ended."""
+    return FileResponse(_CONFIG, media_type=_TYPES[".js"], headers={"Cache-Control": "no-store", **_PLAIN})
 
 
 def preview_instead(request: Request) -> Response:
