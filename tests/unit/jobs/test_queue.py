@@ -1,0 +1,212 @@
+"""The queue and the worker: done if committed, once by one worker, again after a failure, given up in the end."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from server.core import clock
+from server.jobs import queue
+from server.jobs.queue import Job, Kit, Periodic
+from server.jobs.worker import Worker
+from server.storage.db import Database
+from server.storage.sql import Statement
+
+COUNT = Statement("t", "SELECT count(*) FROM job")
+
+
+@pytest.fixture(autouse=True)
+def _clock():
+    yield
+    clock.travel(timedelta())
+
+
+@dataclass
+class Bench:
+    """Services of a worker, and what its handlers saw."""
+
+    db: Database
+    seen: list[Job] = field(default_factory=list)
+    failures: int = 0
+    turns: int = 0
+    moments: list[float] = field(default_factory=list)
+
+
+async def note(bench: Bench, job: Job) -> None:
+    bench.moments.append(time.perf_counter())
+    if bench.failures:
+        bench.failures -= 1
+        raise RuntimeError("a mail to someone@example.org failed")
+    bench.seen.append(job)
+
+
+async def turn(bench: Bench) -> None:
+    bench.turns += 1
+
+
+KIT = Kit(handlers={"note": note})
+
+
+@pytest.fixture
+def bench(db) -> Bench:
+    return Bench(db)
+
+
+async def test_a_job_is_done_once(db, bench):
+    await queue.enqueue(db, "note", {"n": 1})
+    worker = Worker(bench, [KIT])
+    assert await worker.drain() == 1
+    assert await worker.drain() == 0
+    assert [job.payload for job in bench.seen] == [{"n": 1}]
+    assert await db.fetch_val(COUNT) == 0
+
+
+async def test_a_job_comes_with_the_transaction_or_not_at_all(db, bench):
+    async def enqueue_and_fail() -> None:
+        async with db.transaction():
+            await queue.enqueue(db, "note", {"n": 1})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await enqueue_and_fail()
+    assert await Worker(bench, [KIT]).drain() == 0
+
+
+async def test_several_workers_share_the_jobs(db, bench):
+    for n in range(30):
+        await queue.enqueue(db, "note", {"n": n})
+    counts = await asyncio.gather(*(Worker(bench, [KIT]).drain() for _ in range(4)))
+    assert sum(counts) == 30
+    assert sorted(job.payload["n"] for job in bench.seen) == list(range(30))
+
+
+async def test_a_failure_is_tried_again_later(db, bench):
+    bench.failures = 2
+    await queue.enqueue(db, "note", {})
+    worker = Worker(bench, [KIT])
+    assert await worker.drain() == 1
+    assert await worker.drain() == 0
+    clock.travel(queue.FIRST_DELAY)
+    assert await worker.drain() == 1
+    clock.travel(queue.FIRST_DELAY * 2)
+    assert await worker.drain() == 0
+    clock.travel(queue.FIRST_DELAY * 3)
+    assert await worker.drain() == 1
+    assert bench.seen[0].tries == 3
+
+
+async def test_what_keeps_failing_is_kept_for_the_operator_then_dropped(db, bench):
+    bench.failures = 1000
+    await queue.enqueue(db, "note", {})
+    worker, moved = Worker(bench, [KIT]), timedelta()
+    for _ in range(queue.MOST_TRIES):
+        assert await worker.drain() == 1
+        moved += queue.LONGEST_DELAY
+        clock.travel(moved)
+    assert await worker.drain() == 0
+    [dead] = await db.fetch_all(queue.QUERIES["dead"])
+    assert (dead["tries"], dead["problem"]) == (queue.MOST_TRIES, "RuntimeError")
+    clock.travel(moved + queue.DEAD_KEPT + timedelta(days=1))
+    await worker.drain()
+    assert await db.fetch_val(COUNT) == 0
+
+
+async def test_a_job_of_a_worker_that_died_is_done_by_another(db, bench):
+    await queue.enqueue(db, "note", {})
+    assert len(await queue.claim(db, ["note"], 1)) == 1  # and then the power went
+    worker = Worker(bench, [KIT])
+    assert await worker.drain() == 0
+    clock.travel(queue.LEASE + timedelta(seconds=1))
+    assert await worker.drain() == 1
+
+
+async def test_a_job_for_later_waits(db, bench):
+    await queue.enqueue(db, "note", {}, due_at=clock.now() + timedelta(hours=1))
+    worker = Worker(bench, [KIT])
+    assert await worker.drain() == 0
+    clock.travel(timedelta(hours=1, seconds=1))
+    assert await worker.drain() == 1
+
+
+async def test_kinds_nobody_here_handles_are_left_alone(db, bench):
+    await queue.enqueue(db, "other", {})
+    assert await Worker(bench, [KIT]).drain() == 0
+    assert await db.fetch_val(COUNT) == 1
+
+
+async def test_periodic_work_is_done_by_one_of_all_workers(db, bench):
+    kit = Kit(periodic=(Periodic("turn", timedelta(minutes=10), turn),))
+    workers = [Worker(bench, [kit]) for _ in range(3)]
+    await asyncio.gather(*(worker.drain() for worker in workers))
+    assert bench.turns == 1
+    clock.travel(timedelta(minutes=10, seconds=1))
+    await asyncio.gather(*(worker.drain() for worker in workers))
+    assert bench.turns == 2
+
+
+async def test_periodic_work_that_fails_has_its_next_turn(db, bench):
+    async def broken(bench: Bench) -> None:
+        bench.turns += 1
+        raise RuntimeError
+
+    worker = Worker(bench, [Kit(periodic=(Periodic("broken", timedelta(minutes=1), broken),))])
+    await worker.drain()
+    clock.travel(timedelta(minutes=2))
+    await worker.drain()
+    assert bench.turns == 2
+
+
+async def test_a_running_worker_is_woken_by_the_commit(db, bench):
+    async with Worker(bench, [KIT]).running():
+        await asyncio.sleep(0.2)
+        start = time.perf_counter()
+        await queue.enqueue(db, "note", {})
+        while not bench.seen:
+            assert time.perf_counter() - start < 5
+            await asyncio.sleep(0.01)
+    assert bench.moments[0] - start < 1
+
+
+async def test_an_idle_worker_hardly_asks(db, bench):
+    asked = 0
+    fetch_all = db.fetch_all
+
+    async def counting(*args, **kwargs):
+        nonlocal asked
+        asked += 1
+        return await fetch_all(*args, **kwargs)
+
+    db.fetch_all = counting
+    async with Worker(bench, [KIT]).running():
+        await asyncio.sleep(1)
+    assert asked <= 4
+
+
+async def test_stopping_lets_work_under_way_finish(db, bench):
+    async def slow(bench: Bench, job: Job) -> None:
+        await asyncio.sleep(0.3)
+        bench.seen.append(job)
+
+    await queue.enqueue(db, "slow", {})
+    async with Worker(bench, [Kit(handlers={"slow": slow})]).running():
+        await asyncio.sleep(0.1)
+    assert len(bench.seen) == 1
+    assert await db.fetch_val(COUNT) == 0
+
+
+async def test_cancelling_gives_back_what_does_not_finish(db, bench, monkeypatch):
+    monkeypatch.setattr("server.jobs.worker.TIME_TO_FINISH", 0.1)
+
+    async def endless(bench: Bench, job: Job) -> None:
+        await asyncio.sleep(60)
+
+    await queue.enqueue(db, "endless", {})
+    task = asyncio.create_task(Worker(bench, [Kit(handlers={"endless": endless})]).run())
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    [job] = await queue.claim(db, ["endless"], 1)
+    assert job.tries == 1
