@@ -1,0 +1,185 @@
+"""Keys: the master key wraps each patient's key, a patient's key wraps the data key of each object.
+
+Wrapping is AES key wrap (RFC 3394), which also proves the key: a wrong one does not unwrap. Small things
+(audit details, secrets) are sealed with AES-256-GCM under a key derived from the patient's (HKDF, RFC 5869),
+so that no key serves two algorithms. Destroying a patient's wrapped key makes all of it unreadable; turning the
+master key over only wraps the patients' keys anew.
+
+The master key file holds one key a line, the newest first: it wraps, all of them unwrap.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+
+from server.core.errors import ServerError
+
+KEY_SIZE = 32
+_NONCE_SIZE = 12
+_VERSION = b"\x01"  # of what seal() makes
+_LINE = "lightbox-master-key-1"
+_HEAD = (
+    "# The master key of this Lightbox. Without it nothing stored can be read again: keep a copy elsewhere.\n"
+)
+
+T = TypeVar("T")
+
+
+class KeyUnusable(ServerError):
+    """A key does not fit what it should open."""
+
+
+class MasterKeyMissing(ServerError):
+    """The master key file is missing."""
+
+
+class MasterKeyUnusable(ServerError):
+    """The master key file cannot be read."""
+
+
+def new_data_key() -> bytes:
+    """256 random bits for one object."""
+    return secrets.token_bytes(KEY_SIZE)
+
+
+class KeyRing:
+    """The master keys of this deployment, and what they open."""
+
+    def __init__(self, master_keys: Sequence[bytes]) -> None:
+        if not master_keys or any(len(key) != KEY_SIZE for key in master_keys):
+            raise MasterKeyUnusable("A master key has 256 bits.")
+        self._masters = tuple(master_keys)
+        self._sealers = tuple(_derived(key, b"lightbox system") for key in master_keys)
+
+    @classmethod
+    def load(cls, path: Path, *, create: bool) -> KeyRing:
+        """Read the file; with `create`, make it when there is none.
+
+        A new key beside old data would hide that the old one is lost: whoever calls knows what is there.
+        Raises MasterKeyMissing, MasterKeyUnusable.
+        """
+        if create and not path.exists():
+            _make_file(path)
+        try:
+            return cls(_parse(path.read_text(encoding="ascii")))
+        except FileNotFoundError as exc:
+            raise MasterKeyMissing(
+                f"The master key file {path} is missing; nothing stored can be read."
+            ) from exc
+        except (OSError, ValueError) as exc:
+            raise MasterKeyUnusable(f"The master key file {path} cannot be read.") from exc
+
+    def new_patient_key(self) -> bytes:
+        """A new random patient key, wrapped: what `keys.patient_key.wrapped` holds."""
+        return aes_key_wrap(self._masters[0], secrets.token_bytes(KEY_SIZE))
+
+    def rewrap(self, wrapped_patient_key: bytes) -> bytes:
+        """The same patient key under the newest master key."""
+        return aes_key_wrap(self._masters[0], self._patient_key(wrapped_patient_key))
+
+    def wrap(self, wrapped_patient_key: bytes, data_key: bytes) -> bytes:
+        """A data key as its row keeps it: 40 bytes."""
+        return aes_key_wrap(self._patient_key(wrapped_patient_key), data_key)
+
+    def unwrap(self, wrapped_patient_key: bytes, wrapped_data_key: bytes) -> bytes:
+        """The data key again; raises KeyUnusable when it is not this patient's."""
+        try:
+            return aes_key_unwrap(self._patient_key(wrapped_patient_key), wrapped_data_key)
+        except (InvalidUnwrap, ValueError) as exc:
+            raise KeyUnusable() from exc
+
+    def seal(self, wrapped_patient_key: bytes | None, plain: bytes, context: bytes) -> bytes:
+        """Encrypt something small for a patient or (None) the system; it opens in the same `context` only."""
+        nonce = os.urandom(_NONCE_SIZE)
+        key = self._sealing_keys(wrapped_patient_key)[0]
+        return _VERSION + nonce + AESGCM(key).encrypt(nonce, plain, context)
+
+    def open(self, wrapped_patient_key: bytes | None, sealed: bytes, context: bytes) -> bytes:
+        """What was sealed; raises KeyUnusable for another key, another context or altered bytes."""
+        if sealed[:1] != _VERSION:
+            raise KeyUnusable()
+        nonce, body = sealed[1 : 1 + _NONCE_SIZE], sealed[1 + _NONCE_SIZE :]
+        keys = self._sealing_keys(wrapped_patient_key)
+        return _first(keys, lambda key: AESGCM(key).decrypt(nonce, body, context))
+
+    def _sealing_keys(self, wrapped_patient_key: bytes | None) -> tuple[bytes, ...]:
+        if wrapped_patient_key is None:
+            return self._sealers
+        return (_derived(self._patient_key(wrapped_patient_key), b"lightbox patient"),)
+
+    def _patient_key(self, wrapped: bytes) -> bytes:
+        return _first(self._masters, lambda master: aes_key_unwrap(master, wrapped))
+
+
+def _first(keys: Sequence[bytes], attempt: Callable[[bytes], T]) -> T:
+    """The result of the first key that fits."""
+    for key in keys:
+        try:
+            return attempt(key)
+        except (InvalidUnwrap, InvalidTag, ValueError):
+            continue
+    raise KeyUnusable()
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    # Without salt: the key is uniformly random already (RFC 5869, 3.1 and 3.3).
+    return HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=None, info=purpose).derive(key)
+
+
+def _parse(text: str) -> list[bytes]:
+    """The keys of a master key file; raises ValueError for anything else in it."""
+    keys = []
+    for line in text.splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        word, _, value = line.partition(" ")
+        if word != _LINE:
+            raise ValueError("not a master key file")
+        try:
+            keys.append(base64.b64decode(value.strip(), validate=True))
+        except binascii.Error as exc:
+            raise ValueError("not a master key") from exc
+    return keys
+
+
+def _make_file(path: Path) -> None:
+    """Write a new key under another name and link it: at `path` lies a whole key or none.
+
+    Two processes may start at once: the link of the second fails, and it uses the first one's key.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    key = base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode("ascii")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{_HEAD}{_LINE} {key}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink()
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

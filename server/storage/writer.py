@@ -1,0 +1,216 @@
+"""Writing packs: a pack is one file that holds the encrypted objects of one store request.
+
+The objects of a request share one file, and so one fsync. Small ones are sealed where they are and wait in memory
+until the pack is published; larger ones are hashed, sealed and written a megabyte at a time in a worker thread
+while the next megabyte arrives. What a pack keeps in memory is bounded, whatever its size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from types import TracebackType
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from .crypto import CHUNK, SEALED_CHUNK, TAG, Address, Buffer, Scratch, Sealer, Stored
+from .files import Sink
+from .keyring import new_data_key
+
+HEADER = b"lightbox pack 1\n"  # says what the file is to whoever finds it
+# Below this, work is done where it is: a thread costs more (30 µs and fresh memory, measured).
+INLINE = 256 * 1024
+
+T = TypeVar("T")
+Before = Callable[[UUID], Awaitable[object]]  # done before the first byte leaves the process
+_scratch = Scratch()
+
+
+class Pack:
+    """A pack being written; as a context manager it discards itself unless it was published."""
+
+    def __init__(self, pack_id: UUID, sink: Sink, executor: Executor, before: Before | None = None) -> None:
+        self.id = pack_id
+        self.is_ready = False  # its row counts, as far as this process knows
+        self._sink = sink
+        self._executor = executor
+        self._before = before
+        self._permission: asyncio.Future[object] | None = None
+        self._tail = bytearray(HEADER)  # sealed, not yet with the sink
+        self._flushed = 0  # bytes with the sink
+        self._writing: ObjectWriter | None = None
+        self._published: asyncio.Future[int] | None = None
+
+    async def __aenter__(self) -> Pack:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None or self._published is None:
+            await self.discard()
+
+    @property
+    def end(self) -> int:
+        """Where the next object begins."""
+        return self._flushed + len(self._tail)
+
+    @property
+    def is_noted(self) -> bool:
+        """Something of it may be somewhere."""
+        return self._permission is not None or self._flushed > 0
+
+    async def begin(self) -> ObjectWriter:
+        """Start the next object; the one before must be finished or abandoned."""
+        if self._writing is not None or self._published is not None:
+            raise RuntimeError("a pack takes one object at a time, until it is published")
+        self._ask()
+        self._writing = ObjectWriter(self)
+        return self._writing
+
+    async def publish(self) -> int:
+        """Make the pack durable; its size in bytes. May be called again, and while a transaction is prepared."""
+        if self._writing is not None:
+            raise RuntimeError("an object of this pack is still being written")
+        if self._published is None:
+            self._published = quiet(asyncio.ensure_future(self._publish()))
+        return await asyncio.shield(self._published)
+
+    async def discard(self) -> None:
+        """Leave nothing of it, published or not."""
+        await self.settle()
+        await self.in_thread(self._sink.discard)
+
+    async def settle(self) -> None:
+        """Wait until what was asked for outside of the pack has ended, well or not."""
+        under_way = [future for future in (self._permission, self._published) if future is not None]
+        if under_way:
+            await asyncio.wait(under_way)
+
+    def in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def permitted(self) -> None:
+        """Wait for what must be true before the first byte is written (a row that notes the file)."""
+        self._ask()
+        if self._permission is not None:
+            await asyncio.shield(self._permission)
+
+    def keep(self, sealed: Buffer) -> None:
+        """Add sealed bytes in memory."""
+        self._tail += sealed
+
+    def write(self, sealed: Buffer) -> None:
+        """Add sealed bytes with the sink, after those in memory; called in a worker thread."""
+        self.flush()
+        self._sink.append(sealed)
+        self._flushed += len(sealed)
+
+    def flush(self) -> None:
+        """Hand what is kept in memory to the sink; called in a worker thread."""
+        if self._tail:
+            self._sink.append(self._tail)
+            self._flushed += len(self._tail)
+            self._tail = bytearray()
+
+    async def written(self) -> None:
+        """An object is complete."""
+        self._writing = None
+        if len(self._tail) >= INLINE:
+            await self.permitted()
+            await self.in_thread(self.flush)
+
+    def rewind(self, to: int) -> None:
+        """Forget what was written after `to`; where the sink cannot, its place stays unused."""
+        self._writing = None
+        if to >= self._flushed:
+            del self._tail[to - self._flushed :]
+        else:
+            self._tail.clear()
+            self._flushed = self._sink.rewind(to)
+
+    def _ask(self) -> None:
+        if self._permission is None and self._before is not None:
+            self._permission = quiet(asyncio.ensure_future(self._before(self.id)))
+
+    async def _publish(self) -> int:
+        await self.permitted()
+        return await self.in_thread(self._publish_now)
+
+    def _publish_now(self) -> int:
+        self.flush()
+        return self._sink.publish()
+
+
+class ObjectWriter:
+    """One object being written."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+        self._begin = pack.end
+        self._id = uuid4()
+        self._key = new_data_key()
+        self._sealer = Sealer(self._id, self._key)
+        self._buffer = bytearray()
+        self._size = 0
+        self._working: asyncio.Future[None] | None = None
+
+    async def write(self, data: Buffer) -> None:
+        """Add plain bytes. Raises OutOfSpace, StorageUnavailable; the pack is then to be discarded."""
+        self._buffer += data
+        self._size += len(data)
+        if len(self._buffer) <= CHUNK:
+            return
+        await self._settle()
+        await self._pack.permitted()
+        # The last chunk is marked as such, so a full one waits until more comes.
+        full = (len(self._buffer) - 1) // CHUNK * CHUNK
+        block, self._buffer = self._buffer, self._buffer[full:]
+        del block[full:]
+        self._working = quiet(self._pack.in_thread(lambda: self._seal_and_write(block, last=False)))
+
+    async def finish(self) -> Stored:
+        """Seal the rest; where the object lies, what opens it, and its SHA-256."""
+        await self._settle()
+        if self._begin == self._pack.end and len(self._buffer) < INLINE:
+            self._seal_here()
+        else:
+            await self._pack.permitted()
+            await self._pack.in_thread(lambda: self._seal_and_write(self._buffer, last=True))
+        await self._pack.written()
+        address = Address(self._pack.id, self._id, self._begin, self._size, self._key)
+        return Stored(address, self._sealer.sha256())
+
+    async def abandon(self) -> None:
+        """Forget this object; the pack goes on without it."""
+        if self._working is not None:
+            await asyncio.wait([self._working])
+        self._pack.rewind(self._begin)
+
+    async def _settle(self) -> None:
+        """Wait for the block before; one at a time keeps the order and bounds the memory."""
+        if self._working is not None:
+            await asyncio.shield(self._working)
+            self._working = None
+
+    def _seal_here(self) -> None:
+        sealed = bytearray(len(self._buffer) + TAG)
+        self._sealer.seal(self._buffer, sealed, last=True)
+        self._pack.keep(sealed)
+
+    def _seal_and_write(self, block: bytearray, *, last: bool) -> None:
+        """Hash, encrypt and write whole chunks (and the last one); called in a worker thread."""
+        sealed = _scratch.view(SEALED_CHUNK)
+        with memoryview(block) as plain:
+            for start in range(0, max(1, len(plain)), CHUNK):
+                chunk = plain[start : start + CHUNK]
+                is_last = last and start + CHUNK >= len(plain)
+                size = self._sealer.seal(chunk, sealed, last=is_last)
+                self._pack.write(sealed[:size])
+
+
+def quiet(future: asyncio.Future[T]) -> asyncio.Future[T]:
+    """Its error is raised where it is awaited; where nobody awaits it any more, it is not news."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
