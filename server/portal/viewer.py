@@ -179,14 +179,8 @@ def _accepts_gzip(request: Request) -> bool:
     return False
 
 
-async def start(request: Request) -> Response:
-    """`/viewer` leads to `/viewer/`, where relative addresses are right."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    return RedirectResponse("/viewer/" + query, status_code=308)
-
-
+# Mounted at /viewer.
 routes: list[BaseRoute] = [
-    Route("/viewer", start),
-    Route("/viewer/app-config.js", configuration),
-    Route("/viewer/{path:path}", serve),
+    Route("/app-config.js", configuration),
+    Route("/{path:path}", serve),
 ]
