@@ -6,6 +6,7 @@ A wrong value stops the start with the setting's name and what it wants.
 from __future__ import annotations
 
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -65,11 +66,18 @@ def _list(value: Any) -> Any:
     )
 
 
+def config_files() -> tuple[Path, ...]:
+    """`config/default.toml`, then `config/local.toml`: as the wheel carries them, or at the top of a checkout."""
+    carried = Path(__file__).parents[1] / "config"
+    folder = carried if carried.is_dir() else carried.parents[1] / "config"
+    return folder / "default.toml", folder / "local.toml"
+
+
 class Settings(BaseSettings):
     """Everything an operator can set. `config/example.env` knows each by name."""
 
     model_config = SettingsConfigDict(env_prefix="LIGHTBOX_", frozen=True, extra="forbid")
-    toml_files: ClassVar[tuple[Path, ...]] = ()
+    toml_files: ClassVar[tuple[Path, ...]] = config_files()
 
     base_url: Annotated[str, AfterValidator(_address)] = Field(
         "http://127.0.0.1:8080", description="Public address of the server, without a trailing slash"
@@ -144,6 +152,8 @@ def read_settings(**given: Any) -> Settings:
     """Read the settings once; raises WrongSetting with the setting's name and what it wants."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
+    except TOMLDecodeError as exc:
+        raise WrongSetting(f"A file in config/ is not valid TOML: {exc}.") from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         name = "LIGHTBOX_" + "_".join(str(part) for part in first["loc"][:1]).upper()
