@@ -27,7 +27,7 @@ from pathlib import Path
 
 NOT_FETCHED = 3  # exit status
 VIEWER = "ohif"
-STAMP = ".made-from"
+STAMP = "made-from.txt"
 _RECIPE = 1  # raised when the steps below change: what older steps made is then made again
 _MINUTES = 10
 _COMPRESSED = {".js", ".css", ".html", ".json", ".svg", ".wasm", ".webmanifest"}

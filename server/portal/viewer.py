@@ -33,6 +33,7 @@ _TYPES = {
     ".ico": "image/vnd.microsoft.icon",
     ".woff2": "font/woff2",
     ".xml": "application/xml",
+    ".txt": "text/plain; charset=utf-8",
     "": "text/plain; charset=utf-8",
 }
 _HASHED = re.compile(r"(^|[./])[0-9a-f]{16}\.")
@@ -115,7 +116,7 @@ def _viewer(folder: Path, made_at: int) -> Viewer:
     files = {
         path.relative_to(folder).as_posix(): _describe(path)
         for path in paths
-        if path.suffix in _TYPES and not path.name.startswith(".")
+        if path.suffix in _TYPES and path.name != assets.STAMP
     }
     return Viewer(files, _policy((folder / "index.html").read_text(encoding="utf-8")))
 

@@ -59,7 +59,7 @@ def test_takes_the_part_that_is_served(package: assets.Package, tmp_path: Path) 
     assets.fetch([package], tmp_path / "vendor")
     found = {path.name for path in (tmp_path / "vendor" / "ohif").rglob("*") if path.is_file()}
     assert found == {
-        ".made-from",
+        "made-from.txt",
         "LICENSE",
         "index.html",
         "app.bundle.0f6159c501addfe9.js",

@@ -106,7 +106,7 @@ async def test_what_is_held_already_is_not_sent_again(browser: httpx.AsyncClient
 
 
 @pytest.mark.parametrize(
-    "path", ["no.such.js", "../viewer.py", "%2e%2e/%2e%2e/secret.txt", ".made-from", f"{SCRIPT}.gz"]
+    "path", ["no.such.js", "../viewer.py", "%2e%2e/%2e%2e/secret.txt", "made-from.txt", f"{SCRIPT}.gz"]
 )
 async def test_nothing_else_is_served(browser: httpx.AsyncClient, path: str) -> None:
     assert (await browser.get(f"/viewer/{path}")).status_code == 404
