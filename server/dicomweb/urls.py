@@ -28,6 +28,12 @@ class Root:
         steps = (f"/{step}/{uid}" for step, uid in zip(_STEPS, uids, strict=False))
         return self.settings.patient_dicomweb(patient_id) + "".join(steps)
 
+    def base(self, patient_id: str | None) -> str:
+        """The address of the service a request came to."""
+        return (
+            self.settings.dicomweb_base if patient_id is None else self.settings.patient_dicomweb(patient_id)
+        )
+
     def bytes_of(self, patient_id: str) -> bytes:
         """What stands in the place of the zero byte of prepared DICOM JSON."""
         return self.settings.patient_dicomweb(patient_id).encode()

@@ -1,0 +1,102 @@
+"""What the audit log is told of a request, and when.
+
+Decision 25: the first look at a study (per caller, study and hour) and every download of a study or series are
+durable before the answer; searches and repeats are committed in groups, soon. Instances taken one by one are one
+download of their study within the hour: a viewer takes hundreds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from starlette.requests import Request
+
+from server.access.actor import Actor
+from server.audit.events import Event
+from server.core import clock
+
+from .urls import services_of
+
+_WINDOW = 1.0  # seconds within which the same search is told once
+_REMEMBERED = 10_000
+_MOST_PATIENTS = 200  # of one search; beyond, the system's chain keeps how many
+
+
+async def viewed(request: Request, patient_id: str, study_uid: str) -> None:
+    """Images or metadata of the study are about to be shown."""
+    await _once_an_hour(request, Event.STUDY_VIEWED, patient_id, study_uid)
+
+
+async def taken(request: Request, patient_id: str, study_uid: str) -> None:
+    """An instance of the study is about to be handed over as a file."""
+    await _once_an_hour(request, Event.STUDY_DOWNLOADED, patient_id, study_uid)
+
+
+async def downloaded(request: Request, patient_id: str, study_uid: str, instances: int) -> None:
+    """The study, or a series of it, is about to be handed over as files."""
+    services = services_of(request)
+    actor = await services.gate.actor(request)
+    await services.audit.record(
+        Event.STUDY_DOWNLOADED,
+        who=actor.who(),
+        patient_id=patient_id,
+        detail={"study": study_uid, "instances": instances},
+    )
+
+
+async def searched(request: Request, patients: Iterable[str]) -> None:
+    """Rows of these patients are about to be listed."""
+    services = services_of(request)
+    actor = await services.gate.actor(request)
+    asked = request.url.query
+    seen: OrderedDict[tuple[str, str, str, str], float] = _recent(request)
+    concerned = list(dict.fromkeys(patients))
+    detail = {"path": request.url.path}
+    if len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
+        detail["query"] = asked
+    if len(concerned) > _MOST_PATIENTS:
+        services.audit.record_later(
+            Event.STUDY_SEARCHED,
+            who=actor.who(),
+            patient_id=None,
+            detail={**detail, "patients": len(concerned)},
+        )
+        return
+    moment = asyncio.get_running_loop().time()
+    for patient_id in concerned:
+        key = (_caller(actor), patient_id, request.url.path, asked)
+        if moment - seen.get(key, -_WINDOW) < _WINDOW:
+            continue
+        seen[key] = moment
+        seen.move_to_end(key)
+        services.audit.record_later(
+            Event.STUDY_SEARCHED, who=actor.who(), patient_id=patient_id, detail=detail
+        )
+    while len(seen) > _REMEMBERED:
+        seen.popitem(last=False)
+
+
+async def _once_an_hour(request: Request, event: Event, patient_id: str, study_uid: str) -> None:
+    services = services_of(request)
+    actor = await services.gate.actor(request)
+    await services.audit.record(
+        event,
+        who=actor.who(),
+        patient_id=patient_id,
+        detail={"study": study_uid},
+        fold=f"{event} {_caller(actor)} {patient_id} {study_uid} {clock.now():%Y-%m-%dT%H}",
+    )
+
+
+def _caller(actor: Actor) -> str:
+    return f"{actor.account_id} {actor.client_id}"
+
+
+def _recent(request: Request) -> OrderedDict[tuple[str, str, str, str], float]:
+    state = request.app.state
+    if not hasattr(state, "dicomweb_searches"):
+        state.dicomweb_searches = OrderedDict()
+    recent: OrderedDict[tuple[str, str, str, str], float] = state.dicomweb_searches
+    return recent
