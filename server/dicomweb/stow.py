@@ -1,0 +1,68 @@
+"""STOW-RS: store instances.
+
+DICOM PS3.18, 10.5 (Store Transaction). The body streams through: the parts are read as they arrive and handed on
+to `imaging.store`, which answers for each of them; one bad part never spoils the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import STUDY_STORE, Right
+from server.core.errors import InvalidInput, UnsupportedMediaType
+from server.core.media import MediaType, parse_media_type
+from server.imaging.store import receive
+
+from .multipart import Part, read_parts
+from .representations import DICOM
+from .stow_response import chosen_format, store_response
+from .urls import accept_of, patient_of, root_of, services_of
+
+_ACCEPTED = 'multipart/related; type="application/dicom", and application/dicom for one instance'
+
+
+async def store(request: Request) -> Response:
+    """`POST /studies` and `POST /studies/{study}` (PS3.18, 10.5.1)."""
+    services, patient = services_of(request), patient_of(request)
+    reach = await services.gate.reach_for(request, STUDY_STORE, patient_id=patient, right=Right.ADD)
+    answer_in = chosen_format(accept_of(request))
+    report = await receive(
+        services,
+        parts_of(request),
+        reach=reach,
+        actor=await services.gate.actor(request),
+        patient_id=patient,
+        study_uid=request.path_params.get("study"),
+        mine=request.query_params.get("mine") == "true",
+    )
+    if not (report.stored or report.failed):
+        raise InvalidInput("The body holds no instances.")
+    return store_response(report, answer_in, root_of(request))
+
+
+def parts_of(request: Request) -> AsyncIterator[Part]:
+    """The instances of the body, as they arrive; raises UnsupportedMediaType, InvalidInput."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Content-Encoding is not supported for a store.")
+    header = request.headers.get("content-type", "")
+    media_type = parse_media_type(header)
+    if media_type is None:
+        raise UnsupportedMediaType(f"A store needs a Content-Type: {_ACCEPTED}.")
+    if media_type.name == DICOM:
+        return _single(request)
+    if media_type.name == "multipart/related" and _is_dicom(media_type):
+        return read_parts(request.stream(), header)
+    raise UnsupportedMediaType(f"A store takes {_ACCEPTED}.")
+
+
+def _is_dicom(multipart: MediaType) -> bool:
+    """Whether the parts are instances; a missing `type` is taken as that (RFC 2387 demands it, senders forget)."""
+    return multipart.parameters.get("type", DICOM).lower() == DICOM
+
+
+async def _single(request: Request) -> AsyncIterator[Part]:
+    """The whole body as one part."""
+    yield Part({"content-type": DICOM}, request.stream())
