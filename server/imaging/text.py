@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
 # PS3.3, C.12.1.1.2: the defined terms without code extensions, and with them (the initial G0/G1 of each).
@@ -134,12 +135,23 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", plain.casefold()).split())
 
 
-_WORDS = re.compile(r"[\s^=,.\-]+")
+_BETWEEN_WORDS = re.compile(r"[\s^=,.\-]+")
+
+
+def split_words(folded: str) -> list[str]:
+    """The pieces of a folded name between what separates words; an empty one where it begins or ends with that."""
+    return _BETWEEN_WORDS.split(folded)
 
 
 def name_words(name: str) -> list[str]:
     """The words of a person name in all of its groups, folded: fuzzy matching asks for their beginnings."""
-    return sorted({word for word in _WORDS.split(fold(name)) if word})
+    return sorted({word for word in split_words(fold(name)) if word})
+
+
+def trigrams(words: Iterable[str]) -> list[str]:
+    """Three characters at a time of each word with a space before it: its beginning is a trigram too."""
+    padded = (f" {word}" for word in words)
+    return sorted({word[at : at + 3] for word in padded for at in range(len(word) - 2)})
 
 
 def name_groups(value: str) -> tuple[str, str, str]:
