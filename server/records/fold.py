@@ -15,3 +15,8 @@ def fold(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text.translate(_STROKES))
     plain = "".join(char for char in decomposed if not unicodedata.combining(char))
     return _SPACE.sub(" ", plain.casefold()).strip()
+
+
+def words(text: str) -> frozenset[str]:
+    """The words of a text, as a set: how this room writes long lists of names."""
+    return frozenset(text.split())
