@@ -1,0 +1,168 @@
+"""One-time secrets by mail: confirm an address, choose a new password.
+
+What is mailed is kept as a digest, works once, and is spent by a POST: opening the link only shows a page, for mail
+scanners open links too.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Protocol
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from server.audit.events import Event
+from server.audit.log import AuditLog
+from server.audit.who import Who
+from server.core import clock
+from server.core.errors import Gone
+from server.core.ids import digest, new_secret
+from server.core.settings import Settings
+from server.jobs import letter, mailer
+from server.jobs.mailer import Mail, Seal
+from server.jobs.queue import Kit, Periodic
+from server.storage.db import Database
+from server.storage.sql import load
+
+from . import attempts, people, sessions
+from .people import Account
+
+QUERIES = load(__package__)
+LETTERS = letter.templates(__package__)
+
+VERIFY_PATH = "/verify/{secret}"
+RESET_PATH = "/reset/{secret}"
+SIGN_IN_PATH = "/sign-in"
+KEPT_AFTER_END = timedelta(days=30)
+
+# A mailbox must not be filled by somebody who knows its address.
+MAILS = attempts.Limit("mails", free=5, longest=60 * 60)
+
+
+class Purpose(StrEnum):
+    """What a secret is good for, and nothing else."""
+
+    VERIFY = "verify-email"
+    RESET = "reset-password"
+
+
+LIFETIMES = {Purpose.VERIFY: timedelta(hours=48), Purpose.RESET: timedelta(hours=1)}
+DEAD = "This link does not work any more. Ask for a new one."
+
+
+class Needs(Protocol):
+    """What is used of the services."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def db(self) -> Database: ...
+    @property
+    def keyring(self) -> Seal: ...
+    @property
+    def audit(self) -> AuditLog: ...
+
+
+async def ask(services: Needs, account: Account) -> None:
+    """Mail a link that confirms the account's address; links sent before stop working.
+
+    Raises TooManyRequests when the mailbox had several already.
+    """
+    await attempts.begin(services.db, attempts.subject(MAILS, account.email_folded))
+    async with services.db.transaction():
+        await _post(services, account, Purpose.VERIFY, "verify", VERIFY_PATH)
+
+
+async def ask_reset(services: Needs, email: str) -> None:
+    """Mail a link to choose a new password, if the address has an account; nothing tells whether it has.
+
+    Raises TooManyRequests when the mailbox had several already, whether it has an account or not.
+    """
+    await attempts.begin(services.db, attempts.subject(MAILS, people.fold_email(email)))
+    account = await people.find_by_email(services.db, email)
+    if account is None or account.disabled_at is not None:
+        return
+    async with services.db.transaction():
+        await _post(services, account, Purpose.RESET, "reset", RESET_PATH)
+
+
+async def tell_known(services: Needs, email: str) -> None:
+    """Somebody signs up with an address that has an account: its owner is told, the page answers as ever."""
+    account = await people.find_by_email(services.db, email)
+    if account is None:
+        return
+    await attempts.begin(services.db, attempts.subject(MAILS, account.email_folded))
+    base = services.settings.base_url
+    values = {"host": urlsplit(base).netloc, "link": base + SIGN_IN_PATH}
+    mail = letter.write(LETTERS, "known", account.email, values, account.language)
+    await mailer.post(services.db, mail, keyring=services.keyring)
+
+
+async def lives(db: Database, secret: str, purpose: Purpose) -> bool:
+    """Would this link still work? For the page that a GET shows."""
+    values = {"secret_hash": digest(secret), "purpose": purpose, "now": clock.now()}
+    return bool(await db.fetch_val(QUERIES["secret_lives"], values))
+
+
+async def confirm(services: Needs, secret: str, *, address: str = "") -> Account:
+    """Spend the link: the account's address is confirmed. Raises Gone for a link that is spent, late or unknown."""
+    async with services.db.transaction():
+        account = await people.get(services.db, await _spend(services.db, secret, Purpose.VERIFY))
+        account = await people.set_verified(services.db, account.id)
+        await services.audit.record(Event.EMAIL_VERIFIED, who=who(account, address), patient_id=None)
+    return account
+
+
+async def reset(services: Needs, secret: str, password: str, *, address: str = "") -> Account:
+    """Spend the link: a new password, every session and app ended, and the address is confirmed by the way.
+
+    Raises Gone, or Unprocessable for a password that cannot be; then the link still works.
+    """
+    async with services.db.transaction():
+        account_id = await _spend(services.db, secret, Purpose.RESET)
+        await people.change_password(services.db, account_id, password)
+        account = await people.set_verified(services.db, account_id)
+        await services.audit.record(Event.PASSWORD_CHANGED, who=who(account, address), patient_id=None)
+    return account
+
+
+def who(account: Account, address: str = "") -> Who:
+    """The account's owner as the audit log wants it."""
+    return Who(name=account.name, role=account.role, account_id=str(account.id), address=address)
+
+
+async def _post(services: Needs, account: Account, purpose: Purpose, name: str, path: str) -> None:
+    secret, now = new_secret(), clock.now()
+    expires_at = now + LIFETIMES[purpose]
+    values = {"account": account.id, "purpose": purpose}
+    await services.db.execute(QUERIES["drop_secrets"], values)
+    kept = {"secret_hash": digest(secret), "now": now, "expires_at": expires_at}
+    await services.db.execute(QUERIES["add_secret"], values | kept)
+    mail = _letter(
+        services.settings, account, name, path.format(secret=secret), f"{expires_at:%d %B %Y, %H:%M} UTC"
+    )
+    await mailer.post(services.db, mail, keyring=services.keyring)
+
+
+def _letter(settings: Settings, account: Account, name: str, path: str, until: str) -> Mail:
+    values = {"host": urlsplit(settings.base_url).netloc, "link": settings.base_url + path, "until": until}
+    return letter.write(LETTERS, name, account.email, values, account.language)
+
+
+async def _spend(db: Database, secret: str, purpose: Purpose) -> UUID:
+    values = {"secret_hash": digest(secret), "purpose": purpose, "now": clock.now()}
+    account_id: UUID | None = await db.fetch_val(QUERIES["spend_secret"], values)
+    if account_id is None:
+        raise Gone(DEAD)
+    return account_id
+
+
+async def _forget(services: Needs) -> None:
+    """Drop what no longer matters: old sessions, secrets, counts of tries."""
+    await sessions.forget_old(services.db)
+    await attempts.forget_old(services.db)
+    await services.db.execute(QUERIES["forget_secrets"], {"before": clock.now() - KEPT_AFTER_END})
+
+
+KIT = Kit(periodic=(Periodic("accounts: forget the old", timedelta(hours=6), _forget),))
