@@ -1,13 +1,13 @@
 -- name: insert_resource
--- A new resource, its first version and its index rows in one statement; no row comes back when the new row would
--- lie outside of the caller's reach.
+-- A new resource, its first version and its index rows in one statement; no row comes back when the new row, or
+-- the patient it is for, would lie outside of the caller's reach.
 WITH written AS (
     INSERT INTO resource (patient_id, type, id, version, last_updated, happened, study_uid, author, content_hash, json)
     SELECT resource.patient_id, resource.type, resource.id, 1, :last_updated, :happened, resource.study_uid,
            resource.author, :content_hash, :json
       FROM (SELECT :patient_id::text AS patient_id, :type::text AS type, :id::text AS id,
                    :study_uid::text AS study_uid, :author::text AS author) AS resource
-     WHERE {reach}
+     WHERE {reach} AND {patient}
     RETURNING key, patient_id
 ), versioned AS (
     INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json)
@@ -132,3 +132,40 @@ SELECT old.patient_id, old.type, old.id, old.version, old.deleted, old.last_upda
 SELECT count(*) FROM (
     SELECT 1 FROM resource_version AS old JOIN resource USING (patient_id, type, id)
      WHERE {match} AND {reach} LIMIT :limit) AS counted;
+
+-- name: page
+-- One page of a search. [columns], [joins] and [order] come from the registry (search.py).
+SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.version, resource.last_updated,
+       resource.study_uid, resource.json[columns]
+  FROM resource [joins]
+ WHERE resource.type = :type AND NOT resource.deleted AND {match} AND {reach}
+ ORDER BY [order]
+ LIMIT :limit;
+
+-- name: count_found
+SELECT count(*) FROM (
+    SELECT 1 FROM resource WHERE resource.type = :type AND NOT resource.deleted AND {match} AND {reach}
+     LIMIT :limit::bigint) AS counted;
+
+-- name: included
+-- What a page refers to: _include.
+SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.version, resource.last_updated,
+       resource.study_uid, resource.json
+  FROM resource
+ WHERE resource.type = :type AND NOT resource.deleted AND {reach}
+   AND resource.id IN (SELECT target_id FROM index_reference AS ref
+                        WHERE ref.key = ANY (:keys::bigint[]) AND ref.param = :param AND ref.target_type = :type
+                          AND ref.base = ANY (:bases::text[]))
+ ORDER BY resource.key LIMIT :limit;
+
+-- name: including
+-- What refers to a page: _revinclude.
+SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.version, resource.last_updated,
+       resource.study_uid, resource.json
+  FROM resource
+ WHERE resource.type = :type AND NOT resource.deleted AND {reach}
+   AND resource.key IN (SELECT ref.key FROM index_reference AS ref
+                         JOIN unnest(:types::text[], :ids::text[]) AS found (type, id)
+                           ON ref.target_type = found.type AND ref.target_id = found.id
+                        WHERE ref.param = :param AND ref.base = ANY (:bases::text[]))
+ ORDER BY resource.key LIMIT :limit;

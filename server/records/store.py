@@ -69,6 +69,7 @@ async def create(
         author=author,
         method=method,
         reach=reach.resources(),
+        patient=_within(reach, patient_id),
     )
 
 
@@ -196,6 +197,17 @@ async def _locked(db: Database, type: str, id: str, *, reach: Reach) -> Record:
     return row
 
 
+def _within(reach: Reach, patient_id: str) -> Where:
+    """That the patient is one the caller may write to: what an organization brings is its own wherever it lies."""
+    if not patient_id:
+        return TRUE
+    patients = reach.patients()
+    return Where(
+        f"EXISTS (SELECT 1 FROM patient WHERE patient.id = :patient_id AND {patients.sql})",  # noqa: S608
+        {**patients.values, "patient_id": patient_id},
+    )
+
+
 async def _insert(
     db: Database,
     resource: Json,
@@ -206,6 +218,7 @@ async def _insert(
     author: str,
     method: str,
     reach: Where,
+    patient: Where = TRUE,
 ) -> Stored:
     now = _now()
     values = {
@@ -217,7 +230,7 @@ async def _insert(
         "author": author,
         "method": method,
     }
-    if await db.fetch_val(QUERIES["insert_resource"], values, reach=reach) is None:
+    if await db.fetch_val(QUERIES["insert_resource"], values, reach=reach, patient=patient) is None:
         raise Unprocessable("The reference that says whose resource this is leads nowhere you may write.")
     return Stored(
         resource["resourceType"],

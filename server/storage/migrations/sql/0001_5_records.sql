@@ -16,10 +16,13 @@ CREATE TABLE resource (
     PRIMARY KEY (patient_id, type, id),
     UNIQUE (type, id)
 );
-CREATE INDEX resource_recent ON resource (patient_id, type, last_updated DESC, id);
-CREATE INDEX resource_type_recent ON resource (type, last_updated DESC, id);
-CREATE INDEX resource_happened ON resource (patient_id, type, happened DESC, id);
-CREATE INDEX resource_type_happened ON resource (type, happened DESC, id);
+-- Searches go through one patient, or through all: newest first by `key`, which never changes (stable pages).
+CREATE INDEX resource_patient ON resource (patient_id, type, key DESC);
+CREATE INDEX resource_patient_recent ON resource (patient_id, type, last_updated DESC, key DESC);
+CREATE INDEX resource_patient_happened ON resource (patient_id, type, happened DESC NULLS LAST, key DESC);
+CREATE INDEX resource_type ON resource (type, key DESC);
+CREATE INDEX resource_type_recent ON resource (type, last_updated DESC, key DESC);
+CREATE INDEX resource_type_happened ON resource (type, happened DESC NULLS LAST, key DESC);
 CREATE INDEX resource_study ON resource (patient_id, study_uid) WHERE study_uid IS NOT NULL;
 
 -- Every version, the current one too: history and vread ask one table.

@@ -1,0 +1,391 @@
+"""Search conditions as SQL: each asks whether the resource has a row in the index.
+
+FHIR R4, 3.1.1.4. Column and table names are written here; names of parameters come from the registry; what a
+request says is a value, never text of a statement. A chain asks the reach of every resource it passes: without
+that, a search would tell what a read refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from server.core import clock
+from server.storage.where import FALSE, Where, all_of, any_of
+
+from .criteria import Chain, Condition, Criterion, Dated, Has, Measured, dated, measured, split, unescaped
+from .fold import fold
+from .index import cut
+from .references import target
+from .registry import Kind, Param, resource_type
+
+# Sorts after every text that begins alike: `~<~` compares bytes, and this is the last character there is.
+_LAST = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class Searching:
+    """What the conditions need to know besides the query."""
+
+    base: str  # address of this server's FHIR API
+    reaches: Mapping[str, Any] = field(default_factory=dict)  # type -> Reach, for chains and _has
+
+    def may_see(self, type: str, alias: str) -> Where:
+        """What the caller may search of a type that a chain passes; nothing unless somebody asked the gate."""
+        reach = self.reaches.get(type)
+        where: Where = reach.resources(alias) if reach is not None else FALSE
+        return where
+
+
+def where(condition: Condition, searching: Searching, alias: str = "resource") -> Where:
+    """The condition over a row of `resource` under this alias."""
+    match condition:
+        case Criterion():
+            return _criterion(condition, searching, alias)
+        case Chain():
+            return _chain(condition, searching, alias)
+        case Has():
+            return _has(condition, searching, alias)
+
+
+def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    if criterion.param.name == "_id":
+        return _id(criterion, alias)
+    if criterion.param.name == "_lastUpdated":
+        return any_of(*(_last_updated(dated(value, "_lastUpdated"), alias) for value in criterion.values))
+    if criterion.modifier == "missing":
+        found = _exists(_TABLES[criterion.param.kind], criterion.param.key, Where("true"), alias)
+        return ~found if criterion.values[0] == "true" else found
+    return _KINDS[criterion.param.kind](criterion, searching, alias)
+
+
+def _exists(table: str, key: str, match: Where, alias: str) -> Where:
+    """Whether the resource has such a row in this index."""
+    param = Where("row.param = :param", {"param": key})
+    both = param if match.sql == "true" else param & match
+    text = f"EXISTS (SELECT 1 FROM {table} AS row WHERE row.key = {alias}.key AND {both.sql})"  # noqa: S608
+    return Where(text, both.values)
+
+
+def _id(criterion: Criterion, alias: str) -> Where:
+    ids = [unescaped(value) for value in criterion.values]
+    found = Where(f"{alias}.id = ANY (:ids::text[])", {"ids": ids})
+    return ~found if criterion.modifier == "not" else found
+
+
+def _last_updated(date: Dated, alias: str) -> Where:
+    """To the millisecond, so that a moment and its range are the same (store.py)."""
+    low, high, column = date.span.low, date.span.high, f"{alias}.last_updated"
+    match date.prefix:
+        case "gt" | "sa":
+            return Where(f"{column} >= :high", {"high": high})
+        case "lt" | "eb":
+            return Where(f"{column} < :low", {"low": low})
+        case "ge":
+            return Where(f"{column} >= :low", {"low": low})
+        case "le":
+            return Where(f"{column} < :high", {"high": high})
+        case "ap":
+            about = _about(date)
+            return Where(f"{column} >= :low AND {column} < :high", {"low": low - about, "high": high + about})
+    inside = Where(f"{column} >= :low AND {column} < :high", {"low": low, "high": high})
+    return ~inside if date.prefix == "ne" else inside
+
+
+def _token(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    key = criterion.param.key
+    if criterion.modifier == "text":
+        return _exists("index_string", f"{key}:text", any_of(*map(_word, criterion.values)), alias)
+    if criterion.modifier == "of-type":
+        of_type = any_of(*map(_of_type, criterion.values))
+        return _exists("index_token", f"{key}:of-type", of_type, alias)
+    found = _exists("index_token", key, any_of(*map(_coded, criterion.values)), alias)
+    return ~found if criterion.modifier == "not" else found
+
+
+def _coded(value: str) -> Where:
+    """`code`, `system|code`, `|code` (no system) or `system|` (any code)."""
+    system, bar, code = _halves(value)
+    if not bar:
+        return Where("row.code = :code", {"code": cut(code)})
+    if not code:
+        return Where("row.system = :system", {"system": cut(system)})
+    return Where("row.code = :code AND row.system = :system", {"code": cut(code), "system": cut(system)})
+
+
+def _halves(value: str) -> tuple[str, str, str]:
+    parts = list(split(value, "|"))
+    if len(parts) == 1:
+        return "", "", unescaped(parts[0])
+    return unescaped(parts[0]), "|", unescaped("|".join(parts[1:]))
+
+
+def _of_type(value: str) -> Where:
+    system, code, identifier = (unescaped(part) for part in split(value, "|"))
+    return Where(
+        "row.system = :system AND row.code = :code",
+        {"system": cut(system), "code": cut(f"{code}|{identifier}")},
+    )
+
+
+def _word(value: str) -> Where:
+    """The text begins with it, or a word in it does."""
+    within = _like(cut(fold(unescaped(value))))
+    return _begins(value) | Where("row.folded LIKE :within", {"within": f"% {within}%"})
+
+
+def _string(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    one = {"exact": _exact, "contains": _contains}.get(criterion.modifier, _begins)
+    return _exists("index_string", criterion.param.key, any_of(*map(one, criterion.values)), alias)
+
+
+def _begins(value: str) -> Where:
+    return _beginning("row.folded", cut(fold(unescaped(value))))
+
+
+def _beginning(column: str, text: str) -> Where:
+    """As LIKE 'text%', in the form that uses a text_pattern_ops index also when the plan is made without values."""
+    return Where(f"{column} ~>=~ :begin AND {column} ~<~ :beyond", {"begin": text, "beyond": text + _LAST})
+
+
+def _contains(value: str) -> Where:
+    return Where("row.folded LIKE :within", {"within": f"%{_like(cut(fold(unescaped(value))))}%"})
+
+
+def _exact(value: str) -> Where:
+    text = unescaped(value)
+    return Where(
+        "row.folded = :folded AND row.value = :exact", {"folded": cut(fold(text)), "exact": cut(text)}
+    )
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _date(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    matches = [_span(dated(value, criterion.param.name)) for value in criterion.values]
+    return _exists("index_date", criterion.param.key, any_of(*matches), alias)
+
+
+def _span(date: Dated) -> Where:
+    """R4, 3.1.1.4.7: eq contains the target, gt and lt overlap what lies beyond, sa and eb lie wholly beyond."""
+    low, high = {"low": date.span.low}, {"high": date.span.high}
+    inside = Where("row.low >= :low AND row.high <= :high", {**low, **high})
+    match date.prefix:
+        case "ne":
+            return ~inside
+        case "gt":
+            return Where("row.high > :high", high)
+        case "lt":
+            return Where("row.low < :low", low)
+        case "ge":
+            return Where("row.high > :high", high) | inside
+        case "le":
+            return Where("row.low < :low", low) | inside
+        case "sa":
+            return Where("row.low >= :high", high)
+        case "eb":
+            return Where("row.high <= :low", low)
+        case "ap":
+            about = _about(date)
+            values = {"low": date.span.low - about, "high": date.span.high + about}
+            return Where("row.low < :high AND row.high > :low", values)
+    return inside
+
+
+def _about(date: Dated) -> timedelta:
+    """R4: approximately is within a tenth of the time between then and now; near the ends of time, exactly."""
+    tenth = abs(clock.now() - date.span.low) / 10
+    near_end = date.span.low.year < 1000 or date.span.high.year > 9000
+    return timedelta() if near_end else tenth
+
+
+def _reference(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    param = criterion.param
+    if criterion.modifier == "identifier":
+        coded = any_of(*map(_coded, criterion.values))
+        return _exists("index_token", f"{param.key}:identifier", coded, alias)
+    if _is_owner(param) and (patients := _patients(criterion, searching)) is not None:
+        return Where(f"{alias}.patient_id = ANY (:patients::text[])", {"patients": patients})
+    found = any_of(*(_leads_to(value, criterion, searching) for value in criterion.values))
+    return _exists("index_reference", param.key, found, alias)
+
+
+def _is_owner(param: Param) -> bool:
+    """Whether the parameter looks at the element that says whose the resource is: then the column knows."""
+    owner = resource_type(param.type).patient
+    only = param.name in ("patient", "subject") and param.type not in ("AuditEvent", "Provenance", "Group")
+    return only and owner is not None and owner.elements == param.path.elements
+
+
+def _patients(criterion: Criterion, searching: Searching) -> list[str] | None:
+    """The patients a `patient=` names; None when a value may be something else."""
+    found = []
+    for value in map(unescaped, criterion.values):
+        to = target(value)
+        if to is None and "/" not in value and ":" not in value:
+            if criterion.param.targets != ("Patient",) and criterion.modifier != "Patient":
+                return None
+            found.append(value)
+        elif to is not None and to.type == "Patient" and to.base in ("", searching.base):
+            found.append(to.id)
+        else:
+            return None
+    return found
+
+
+def _leads_to(value: str, criterion: Criterion, searching: Searching) -> Where:
+    text = unescaped(value)
+    to = target(text)
+    if to is None:
+        is_id = "/" not in text and ":" not in text
+        values: dict[str, Any] = {"target": cut(text)}
+        if is_id and criterion.modifier:
+            return Where(
+                "row.target_id = :target AND row.target_type = :type", {**values, "type": criterion.modifier}
+            )
+        return Where("row.target_id = :target", values)
+    bases = ["", searching.base] if to.base in ("", searching.base) else [to.base]
+    return Where(
+        "row.target_id = :target AND row.target_type = :type AND row.base = ANY (:bases::text[])",
+        {"target": to.id, "type": to.type, "bases": [cut(base) for base in bases]},
+    )
+
+
+def _uri(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    found = any_of(*(_address(unescaped(value), criterion.modifier) for value in criterion.values))
+    return _exists("index_uri", criterion.param.key, found, alias)
+
+
+def _address(text: str, modifier: str) -> Where:
+    if modifier == "below":
+        return _beginning("row.value", cut(text))
+    if modifier == "above":
+        parts = text.split("/")
+        above = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        return Where("row.value = ANY (:above::text[])", {"above": [cut(each) for each in above]})
+    return Where("row.value = :value", {"value": cut(text)})
+
+
+def _quantity(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    found = any_of(*(_measure(measured(value, criterion.param.name)) for value in criterion.values))
+    return _exists("index_quantity", criterion.param.key, found, alias)
+
+
+def _measure(measure: Measured) -> Where:
+    unit = []
+    if measure.system is not None:
+        unit.append(Where("row.system = :system", {"system": cut(measure.system)}))
+    if measure.code is not None:
+        same = "row.code = :code" if measure.system is not None else "row.code = :code OR row.unit = :code"
+        unit.append(Where(same, {"code": cut(measure.code)}))
+    return all_of(_number(measure), *unit)
+
+
+def _number(measure: Measured) -> Where:
+    """R4, 3.1.1.4.6: equality is within the precision written; the other prefixes take the number exactly."""
+    number = {"number": measure.number}
+    inside = Where(
+        "row.low >= :least AND row.high < :most",
+        {"least": measure.number - measure.half, "most": measure.number + measure.half},
+    )
+    match measure.prefix:
+        case "ne":
+            return ~inside
+        case "gt" | "sa":
+            column = "high" if measure.prefix == "gt" else "low"
+            return Where(f"row.{column} > :number", number)
+        case "lt" | "eb":
+            column = "low" if measure.prefix == "lt" else "high"
+            return Where(f"row.{column} < :number", number)
+        case "ge":
+            return Where("row.high >= :number", number)
+        case "le":
+            return Where("row.low <= :number", number)
+        case "ap":
+            tenth = abs(measure.number) / 10
+            values = {"least": measure.number - tenth, "most": measure.number + tenth}
+            return Where("row.low <= :most AND row.high >= :least", values)
+    return inside
+
+
+def _chain(chain: Chain, searching: Searching, alias: str) -> Where:
+    """The reference leads to a resource that the caller may search, and that meets the rest of the chain."""
+    return any_of(*(_link(chain.param, type, inner, searching, alias) for type, inner in chain.targets))
+
+
+def _link(param: Param, type: str, inner: Condition, searching: Searching, alias: str) -> Where:
+    other = f"{alias}_to"
+    met = all_of(
+        Where(
+            "row.param = :param AND row.base = ANY (:bases::text[])",
+            {"param": param.key, "bases": ["", searching.base]},
+        ),
+        Where(f"{other}.type = :chained", {"chained": type}),
+        where(inner, searching, other),
+        searching.may_see(type, other),
+    )
+    return Where(
+        f"EXISTS (SELECT 1 FROM index_reference AS row JOIN resource AS {other}"  # noqa: S608
+        f" ON {other}.type = row.target_type AND {other}.id = row.target_id AND NOT {other}.deleted"
+        f" WHERE row.key = {alias}.key AND {met.sql})",
+        met.values,
+    )
+
+
+def _has(has: Has, searching: Searching, alias: str) -> Where:
+    """Something that the caller may search refers to it, and meets the rest."""
+    other = f"{alias}_of"
+    met = all_of(
+        Where(
+            "row.param = :param AND row.base = ANY (:bases::text[])",
+            {"param": has.param.key, "bases": ["", searching.base]},
+        ),
+        where(has.inner, searching, other),
+        searching.may_see(has.param.type, other),
+    )
+    return Where(
+        f"EXISTS (SELECT 1 FROM index_reference AS row JOIN resource AS {other} ON {other}.key = row.key"  # noqa: S608
+        f" AND NOT {other}.deleted WHERE row.target_type = {alias}.type AND row.target_id = {alias}.id AND {met.sql})",
+        met.values,
+    )
+
+
+_TABLES = {
+    Kind.TOKEN: "index_token",
+    Kind.STRING: "index_string",
+    Kind.DATE: "index_date",
+    Kind.REFERENCE: "index_reference",
+    Kind.URI: "index_uri",
+    Kind.QUANTITY: "index_quantity",
+    Kind.NUMBER: "index_quantity",
+}
+_KINDS = {
+    Kind.TOKEN: _token,
+    Kind.STRING: _string,
+    Kind.DATE: _date,
+    Kind.REFERENCE: _reference,
+    Kind.URI: _uri,
+    Kind.QUANTITY: _quantity,
+    Kind.NUMBER: _quantity,
+}
+
+
+def patients_named(condition: Condition) -> list[str]:
+    """The patients that `patient=` or `subject=` names: whether they are the caller's is asked before the search."""
+    if not isinstance(condition, Criterion) or condition.param.kind is not Kind.REFERENCE:
+        return []
+    if condition.modifier in ("missing", "identifier") or condition.param.name not in ("patient", "subject"):
+        return []
+    return [patient for value in condition.values if (patient := _patient_of(unescaped(value), condition))]
+
+
+def _patient_of(text: str, criterion: Criterion) -> str | None:
+    to = target(text)
+    if to is not None:
+        return to.id if to.type == "Patient" else None
+    only_patients = criterion.param.targets == ("Patient",) or criterion.modifier == "Patient"
+    return text if only_patients and "/" not in text and ":" not in text else None
