@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
 
@@ -24,14 +23,6 @@ _ABSURD = 2**31 - 1
 
 _SAID_ELSEWHERE = {"accept", "charset"}  # PS3.18, 8.3.3: read with the headers
 _NOT_SUPPORTED = {"emptyvaluematching", "multiplevaluematching"}  # PS3.18, 8.3.4.5-6: a warning says so
-
-
-class Level(StrEnum):
-    """What a search lists."""
-
-    STUDY = "study"
-    SERIES = "series"
-    INSTANCE = "instance"
 
 
 Path = tuple[str, ...]  # "00400275", "00400009": from the outermost sequence to the attribute
