@@ -75,9 +75,9 @@ def running(data: Path, parameters: Mapping[str, str] | None = None) -> Iterator
     """
     data = data.expanduser().resolve()
     data.mkdir(parents=True, exist_ok=True)
-    cluster = Cluster(data / "postgres", system_user.choose(data / "postgres"))
     with (data / "postgres.lock").open("a") as users:
         with _door(data):
+            cluster = Cluster(data / "postgres", system_user.choose(data / "postgres"))
             fcntl.flock(users, fcntl.LOCK_SH)
             cluster.start({**PARAMETERS, **(parameters or {})})
         try:
@@ -143,6 +143,9 @@ class Cluster:
         deadline = time.monotonic() + _PATIENCE
         while self._lives(found.pid) and time.monotonic() < deadline:
             time.sleep(0.01)
+        if self._sockets != self.directory:
+            with suppress(OSError):
+                self._sockets.rmdir()
 
     def _create(self) -> None:
         version = self.directory / "PG_VERSION"

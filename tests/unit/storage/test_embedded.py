@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
@@ -146,6 +147,9 @@ def test_paths_longer_than_a_socket_may_be_and_with_spaces(tmp_path: Path) -> No
     data = tmp_path / ("long " * 20) / "a, b"
     with embedded.running(data) as url:
         assert answer(url) == 1
+        sockets = Path(parse_qs(urlsplit(url).query)["host"][0])
+        assert sockets.stat().st_mode & 0o077 == 0
+    assert not sockets.exists()
 
 
 def test_a_cluster_of_another_version_is_refused_in_one_sentence(tmp_path: Path) -> None:
