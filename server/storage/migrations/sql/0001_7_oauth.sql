@@ -17,7 +17,8 @@ CREATE TABLE authorization_code (
     grant_until  timestamptz,                     -- how long the person allowed
     created_at   timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
-    used_at      timestamptz
+    used_at      timestamptz,
+    replayed_at  timestamptz                      -- came a second time: no grant is made of it any more
 );
 CREATE INDEX authorization_code_expires ON authorization_code (expires_at);
 

@@ -1,0 +1,98 @@
+"""Requests this server makes to addresses that others chose (JWKS, logos, subscriptions): one guarded client.
+
+An address is resolved once and the connection goes to what was judged, so that a name cannot change its answer in
+between; private, loopback and link-local networks are refused in whatever spelling, and again at each redirect;
+time and size are bounded (decision 21).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import httpx
+
+from .errors import ServerError
+
+MOST_BYTES = 512 * 1024
+SECONDS = 5.0
+MOST_REDIRECTS = 3
+
+Network = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Refused(ServerError):
+    """The address may not be asked, or did not answer as it should."""
+
+    status = 400
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+async def get(url: str, *, accept: str, private: bool = False) -> Answer:
+    """Fetch `url`; `private` when an operator named it. Raises Refused."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            for _ in range(MOST_REDIRECTS + 1):
+                answer = await _once(url, accept, private=private)
+                if answer.status not in (301, 302, 303, 307, 308):
+                    return answer
+                url = urljoin(url, answer.headers.get("location", ""))
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as exc:
+        raise Refused("The address did not answer.") from exc
+    raise Refused("The address redirects too often.")
+
+
+async def _once(url: str, accept: str, *, private: bool) -> Answer:
+    parts = urlsplit(url)
+    schemes = ("https", "http") if private else ("https",)
+    if parts.scheme not in schemes or not parts.hostname or parts.username or parts.password:
+        raise Refused("The address is not one that may be asked.")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    pinned = await _resolve(parts.hostname, port, private=private)
+    literal = f"[{pinned}]" if pinned.version == 6 else str(pinned)
+    target = urlunsplit((parts.scheme, f"{literal}:{port}", parts.path or "/", parts.query, ""))
+    headers = {"Host": parts.netloc, "Accept": accept, "User-Agent": "Lightbox"}
+    # No proxy and no cookies of the environment: the connection goes where it was judged to go.
+    async with (
+        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
+        client.stream(
+            "GET", target, headers=headers, extensions={"sni_hostname": parts.hostname}
+        ) as response,
+    ):
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MOST_BYTES:
+                raise Refused("The address answered with too much.")
+        return Answer(response.status_code, response.headers, bytes(body))
+
+
+async def _resolve(host: str, port: int, *, private: bool) -> Network:
+    """The address to connect to; every answer of the name must be public, or none is used."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+    if not addresses or not (private or all(is_public(each) for each in addresses)):
+        raise Refused("The address is not one that may be asked.")
+    return addresses[0]
+
+
+def is_public(address: Network) -> bool:
+    """Whether anyone on the internet could ask this address; looks through IPv6 forms of an IPv4 one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        if inner:
+            return is_public(inner)
+        if address in ipaddress.ip_network("64:ff9b::/96"):  # NAT64
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+    return address.is_global and not address.is_multicast

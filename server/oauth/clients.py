@@ -1,0 +1,236 @@
+"""Apps and systems that may ask for tokens (RFC 6749, 2; SMART App Launch 2.2, "Registering a SMART app")."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from server.access.scopes import Scopes
+from server.core import clock, ids
+from server.core.errors import Unprocessable
+from server.storage.db import Database
+from server.storage.sql import load
+
+QUERIES = load(__package__)
+
+TYPES = ("public", "confidential-symmetric", "confidential-asymmetric", "backend")
+MOST_NAME = 120
+_METHODS = {
+    "public": frozenset({"none"}),
+    "confidential-symmetric": frozenset({"client_secret_basic", "client_secret_post"}),
+    "confidential-asymmetric": frozenset({"private_key_jwt"}),
+    "backend": frozenset({"private_key_jwt"}),
+}
+# What an app may ask a person for when its registration names no scopes: nothing of a system's.
+_FOR_PEOPLE = Scopes.parse(
+    "patient/*.cruds user/*.cruds openid profile fhirUser launch launch/patient launch/encounter"
+    " launch/imagingstudy online_access offline_access"
+)
+
+
+@dataclass(frozen=True)
+class Client:
+    """One registered client. The methods are what Authlib asks of a client."""
+
+    id: str
+    name: str
+    type: str
+    secret_hash: bytes | None = field(default=None, repr=False)
+    redirect_uris: tuple[str, ...] = ()
+    scope: str = ""
+    jwks: dict[str, Any] | None = None
+    jwks_uri: str | None = None
+    launch_url: str | None = None
+    logo_uri: str | None = None
+    contact: str = ""
+    organization_id: str | None = None
+    trusted: bool = False
+    verified: bool = False
+    registered_by: str = "operator"
+
+    @property
+    def client_id(self) -> str:
+        return self.id
+
+    @property
+    def is_confidential(self) -> bool:
+        """Whether it can keep a secret, and so must authenticate (RFC 6749, 2.1)."""
+        return self.type != "public"
+
+    @property
+    def allowed(self) -> Scopes:
+        """The most it may be granted; a backend client only what was agreed on before."""
+        if self.type == "backend":
+            return Scopes.parse(self.scope).without_context("patient", "user")
+        if not self.scope:
+            return _FOR_PEOPLE
+        return Scopes.parse(self.scope).without_context("system")
+
+    def check_redirect_uri(self, redirect_uri: str) -> bool:
+        """Exact comparison (RFC 9700, 2.1); a native app on loopback may choose its port (RFC 8252, 7.3)."""
+        return any(
+            redirect_uri == registered
+            or (not self.is_confidential and _same_loopback(registered, redirect_uri))
+            for registered in self.redirect_uris
+        )
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        return self.secret_hash is not None and hmac.compare_digest(
+            self.secret_hash, ids.digest(client_secret)
+        )
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        return method in _METHODS[self.type]
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        if self.type == "backend":
+            return grant_type == "client_credentials"
+        return grant_type in ("authorization_code", "refresh_token")
+
+
+@dataclass(frozen=True)
+class Added:
+    """A client as registered; its secret is shown this once."""
+
+    client: Client
+    secret: str | None = field(repr=False)
+
+
+async def find(db: Database, client_id: str) -> Client | None:
+    """The client with this id, unless it was disabled."""
+    row = await db.fetch_one(QUERIES["client"], {"id": client_id})
+    if row is None:
+        return None
+    fields = {name: row[name] for name in Client.__dataclass_fields__}
+    jwks = orjson.loads(row["jwks"]) if row["jwks"] else None
+    return Client(**{**fields, "jwks": jwks, "redirect_uris": tuple(row["redirect_uris"])})
+
+
+async def add(
+    db: Database,
+    *,
+    name: str,
+    type: str,
+    redirect_uris: Sequence[str] = (),
+    scope: str = "",
+    jwks: dict[str, Any] | None = None,
+    jwks_uri: str | None = None,
+    launch_url: str | None = None,
+    logo_uri: str | None = None,
+    contact: str = "",
+    organization_id: str | None = None,
+    trusted: bool = False,
+    verified: bool = False,
+    registered_by: str = "operator",
+    registration_token: str | None = None,
+) -> Added:
+    """Register a client. Raises Unprocessable with one sentence for the first thing that cannot be."""
+    _check_words(name, type, scope)
+    for uri in redirect_uris:
+        _require_redirect_uri(uri)
+    _check_keys(jwks, jwks_uri)
+    _check_addresses((jwks_uri, launch_url, logo_uri), by_operator=registered_by == "operator")
+    secret = ids.new_secret() if type == "confidential-symmetric" else None
+    client_id = ids.new_id()
+    row = {
+        "id": client_id,
+        "name": " ".join(name.split()),
+        "type": str(type),
+        "secret_hash": ids.digest(secret) if secret else None,
+        "redirect_uris": list(dict.fromkeys(redirect_uris)),
+        "scope": scope,
+        "jwks": orjson.dumps(jwks).decode() if jwks else None,
+        "jwks_uri": jwks_uri,
+        "launch_url": launch_url,
+        "logo_uri": logo_uri,
+        "contact": contact,
+        "organization": organization_id,
+        "trusted": trusted,
+        "verified": verified,
+        "registered_by": registered_by,
+        "now": clock.now(),
+        "registration_token_hash": ids.digest(registration_token) if registration_token else None,
+    }
+    await db.execute(QUERIES["add_client"], row)
+    client = await find(db, client_id)
+    assert client is not None
+    return Added(client, secret)
+
+
+def read_jwks(described: dict[str, Any]) -> KeySet:
+    """Public keys for ES384 and RS384; raises Unprocessable."""
+    try:
+        keys = KeySet.import_key_set({"keys": described["keys"]})
+    except (JoseError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise Unprocessable("The keys are not a JWK Set.") from exc
+    if any(key.key_type not in ("RSA", "EC") for key in keys.keys):
+        raise Unprocessable("The keys must be RSA or EC keys.")
+    if any("d" in each for each in described["keys"]):
+        raise Unprocessable("The keys hold a private part; send the public ones only.")
+    return keys
+
+
+def _check_words(name: str, type: str, scope: str) -> None:
+    if type not in TYPES:
+        raise Unprocessable(f"The type is one of {', '.join(TYPES)}.")
+    if not name.strip() or len(name) > MOST_NAME or not name.isprintable():
+        raise Unprocessable(f"A name is needed, of at most {MOST_NAME} characters.")
+    if not all(Scopes.parse(text) for text in scope.split()):
+        raise Unprocessable("One of the scopes is not known.")
+
+
+def _check_keys(jwks: dict[str, Any] | None, jwks_uri: str | None) -> None:
+    if jwks is not None and jwks_uri is not None:
+        raise Unprocessable("Keys are given inline or by address, not both.")
+    if jwks is not None:
+        read_jwks(jwks)
+
+
+def _check_addresses(urls: Sequence[str | None], *, by_operator: bool) -> None:
+    schemes = ("https", "http") if by_operator else ("https",)
+    for url in urls:
+        if url is not None and (urlsplit(url).scheme not in schemes or not urlsplit(url).hostname):
+            raise Unprocessable("An address of the registration is not an https one.")
+
+
+def _require_redirect_uri(uri: str) -> None:
+    """RFC 9700, 4.1; RFC 8252, 7: https, http on loopback, or an app's own scheme with a dot."""
+    parts = urlsplit(uri) if uri.isascii() and uri.isprintable() and " " not in uri else None
+    if parts is None or parts.fragment or "#" in uri or "*" in uri or parts.username or parts.password:
+        raise Unprocessable("A redirect URI is absolute, without fragment, user or wildcard.")
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"):
+        return
+    if "." in parts.scheme and parts.path:
+        return
+    raise Unprocessable("A redirect URI is https; http on loopback; or a scheme of the app with a dot in it.")
+
+
+def _same_loopback(registered: str, asked: str) -> bool:
+    try:
+        one, other = urlsplit(registered), urlsplit(asked)
+        hosts = one.hostname, other.hostname
+        if one.scheme != "http" or hosts[0] != hosts[1] or not _is_loopback(hosts[0]):
+            return False
+        # The asked one must be what it looks like: host and port alone, no user, nothing after the port.
+        literal = f"[{other.hostname}]" if ":" in (other.hostname or "") else other.hostname
+        plain = f"{literal}:{other.port}" if other.port else literal
+    except ValueError:
+        return False
+    return asked == f"http://{plain}{registered.partition('://')[2][len(one.netloc) :]}"
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,24 @@
+"""Dropping what ran out long ago. Run now and then by the background worker."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from server.core import clock
+from server.storage.db import Database
+
+from .clients import QUERIES
+
+# A spent code is kept a while, so that a late second use still ends what was made of it.
+CODES = timedelta(days=1)
+BACKEND_GRANTS = timedelta(days=1)
+
+
+async def forget_old(db: Database) -> None:
+    """Codes, assertions and kept requests that ran out, and the grants of backend tokens."""
+    now = clock.now()
+    await db.execute(QUERIES["forget_codes"], {"before": now - CODES})
+    await db.execute(QUERIES["forget_jtis"], {"now": now})
+    await db.execute(QUERIES["forget_pushed_requests"], {"now": now})
+    await db.execute(QUERIES["forget_launches"], {"now": now})
+    await db.execute(QUERIES["forget_backend_grants"], {"before": now - BACKEND_GRANTS})

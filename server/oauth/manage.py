@@ -1,0 +1,121 @@
+"""The person's page of connected apps: what each may do, since when, when last; and ending it.
+
+SMART App Launch 2.2, "management_endpoint".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from server.access.scopes import Scopes
+from server.access.services import Services
+from server.access.sign_in import SignedIn, address_of, require_csrf, require_same_origin
+from server.audit.events import Event
+from server.audit.who import Who
+from server.core import clock
+from server.core.errors import Forbidden
+from server.storage.db import Record
+
+from . import forms, pages, profiles, sentences
+from .clients import QUERIES
+
+
+@dataclass(frozen=True)
+class App:
+    """A connected app as the person sees it: all its grants together."""
+
+    id: str
+    name: str
+    verified: bool
+    about: tuple[str, ...]
+    sentences: tuple[str, ...]
+    since: datetime
+    last: datetime | None
+    until: datetime | None
+
+
+async def show(request: Request) -> Response:
+    """GET /oauth/manage"""
+    services: Services = request.app.state.services
+    signed_in = await services.gate.sign_in.of(request)
+    if signed_in is None:
+        return RedirectResponse(f"/sign-in?next={quote('/oauth/manage', safe='')}", 303)
+    apps = await apps_of(request, services, signed_in)
+    return pages.render(
+        "manage.html", apps=apps, person=signed_in, ended=request.query_params.get("ended") == "1"
+    )
+
+
+async def end(request: Request) -> Response:
+    """POST /oauth/manage: all that one app may do for this person ends now."""
+    services: Services = request.app.state.services
+    require_same_origin(request, services.settings)
+    fields = await forms.read_form(request)
+    signed_in = await services.gate.sign_in.of(request)
+    if signed_in is None:
+        raise Forbidden("You were signed out meanwhile. Sign in and try again.")
+    require_csrf(signed_in, fields.get("csrf"))
+    await end_app(services, signed_in, fields.get("client_id", ""), address_of(request))
+    return RedirectResponse("/oauth/manage?ended=1", 303)
+
+
+async def end_app(services: Services, signed_in: SignedIn, client_id: str, address: str) -> None:
+    """End every grant of this app for this person, with one event for each patient it was about."""
+    async with services.db.transaction():
+        ended = await services.db.fetch_all(
+            QUERIES["end_grants_of_person"],
+            {
+                "account": signed_in.account_id,
+                "client": client_id,
+                "now": clock.now(),
+                "why": "the person ended it",
+            },
+        )
+        who = Who(
+            name=signed_in.name,
+            role=signed_in.role,
+            account_id=str(signed_in.account_id),
+            client_id=client_id,
+            address=address,
+        )
+        for patient_id in sorted({row["patient_id"] or "" for row in ended}):
+            await services.audit.record(Event.APP_REVOKED, who=who, patient_id=patient_id or None)
+
+
+async def apps_of(request: Request, services: Services, signed_in: SignedIn) -> list[App]:
+    """The apps with a living grant, the last connected first."""
+    values = {"account": signed_in.account_id, "now": clock.now()}
+    rows = await services.db.fetch_all(QUERIES["living_grants"], values)
+    known = await profiles.in_reach(request, services, signed_in) if rows else []
+    names = {each.id: each.name for each in known}
+    by_app: dict[str, list[Record]] = {}
+    for row in rows:
+        by_app.setdefault(row["client_id"], []).append(row)
+    return [_app(grants, names) for grants in by_app.values()]
+
+
+def _app(grants: list[Record], names: dict[str, str]) -> App:
+    first = grants[0]
+    union = Scopes.of(item for grant in grants for item in Scopes.parse(grant["scope"]))
+    about = dict.fromkeys(
+        names.get(grant["patient_id"], "a record you cannot see any more")
+        for grant in grants
+        if grant["patient_id"]
+    )
+    whose = next(iter(about), "your account") if len(about) < 2 else "those records"
+    untils = [grant["expires_at"] for grant in grants]
+    return App(
+        first["client_id"],
+        first["name"],
+        first["verified"],
+        tuple(about),
+        tuple(line.sentence for line in sentences.lines(union, whose=whose)),
+        min(grant["created_at"] for grant in grants),
+        max((grant["used_at"] for grant in grants if grant["used_at"]), default=None),
+        None if None in untils else max(untils),
+    )

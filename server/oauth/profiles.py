@@ -1,0 +1,50 @@
+"""The patient profiles a signed-in person may let an app see: their own, and those shared with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from server.access.action import Action, Verb
+from server.access.reach import Reach
+from server.access.services import Services
+from server.access.sign_in import SignedIn, address_of
+
+from .clients import QUERIES
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A patient, as a person tells them apart."""
+
+    id: str
+    name: str
+    birth_date: str
+
+
+async def in_reach(request: Request, services: Services, signed_in: SignedIn) -> list[Profile]:
+    """All of them, the last changed first."""
+    reach = await _reach(request, services, signed_in)
+    rows = await services.db.fetch_all(QUERIES["patients_in_reach"], {}, reach=reach.resources())
+    return [_profile(row["id"], orjson.loads(row["json"])) for row in rows]
+
+
+async def reaches(request: Request, services: Services, signed_in: SignedIn, patient_id: str) -> bool:
+    """Whether this one is among them."""
+    reach = await _reach(request, services, signed_in)
+    values = {"patient": patient_id}
+    return bool(await services.db.fetch_val(QUERIES["patient_in_reach"], values, reach=reach.patients()))
+
+
+async def _reach(request: Request, services: Services, signed_in: SignedIn) -> Reach:
+    actor = signed_in.actor(address_of(request))
+    return await services.gate.reach_for_actor(actor, Action("Patient", Verb.SEARCH))
+
+
+def _profile(patient_id: str, resource: dict[str, Any]) -> Profile:
+    name = (resource.get("name") or [{}])[0]
+    text = name.get("text") or " ".join([*name.get("given", []), name.get("family", "")])
+    return Profile(patient_id, text.strip() or "A record without a name", resource.get("birthDate", ""))

@@ -1,0 +1,187 @@
+"""Apps that register themselves (RFC 7591) and take their registration back (RFC 7592, 2.1 and 2.3).
+
+What comes this way is shown to patients as unverified, gets nothing of a system's, and keys only over https.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.services import Services
+from server.audit.events import Event
+from server.audit.who import Who
+from server.core import clock, ids
+from server.core.errors import NotAuthenticated, TooLarge, TooManyRequests, Unprocessable
+
+from . import clients, problem
+from .clients import QUERIES, Client
+from .problem import NO_STORE, OAuthError
+
+MOST_BYTES = 64 * 1024
+MOST_IN_AN_HOUR = 200
+_TYPE_OF = {
+    "none": "public",
+    "client_secret_basic": "confidential-symmetric",
+    "client_secret_post": "confidential-symmetric",
+    "private_key_jwt": "confidential-asymmetric",
+}
+_GRANTS = {"authorization_code", "refresh_token"}
+Json = dict[str, Any]
+
+
+async def register(request: Request) -> Response:
+    """POST /oauth/register"""
+    services: Services = request.app.state.services
+    metadata = await _read(request)
+    await _not_too_many(services)
+    token = ids.new_secret()
+    async with services.db.transaction():
+        added = await _add(services, metadata, token)
+        await services.audit.record(
+            Event.CLIENT_REGISTERED,
+            who=Who(role="client", client_id=added.client.id, client_name=added.client.name),
+            patient_id=None,
+        )
+    answer = _described(added.client) | {
+        "client_id_issued_at": int(clock.now().timestamp()),
+        "registration_access_token": token,
+        "registration_client_uri": f"{services.settings.base_url}/oauth/register/{added.client.id}",
+    }
+    if added.secret:
+        answer |= {"client_secret": added.secret, "client_secret_expires_at": 0}
+        answer["token_endpoint_auth_method"] = metadata.get("token_endpoint_auth_method")
+    return problem.json(answer, 201)
+
+
+async def read_registration(request: Request) -> Response:
+    """GET /oauth/register/{client_id}"""
+    client = await _managed(request)
+    return problem.json(_described(client))
+
+
+async def delete_registration(request: Request) -> Response:
+    """DELETE /oauth/register/{client_id}: the app goes, and all that it may do."""
+    services: Services = request.app.state.services
+    client = await _managed(request)
+    async with services.db.transaction():
+        now = clock.now()
+        await services.db.execute(QUERIES["disable_client"], {"id": client.id, "now": now})
+        values = {"client": client.id, "now": now, "why": "the app took its registration back"}
+        await services.db.execute(QUERIES["end_grants_of_client"], values)
+    return Response(status_code=204, headers=NO_STORE)
+
+
+async def _add(services: Services, metadata: Json, token: str) -> clients.Added:
+    method = metadata.get("token_endpoint_auth_method", "none")
+    if method not in _TYPE_OF:
+        raise _invalid("The token_endpoint_auth_method is not supported.")
+    grants = metadata.get("grant_types", ["authorization_code"])
+    if not isinstance(grants, list) or not set(map(str, grants)) <= _GRANTS:
+        raise _invalid("Apps that register themselves use authorization_code and refresh_token only.")
+    if metadata.get("response_types", ["code"]) != ["code"]:
+        raise _invalid("The response_types must be code.")
+    keys = metadata.get("jwks"), metadata.get("jwks_uri")
+    if method == "private_key_jwt" and keys == (None, None):
+        raise _invalid("Public keys are needed, inline or by address.")
+    if keys[0] is not None and not isinstance(keys[0], dict):
+        raise _invalid("The keys are not a JWK Set.")
+    redirects = _redirects(metadata)
+    try:
+        return await clients.add(
+            services.db,
+            name=_text(metadata, "client_name") or "An app without a name",
+            type=_TYPE_OF[method],
+            redirect_uris=redirects,
+            scope=_text(metadata, "scope"),
+            jwks=keys[0],
+            jwks_uri=_text(metadata, "jwks_uri") or None,
+            launch_url=_text(metadata, "initiate_login_uri") or None,
+            logo_uri=_text(metadata, "logo_uri") or None,
+            contact=", ".join(_texts(metadata, "contacts"))[:300],
+            registered_by="dynamic",
+            registration_token=token,
+        )
+    except Unprocessable as exc:
+        word = "invalid_redirect_uri" if "redirect" in str(exc) else "invalid_client_metadata"
+        raise OAuthError(word, str(exc)) from exc
+
+
+def _redirects(metadata: Json) -> list[str]:
+    redirects = _texts(metadata, "redirect_uris")
+    if not 0 < len(redirects) <= 20:
+        raise OAuthError("invalid_redirect_uri", "Between one and twenty redirect_uris are needed.")
+    return redirects
+
+
+def _described(client: Client) -> Json:
+    """RFC 7591, 2: what is registered, as registered."""
+    described: Json = {
+        "client_id": client.id,
+        "client_name": client.name,
+        "redirect_uris": list(client.redirect_uris),
+        "grant_types": sorted(_GRANTS),
+        "response_types": ["code"],
+        "token_endpoint_auth_method": next(name for name, type in _TYPE_OF.items() if type == client.type),
+        "scope": client.allowed.text,
+    }
+    for name in ("jwks", "jwks_uri", "logo_uri"):
+        if value := getattr(client, name):
+            described[name] = value
+    return described
+
+
+async def _managed(request: Request) -> Client:
+    services: Services = request.app.state.services
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    values = {"id": request.path_params["client_id"], "token_hash": ids.digest(token.strip())}
+    found = await services.db.fetch_val(QUERIES["client_of_registration"], values)
+    client = await clients.find(services.db, found) if found and kind.lower() == "bearer" else None
+    if client is None:
+        raise NotAuthenticated("The registration access token is not valid.")
+    return client
+
+
+async def _not_too_many(services: Services) -> None:
+    """A flood of registrations is slowed down for everybody who registers; nothing else suffers."""
+    since = clock.now() - timedelta(hours=1)
+    if await services.db.fetch_val(QUERIES["registered_lately"], {"since": since}) >= MOST_IN_AN_HOUR:
+        raise TooManyRequests("Too many apps were registered lately.", retry_after=600)
+
+
+async def _read(request: Request) -> Json:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise TooLarge("The registration is too large.")
+    try:
+        metadata = orjson.loads(bytes(body))
+    except orjson.JSONDecodeError as exc:
+        raise _invalid("The registration is not JSON.") from exc
+    if not isinstance(metadata, dict):
+        raise _invalid("The registration is not a JSON object.")
+    return metadata
+
+
+def _text(metadata: Mapping[str, Any], name: str) -> str:
+    value = metadata.get(name, "")
+    if not isinstance(value, str) or len(value) > 4000 or "\0" in value:
+        raise _invalid("A field of the registration is not a text.")
+    return value
+
+
+def _texts(metadata: Mapping[str, Any], name: str) -> list[str]:
+    values = metadata.get(name, [])
+    if not isinstance(values, list) or not all(isinstance(each, str) and "\0" not in each for each in values):
+        raise _invalid("A field of the registration is not a list of texts.")
+    return values
+
+
+def _invalid(sentence: str) -> OAuthError:
+    return OAuthError("invalid_client_metadata", sentence)
