@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from playwright.async_api import Browser, ConsoleMessage, Error, Page, Playwrigh
 # Software rendering: WebGL without a graphics card; no sandbox, for tests that run as root.
 FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+AXE = Path(__file__).parent / "assets" / "axe-core" / "axe.min.js"
 VIEWER_SECONDS = 60  # OHIF is large, and the pixels are drawn by the processor
 
 # How many levels of grey are on OHIF's canvas; a viewport without an image has one or two.
@@ -113,3 +115,23 @@ async def visiting(browser: Browser, url: str, **context: Any) -> AsyncIterator[
         yield Visitor(await window.new_page(), url)
     finally:
         await window.close()
+
+
+async def accessibility(page: Page) -> list[str]:
+    """What axe-core finds against WCAG 2.2 AA, one line each; left out where it was not fetched."""
+    if not AXE.exists():
+        pytest.skip("axe-core was not fetched (scripts/test does)")
+    await page.evaluate(AXE.read_text(encoding="utf-8"))
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    found = await page.evaluate("tags => axe.run(document, { runOnly: tags })", tags)
+    return [
+        f"{violation['id']}: {violation['help']} ({node['html'][:120]})"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+async def too_wide(page: Page) -> bool:
+    """Whether the page scrolls sideways."""
+    found: bool = await page.evaluate("document.documentElement.scrollWidth > window.innerWidth")
+    return found

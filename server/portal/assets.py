@@ -240,7 +240,10 @@ def main() -> int:
     try:
         fetch(FOR_TESTS if asked.for_tests else SERVED, asked.into or _writable_place(asked.data))
     except (AssetsUnavailable, OSError) as error:
-        print(f"{error} The built-in preview serves as the viewer.", file=sys.stderr)
+        without = (
+            "Some browser tests are left out." if asked.for_tests else "The built-in preview is the viewer."
+        )
+        print(error, without, file=sys.stderr)
         return NOT_FETCHED
     return 0
 
