@@ -1,13 +1,14 @@
 """The database: the pool, transactions, and statements on the asyncpg connection beneath.
 
-`databases` keeps the pool and the transactions, and stays inside this file. Statements go to the connection it
+`databases` keeps the pool, and stays inside this file. Statements and transactions go to the connection it
 hands out, positional and prepared: a third of the cost of its own text path. Two of its traps to know: a task has
 one connection, and a child task does not see its parent's transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
@@ -88,8 +89,11 @@ class Database:
 
     async def iterate(
         self, query: Statement, values: Values | None = None, *, prefetch: int = 200, **parts: Where
-    ) -> AsyncIterator[Record]:
-        """Rows one after the other, through a cursor; opens a transaction of its own."""
+    ) -> AsyncGenerator[Record, None]:
+        """Rows one after the other, through a cursor; opens a transaction of its own.
+
+        Who may stop early must close it (contextlib.aclosing): the connection is busy until then.
+        """
         text, args = query.bind(values, **parts)
         async with self.transaction(), self._connection() as connection:
             async for row in connection.cursor(text, *args, prefetch=prefetch):
@@ -101,10 +105,10 @@ class Database:
 
         Raises Conflict when the database asks to try again (serialization failure, deadlock).
         """
-        options = {"isolation": isolation} if isolation else {}
-        with _translated():
-            async with self._pool.transaction(**options):
-                yield
+        # asyncpg's own: that of `databases` never gives its connection back when BEGIN, COMMIT or ROLLBACK fails or
+        # is cancelled (a client that hangs up, a serialization failure), until the pool is empty.
+        async with self._connection() as connection, connection.transaction(isolation=isolation):
+            yield
 
     @asynccontextmanager
     async def raw(self) -> AsyncIterator[asyncpg.Connection]:
@@ -114,9 +118,17 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        lease = self._pool.connection()
         with _translated():
-            async with self._pool.connection() as connection:
-                yield connection.raw_connection
+            try:
+                async with lease:
+                    yield lease.raw_connection
+            except asyncio.CancelledError:
+                # Perhaps while it was given back, which goes on behind: this task would be told that it still holds
+                # one, and could ask nothing any more. It gets another.
+                if lease._connection_counter == 0:
+                    self._pool._connection = None
+                raise
 
 
 class _translated:  # noqa: N801 - reads as a word
