@@ -149,7 +149,7 @@ class LocalSink:
             descriptor = self._open()
             if os.fstat(descriptor).st_size > self._end:
                 os.ftruncate(descriptor, self._end)
-            self._draft.rename(self._path)
+            self._rename()
             _sync_data(descriptor)
             _sync(self._path.parent)
             self._close()
@@ -162,6 +162,12 @@ class LocalSink:
             if existed:
                 _remove(self._draft)
                 _remove(self._path)
+
+    def _rename(self) -> None:
+        try:
+            self._draft.rename(self._path)
+        except FileNotFoundError as exc:  # swept: this process was thought dead
+            raise StorageUnavailable() from exc
 
     def _open(self) -> int:
         if self._closed:

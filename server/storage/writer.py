@@ -37,7 +37,7 @@ class Pack:
         self._executor = executor
         self._before = before
         self._permission: asyncio.Future[object] | None = None
-        self._tail = bytearray(HEADER)  # sealed, not yet with the sink
+        self._tail: list[Buffer] = [HEADER]  # sealed, not yet with the sink
         self._flushed = 0  # bytes with the sink
         self._writing: ObjectWriter | None = None
         self._published: asyncio.Future[int] | None = None
@@ -54,7 +54,11 @@ class Pack:
     @property
     def end(self) -> int:
         """Where the next object begins."""
-        return self._flushed + len(self._tail)
+        return self._flushed + self._kept
+
+    @property
+    def _kept(self) -> int:
+        return sum(map(len, self._tail))
 
     @property
     def is_noted(self) -> bool:
@@ -99,7 +103,7 @@ class Pack:
 
     def keep(self, sealed: Buffer) -> None:
         """Add sealed bytes in memory."""
-        self._tail += sealed
+        self._tail.append(sealed)
 
     def write(self, sealed: Buffer) -> None:
         """Add sealed bytes with the sink, after those in memory; called in a worker thread."""
@@ -110,24 +114,24 @@ class Pack:
     def flush(self) -> None:
         """Hand what is kept in memory to the sink; called in a worker thread."""
         if self._tail:
-            self._sink.append(self._tail)
-            self._flushed += len(self._tail)
-            self._tail = bytearray()
+            block = b"".join(self._tail)
+            self._sink.append(block)
+            self._flushed += len(block)
+            self._tail = []
 
     async def written(self) -> None:
         """An object is complete."""
         self._writing = None
-        if len(self._tail) >= INLINE:
+        if self._kept >= INLINE:
             await self.permitted()
             await self.in_thread(self.flush)
 
     def rewind(self, to: int) -> None:
         """Forget what was written after `to`; where the sink cannot, its place stays unused."""
         self._writing = None
-        if to >= self._flushed:
-            del self._tail[to - self._flushed :]
-        else:
-            self._tail.clear()
+        while self._tail and self.end > to:
+            self._tail.pop()
+        if self._flushed > to:
             self._flushed = self._sink.rewind(to)
 
     def _ask(self) -> None:

@@ -112,7 +112,8 @@ def test_two_that_start_at_once_share_one_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "# nothing\n", "hello\n", "lightbox-master-key-1 ****\n", "lightbox-master-key-1 AAAA\n", "ö"]
+    "text",
+    ["", "# nothing\n", "hello\n", "lightbox-master-key-1 ****\n", "lightbox-master-key-1 AAAA\n", "ö"],
 )
 def test_a_strange_key_file_stops_the_start(tmp_path: Path, text: str) -> None:
     path = tmp_path / "master.key"
