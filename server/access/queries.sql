@@ -36,3 +36,7 @@ SELECT patient.id, holder.as_what FROM holder JOIN patient ON patient.id = holde
  WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now)
    AND patient.state <> 'erasing'
  ORDER BY holder.as_what DESC, holder.since
+
+-- name: redirect_uris
+-- Addresses of every app that may be used.
+SELECT DISTINCT unnest(redirect_uris) AS uri FROM client WHERE disabled_at IS NULL

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import aclosing
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -38,11 +39,12 @@ async def verify(db: Database) -> tuple[int, list[Break]]:
 
 async def _walk(db: Database, head: Record) -> tuple[int, Break | None]:
     chain, expected, running = head["chain"], 0, head["chain"].bytes
-    async for row in db.iterate(QUERIES["links"], {"chain": chain}, prefetch=1000):
-        expected += 1
-        running = hashlib.sha256(running + row["payload"]).digest()
-        if why := _fault(row, expected, running):
-            return expected, Break(chain, expected, why)
+    async with aclosing(db.iterate(QUERIES["links"], {"chain": chain}, prefetch=1000)) as rows:
+        async for row in rows:
+            expected += 1
+            running = hashlib.sha256(running + row["payload"]).digest()
+            if why := _fault(row, expected, running):
+                return expected, Break(chain, expected, why)
     if expected > head["seq"]:
         return expected, Break(chain, head["seq"], "events follow after the head")
     if expected < head["seq"]:

@@ -1,0 +1,128 @@
+"""Put together: services are built, surfaces are mounted. The only place where surfaces meet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client import REGISTRY as OWN_METRICS
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.access.origins import Origins
+from server.access.running import running_services
+from server.access.services import Services
+from server.core.errors import ServerError
+from server.core.settings import Settings, read_settings
+from server.core.surface import Surface
+from server.core.web import Cors, Headed, Observed
+from server.dicomweb.problem import problem as dicomweb_problem
+from server.dicomweb.routes import routes as dicomweb_routes
+from server.fhir.problem import problem as fhir_problem
+from server.fhir.routes import routes as fhir_routes
+from server.oauth.problem import problem as oauth_problem
+from server.oauth.routes import routes as oauth_routes
+from server.oauth.routes import well_known_routes
+from server.portal.problem import problem as portal_problem
+from server.portal.routes import routes as portal_routes
+from server.portal.viewer import routes as viewer_routes
+from server.sharing.background import Background
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The whole server as one ASGI application; the schema and the master key are there already (cli/serve)."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with running_services(settings) as services, Background(services):
+            app.state.services = services
+            app.state.origins = Origins(services.db)
+            yield
+
+    app = Starlette(routes=routes(), lifespan=lifespan)
+    app.user_middleware = [
+        Middleware(Observed),
+        Middleware(Headed, https=settings.is_https),
+        Middleware(_CorsOfApp, app_of=app),
+    ]
+    return app
+
+
+def create_from_environment() -> Starlette:
+    """What uvicorn's worker processes call: the command line has put every setting into the environment."""
+    return create_app(read_settings())
+
+
+def routes() -> list[BaseRoute]:
+    """Every address of the server."""
+    dicomweb_surface = Surface(dicomweb_routes, dicomweb_problem)
+    return [
+        Route("/health/live", live),
+        Route("/health/ready", ready),
+        Route("/metrics", metrics),
+        *(
+            Mount(route.path, app=Surface([_at_root(route)], oauth_problem), name=route.name)
+            for route in well_known_routes
+        ),
+        Mount("/dicomweb", app=dicomweb_surface, name="dicomweb"),
+        Mount("/patients/{patient}/dicomweb", app=dicomweb_surface, name="patient-dicomweb"),
+        Mount("/fhir", app=Surface(fhir_routes, fhir_problem), name="fhir"),
+        Mount("/oauth", app=Surface(oauth_routes, oauth_problem), name="oauth"),
+        Mount("/viewer", app=Surface(viewer_routes, portal_problem), name="viewer"),
+        Mount("/", app=Surface(portal_routes, portal_problem), name="portal"),
+    ]
+
+
+async def live(request: Request) -> Response:
+    """The process answers."""
+    return JSONResponse({"status": "live"})
+
+
+async def ready(request: Request) -> Response:
+    """The database answers, and so a request can be served; 503 else."""
+    services: Services = request.app.state.services
+    try:
+        async with asyncio.timeout(2):
+            await services.keys.jwks()
+    except (ServerError, TimeoutError):
+        return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "5"})
+    return JSONResponse({"status": "ready"})
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus text, of all worker processes when there are several."""
+    return Response(generate_latest(_registry()), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _registry() -> CollectorRegistry:
+    try:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
+    except ValueError:  # one process only
+        return OWN_METRICS
+
+
+def _at_root(route: Route) -> Route:
+    return Route("/", route.endpoint, methods=list(route.methods or ()), name=route.name)
+
+
+class _CorsOfApp:
+    """Cors with the origins that the running application knows."""
+
+    def __init__(self, app: ASGIApp, app_of: Starlette) -> None:
+        self._app_of = app_of
+        self._cors = Cors(app, may_read=self._may_read)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._cors(scope, receive, send)
+
+    async def _may_read(self, origin: str, path: str) -> bool:
+        origins: Origins = self._app_of.state.origins
+        return await origins.may_read(origin, path)

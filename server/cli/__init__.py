@@ -1,0 +1,38 @@
+"""`lightbox`: the command line. Errors in one sentence on standard error, exit code 0 or not."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from server.core.errors import ServerError
+
+from . import archive, people, serve
+
+app = typer.Typer(
+    name="lightbox",
+    help="A patient-owned imaging record: FHIR R4, DICOMweb and SMART-on-FHIR behind the patient's consent.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("serve")(serve.serve)
+app.command("settings")(serve.settings)
+app.add_typer(people.user, name="user")
+app.add_typer(people.client, name="client")
+app.command("token")(people.token)
+app.command("import")(archive.import_)
+app.command("verify")(archive.verify)
+app.command("resync")(archive.resync)
+
+
+def main() -> None:
+    """Run a command; what goes wrong is one sentence, never a trace."""
+    try:
+        app()
+    except ServerError as error:
+        print(f"lightbox: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

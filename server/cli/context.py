@@ -1,0 +1,84 @@
+"""What every command stands on: settings, a database that runs and is migrated, the master key, services."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import orjson
+import psycopg
+import typer
+
+from server.access.running import running_services
+from server.access.services import Services
+from server.core.settings import Settings, read_settings
+from server.storage import embedded
+from server.storage.keyring import KeyRing
+from server.storage.migrate import migrate
+
+T = TypeVar("T")
+
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Directory of everything that is not set to be elsewhere")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on standard output")]
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Settings]:
+    """The same settings with the address of a database that runs, is migrated, and has its master key.
+
+    Raises StorageUnavailable, MigrationFailed, MasterKeyMissing.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True)
+    if settings.database_url:
+        yield _ready(settings)
+        return
+    with embedded.running(settings.data) as url:
+        yield _ready(settings.model_copy(update={"database_url": url}))
+
+
+def _ready(settings: Settings) -> Settings:
+    with (settings.data / "start.lock").open("w") as door:
+        fcntl.flock(door, fcntl.LOCK_EX)  # two commands at once must not both make a master key
+        migrate(settings.database_url)
+        KeyRing.load(settings.key_file, create=_nothing_sealed_yet(settings.database_url))
+    return settings
+
+
+def _nothing_sealed_yet(url: str) -> bool:
+    """Whether a new master key may be made: beside old data it would hide that the old key is lost."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT EXISTS (SELECT FROM keys.patient_key) OR EXISTS (SELECT FROM signing_key)"
+            " OR EXISTS (SELECT FROM audit_event)"
+        ).fetchone()
+    return row is not None and not row[0]
+
+
+@asynccontextmanager
+async def services_of(settings: Settings) -> AsyncIterator[Services]:
+    """Services for one command; the database runs already."""
+    async with running_services(settings) as services:
+        yield services
+
+
+def run(data: Path | None, work: Callable[[Services], Awaitable[T]], **given: Any) -> T:
+    """Run `work` with services; the embedded database is started for it when no server runs."""
+
+    async def working(settings: Settings) -> T:
+        async with services_of(settings) as services:
+            return await work(services)
+
+    with prepared(read_settings(data=data, **given)) as settings:
+        return asyncio.run(working(settings))
+
+
+def show(value: Any, *, as_json: bool, text: str) -> None:
+    """The result of a command, for a machine or for a person."""
+    sys.stdout.write((orjson.dumps(value, default=str).decode() if as_json else text) + "\n")

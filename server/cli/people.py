@@ -1,0 +1,192 @@
+"""`lightbox user`, `lightbox client`, `lightbox token`: what an operator types. Every act is in the audit log."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from server.access.services import Services
+from server.accounts import people as accounts
+from server.audit.events import Event
+from server.audit.who import Who
+from server.core.errors import InvalidInput
+from server.core.ids import new_secret
+from server.oauth import clients
+from server.oauth.operator import issue_for_operator
+from server.records import people as records
+
+from .context import DataOption, JsonOption, run, show
+
+OPERATOR = Who(name="Command line", role="operator")
+
+user = typer.Typer(help="People who sign in.", no_args_is_help=True)
+client = typer.Typer(help="Apps and systems.", no_args_is_help=True)
+
+
+class Role(StrEnum):
+    """What a person is to this server."""
+
+    PATIENT = "patient"
+    DOCTOR = "doctor"
+    PROVIDER = "provider"
+    OPERATOR = "operator"
+
+
+class ClientType(StrEnum):
+    """RFC 6749, 2.1, in SMART's words."""
+
+    PUBLIC = "public"
+    SYMMETRIC = "confidential-symmetric"
+    ASYMMETRIC = "confidential-asymmetric"
+    BACKEND = "backend"
+
+
+@user.callback()
+def _users() -> None:
+    """People who sign in."""
+
+
+@user.command("add")
+def add_user(
+    role: Annotated[Role, typer.Option(help="What the person is")],
+    email: Annotated[str, typer.Option(help="Address to sign in with; counts as verified")],
+    name: Annotated[str, typer.Option(help="The person's name (of a provider: the organization's)")],
+    password: Annotated[str | None, typer.Option(help="Made and printed when left out")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add a person; prints the account's id and the FHIR id of the Patient, Practitioner or Organization."""
+    made = None if password else new_secret()
+
+    async def work(services: Services) -> dict[str, Any]:
+        async with services.db.transaction():
+            account = await accounts.add(
+                services.db,
+                email=email,
+                name=name,
+                role=role,
+                password=password or made or "",
+                verified=True,
+                by_operator=True,
+            )
+            fhir_id = await _fhir_identity(services, account, role)
+            await services.audit.record(
+                Event.ACCOUNT_CREATED, who=OPERATOR, patient_id=fhir_id if role is Role.PATIENT else None
+            )
+        return {"user": str(account.id), "fhir_id": fhir_id} | ({"password": made} if made else {})
+
+    found = run(data, work)
+    show(found, as_json=True, text="")
+
+
+async def _fhir_identity(services: Services, account: accounts.Account, role: Role) -> str | None:
+    match role:
+        case Role.PATIENT:
+            return await records.register_patient(
+                services, who=OPERATOR, name=account.name, account_id=account.id
+            )
+        case Role.DOCTOR:
+            return await records.register_practitioner(
+                services,
+                account_id=account.id,
+                name=account.name,
+                email=account.email,
+                registration=records.Registration(),
+                verified=True,
+            )
+        case Role.PROVIDER:
+            return await records.register_organization(services, name=account.name, member=account.id)
+    return None
+
+
+@client.callback()
+def _clients() -> None:
+    """Apps and systems."""
+
+
+@client.command("add")
+def add_client(
+    name: Annotated[str, typer.Option(help="Name shown to patients")],
+    type: Annotated[ClientType, typer.Option(help="How it proves who it is")],
+    redirect_uri: Annotated[list[str] | None, typer.Option(help="Exact address; may be given again")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="What it may ask for; may be given again")] = None,
+    jwks: Annotated[Path | None, typer.Option(help="File with its public keys")] = None,
+    jwks_url: Annotated[str | None, typer.Option(help="Address of its public keys")] = None,
+    launch_url: Annotated[str | None, typer.Option(help="Where an EHR launch begins")] = None,
+    organization: Annotated[str | None, typer.Option(help="Whose client it is; made when new")] = None,
+    trusted: Annotated[bool, typer.Option("--trusted", help="Reaches everything; patients are told")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register an app or a system; prints its client_id, and its client_secret where it has one."""
+    keys = _read_jwks(jwks) if jwks else None
+
+    async def work(services: Services) -> dict[str, Any]:
+        async with services.db.transaction():
+            organization_id = await _organization(services, organization, type, name)
+            added = await clients.add(
+                services.db,
+                name=name,
+                type=type,
+                redirect_uris=tuple(redirect_uri or ()),
+                scope=" ".join(scope or ()),
+                jwks=keys,
+                jwks_uri=jwks_url,
+                launch_url=launch_url,
+                organization_id=organization_id,
+                trusted=trusted,
+                verified=True,
+            )
+            await services.audit.record(
+                Event.CLIENT_REGISTERED, who=OPERATOR, patient_id=None, detail={"client": added.client.id}
+            )
+        return {"client_id": added.client.id, "client_secret": added.secret}
+
+    show(run(data, work), as_json=True, text="")
+
+
+async def _organization(
+    services: Services, organization: str | None, type: ClientType, name: str
+) -> str | None:
+    """The named organization; a backend client without one gets its own (decision 6)."""
+    if organization:
+        found = await records.find_organization(services, organization)
+        return found or await records.register_organization(services, name=organization)
+    if type is ClientType.BACKEND:
+        return await records.register_organization(services, name=name)
+    return None
+
+
+def _read_jwks(file: Path) -> dict[str, Any]:
+    try:
+        found = orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as exc:
+        raise InvalidInput(f"--jwks: {file} cannot be read as a JSON Web Key Set.") from exc
+    if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
+        raise InvalidInput(f"--jwks: {file} is not a JSON Web Key Set (RFC 7517, 5).")
+    return found
+
+
+def token(
+    scope: Annotated[str, typer.Option(help="Scopes, separated by spaces")],
+    user: Annotated[str | None, typer.Option(help="E-mail of a person")] = None,
+    client: Annotated[str | None, typer.Option(help="A client_id, for itself")] = None,
+    patient: Annotated[str | None, typer.Option(help="FHIR id of the patient in context")] = None,
+    ttl: Annotated[int, typer.Option(min=1, help="Seconds it lives")] = 3600,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print an access token as the server would issue it."""
+
+    async def work(services: Services) -> str:
+        return await issue_for_operator(
+            services, scope=scope, user=user, client=client, patient=patient, ttl=timedelta(seconds=ttl)
+        )
+
+    issued = run(data, work)
+    show({"access_token": issued}, as_json=as_json, text=issued)

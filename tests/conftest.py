@@ -1,0 +1,194 @@
+"""Fixtures: a real PostgreSQL with a migrated template database, services on a clone of it, a running server.
+
+Everything runs on one event loop, that of the test session: the server too, so that a test may look into its
+services while it talks to it over HTTP. Synchronous clients go through `asyncio.to_thread`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+
+from server.core import clock
+from server.core.settings import Settings, read_settings
+from server.storage import embedded
+from server.storage.db import Database
+from server.storage.keyring import KeyRing
+from server.storage.migrate import migrate
+
+if TYPE_CHECKING:
+    from server.access.services import Services
+    from tests.factories import People
+
+TEMPLATE = "t_template"
+_numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also the long forms, run by hand")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    long = [item for item in items if "long" in item.keywords]
+    if long:  # deselected, not skipped: they are not part of this run (README, "Tests")
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if "long" not in item.keywords]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of our own with the migrated template; its address. Durability is off: nothing is kept."""
+    for name in [name for name in os.environ if name.startswith("LIGHTBOX_")]:
+        del os.environ[name]
+    parameters = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    with embedded.running(tmp_path_factory.mktemp("cluster"), parameters) as url:
+        create_database(url, TEMPLATE, "template0")
+        migrate(database_of(url, TEMPLATE))
+        yield url
+
+
+def database_of(url: str, name: str) -> str:
+    """The address of another database of the same cluster."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def create_database(url: str, name: str, template: str = TEMPLATE) -> str:
+    """A clone of the template; its address."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # noqa: S608 - our own names
+    return database_of(url, name)
+
+
+def drop_database(url: str, name: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # noqa: S608 - our own names
+
+
+@pytest.fixture
+def database_url(cluster: str) -> Iterator[str]:
+    """A fresh, migrated database for one test."""
+    name = f"t_{os.getpid()}_{next(_numbers)}"
+    yield create_database(cluster, name)
+    drop_database(cluster, name)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A connected fresh database."""
+    database = Database(database_url, max_size=5)
+    await database.connect()
+    yield database
+    await database.disconnect()
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings of a fresh server that is not listening."""
+    made = read_settings(database_url=database_url, data=tmp_path / "data", base_url="http://127.0.0.1:8080")
+    made.data.mkdir()
+    KeyRing.load(made.key_file, create=True)
+    return made
+
+
+@pytest.fixture
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    """Services on a fresh database."""
+    from server.access.running import running_services
+
+    async with running_services(settings) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _clock_comes_back() -> Iterator[None]:
+    yield
+    clock.travel(timedelta())
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that answers on loopback, and what it is made of."""
+
+    url: str
+    services: Services
+    data: Path
+
+
+class _Uvicorn(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(database_url: str, data: Path, **given: Any) -> AsyncIterator[RunningServer]:
+    """The whole application on a free port, on this event loop."""
+    from server.app import create_app
+
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    data.mkdir(parents=True, exist_ok=True)
+    settings = read_settings(database_url=database_url, data=data, base_url=base_url, **given)
+    KeyRing.load(settings.key_file, create=True)
+    app = create_app(settings)
+    config = uvicorn.Config(app, loop="none", log_level="warning", access_log=False, lifespan="on", ws="none")
+    running = _Uvicorn(config)
+    task = asyncio.create_task(running.serve(sockets=[listening]))
+    while not running.started:
+        if task.done():
+            task.result()
+            raise RuntimeError("the server did not start")
+        await asyncio.sleep(0.01)
+    try:
+        yield RunningServer(base_url, app.state.services, data)
+    finally:
+        running.should_exit = True
+        await task
+        listening.close()
+
+
+@pytest.fixture(scope="session")
+async def server(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
+    """One running server for the whole session; tests make people of their own in it."""
+    url = create_database(cluster, f"t_server_{os.getpid()}")
+    async with serving(url, tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+async def fresh_server(database_url: str, tmp_path: Path) -> AsyncIterator[RunningServer]:
+    """A running server with nothing in it, for one test."""
+    async with serving(database_url, tmp_path / "server") as running:
+        yield running
+
+
+@pytest.fixture
+async def people(server: RunningServer) -> People:
+    """Makes people, shares, tokens and sessions in the running server."""
+    from tests.factories import People
+
+    return People(server.services)
+
+
+@pytest.fixture
+async def client(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the running server; no redirects are followed, no cookies shared between tests."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as made:
+        yield made
