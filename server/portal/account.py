@@ -1,0 +1,271 @@
+"""Account: the profile, the permissions, sign-in and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from starlette.responses import Response
+
+from server.accounts import passwords, people, sessions
+from server.audit.events import Event
+from server.core import clock
+from server.core.errors import NotAuthenticated, ServerError, TooManyRequests
+from server.records import store
+from server.records.people import fhir_id_of_account
+
+from . import permissions, profile, words
+from .forms import Form, filled
+from .pages import language_of, render, see_other
+from .profile import PATIENT_UPDATE, Json, Profile
+from .texts import N_, translations
+from .visit import Visit
+
+GENDERS = {
+    "": N_("Not said"),
+    "female": N_("Female"),
+    "male": N_("Male"),
+    "other": N_("Other"),
+    "unknown": N_("Unknown"),
+}
+SECTIONS = (
+    ("/account/profile", N_("Profile"), N_("Name, birth date, sex, address")),
+    ("/account/permission", N_("Permission"), N_("Research, education, news: each a choice of its own")),
+    ("/account/security", N_("Sign-in and devices"), N_("Password, where you are signed in")),
+    ("/activity", N_("Activity"), N_("Everything that happened in your record")),
+    ("/help?about=rights", N_("Your data"), N_("Copy, correct, restrict, delete: ask us")),
+)
+NOT_FOR_OTHERS = ("/account/profile", "/activity")
+
+
+async def show(visit: Visit) -> Response:
+    """The sections of the account."""
+    gettext = _gettext(visit)
+    patient = visit.signed_in.role == "patient"
+    sections = [
+        (href, gettext(title), gettext(about))
+        for href, title, about in SECTIONS
+        if patient or href not in NOT_FOR_OTHERS
+    ]
+    return render(visit.request, "account.html", here="account", sections=sections, facts=await _facts(visit))
+
+
+async def show_profile(visit: Visit) -> Response:
+    """What the FHIR Patient says, as a form."""
+    return _profile_page(visit, _form_of(await profile.own(visit)))
+
+
+async def submit_profile(visit: Visit) -> Response:
+    """Write the Patient; what the form does not show stays as it is."""
+    form, found = visit.form, await profile.own(visit)
+    given, family = form.text("given"), form.text("family")
+    birth_date = form.day("birth_date", past=True)
+    gender = form.one_of("gender", list(GENDERS))
+    address = form.lines("address", required=False, most=500)
+    phone = form.text("phone", required=False, most=40)
+    if not form or birth_date is None:
+        return _profile_page(visit, form)
+    changed = dict(found.resource)
+    changed["name"] = [{"text": f"{given} {family}", "family": family, "given": given.split()}]
+    changed["birthDate"] = birth_date.isoformat()
+    _set(changed, "gender", gender)
+    _set(changed, "address", [{"text": address}] if address else None)
+    others = [each for each in changed.get("telecom", []) if each.get("system") != "phone"]
+    _set(changed, "telecom", others + ([{"system": "phone", "value": phone}] if phone else []))
+    await _save(visit, found.id, changed)
+    return see_other("/account", "profile")
+
+
+async def show_permission(visit: Visit) -> Response:
+    """Account > Permission: each a choice, since when, and the history."""
+    gettext, language = _gettext(visit), language_of(visit.request, visit.me)
+    account_id = visit.signed_in.account_id
+    current = await permissions.current(visit.services, account_id)
+    names = {each.key: each.name for each in permissions.CHOICES}
+    since = gettext(N_("Given on %(date)s.")), gettext(N_("Not given."))
+    choices = [
+        {
+            "key": each.key,
+            "ask": each.ask,
+            "since": since[0] % {"date": words.moment(current[each.key].at, language)}
+            if each.key in current and current[each.key].given
+            else since[1],
+        }
+        for each in permissions.CHOICES
+    ]
+    given, taken = gettext(N_("You gave: %(what)s")), gettext(N_("You took back: %(what)s"))
+    history = [
+        {"at": each.at, "sentence": (given if each.given else taken) % {"what": gettext(names[each.key])}}
+        for each in await permissions.history(visit.services, account_id)
+        if each.key in names
+    ]
+    form = filled({}, permission=[key for key, each in current.items() if each.given])
+    return render(
+        visit.request, "permissions.html", here="account", form=form, permissions=choices, history=history
+    )
+
+
+async def submit_permission(visit: Visit) -> Response:
+    """Keep what changed."""
+    me = visit.signed_in
+    ticked = visit.form.some_of("permission", [each.key for each in permissions.CHOICES])
+    patient_id = await fhir_id_of_account(visit.services, me.account_id) if me.role == "patient" else None
+    await permissions.choose(
+        visit.services,
+        me.account_id,
+        ticked,
+        who=visit.actor.who(),
+        patient_id=patient_id,
+        channel="account",
+    )
+    return see_other("/account/permission", "permissions")
+
+
+async def show_security(visit: Visit) -> Response:
+    """Where one is signed in; the form for a new password."""
+    return await _security_page(visit, Form())
+
+
+async def change_password(visit: Visit) -> Response:
+    """Check the old one, keep the new one; everything else is signed out, this browser signed in anew."""
+    form, me, services = visit.form, visit.signed_in, visit.services
+    current, wanted = form.secret("current"), form.secret("password")
+    if form:
+        try:
+            passwords.require_good(wanted, about=(me.email, me.name))
+            await people.check_password(services.db, me.account_id, current)
+            await people.change_password(services.db, me.account_id, wanted)
+        except (NotAuthenticated, TooManyRequests) as exc:
+            form.refuse(exc, "current")
+        except ServerError as exc:
+            form.refuse(exc, "password")
+    if not form:
+        return await _security_page(visit, form)
+    response = see_other("/account/security", "password")
+    await services.gate.sign_in.start(visit.request, response, await people.get(services.db, me.account_id))
+    patient_id = await fhir_id_of_account(services, me.account_id) if me.role == "patient" else None
+    await services.audit.record(Event.PASSWORD_CHANGED, who=visit.actor.who(), patient_id=patient_id)
+    return response
+
+
+async def end_session(visit: Visit) -> Response:
+    """Sign another device out."""
+    try:
+        session_id = UUID(visit.form["session"])
+    except ValueError:
+        return see_other("/account/security")
+    await sessions.end(visit.services.db, session_id, account_id=visit.signed_in.account_id)
+    return see_other("/account/security", "session-ended")
+
+
+async def _security_page(visit: Visit, form: Form) -> Response:
+    me = visit.signed_in
+    listed = [
+        {
+            "id": each.id,
+            "device": device(each.user_agent) or _gettext(visit)(N_("Unknown device")),
+            "address": each.address,
+            "since": each.created_at,
+            "seen": each.seen_at,
+            "this": each.id == me.session_id,
+        }
+        for each in await sessions.sessions_of(visit.services.db, me.account_id)
+    ]
+    return render(
+        visit.request, "security.html", 200 if form else 422, here="account", form=form, sessions=listed
+    )
+
+
+def device(user_agent: str) -> str:
+    """A browser and its system, roughly, as a person would name them."""
+    browsers = (
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    )
+    systems = (
+        ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
+        ("Mac OS X", "Mac"), ("Linux", "Linux"),
+    )  # fmt: skip
+    browser = next((name for mark, name in browsers if mark in user_agent), "")
+    system = next((name for mark, name in systems if mark in user_agent), "")
+    return " · ".join(each for each in (browser, system) if each)
+
+
+async def _facts(visit: Visit) -> list[tuple[str, str]]:
+    gettext, language = _gettext(visit), language_of(visit.request, visit.me)
+    if visit.signed_in.role == "patient":
+        own = await profile.own(visit)
+        born = words.day(own.birth_day, language) or own.birth_date
+        return [(gettext(N_("Date of birth")), born)]
+    if visit.signed_in.practitioner_id is None:
+        return []
+    row = await visit.services.db.fetch_one(
+        permissions.QUERIES["practitioner"], {"id": visit.signed_in.practitioner_id}
+    )
+    if row is None:
+        return []
+    registration = " ".join(each for each in (row["registration_number"], row["authority"]) if each)
+    return [
+        (gettext(N_("Specialty")), row["specialty"]),
+        (gettext(N_("Registration")), registration),
+        (gettext(N_("Organisation")), row["organization_name"]),
+        (gettext(N_("State")), gettext(words.VERIFICATION[row["verification"]])),
+    ]
+
+
+async def _save(visit: Visit, patient_id: str, resource: Json) -> None:
+    services, reach = visit.services, await visit.reach(PATIENT_UPDATE)
+    async with services.db.transaction():
+        await store.update(
+            services.db, resource, reach=reach, patient_id=patient_id, author=visit.actor.author
+        )
+        await services.audit.record(
+            Event.PROFILE_CHANGED, who=visit.actor.who(), patient_id=patient_id, detail={"at": clock.now()}
+        )
+
+
+def _form_of(found: Profile) -> Form:
+    resource = found.resource
+    addresses: list[Json] = resource.get("address") or [{}]
+    phones = [each.get("value", "") for each in resource.get("telecom", []) if each.get("system") == "phone"]
+    return filled(
+        {
+            "given": found.given,
+            "family": found.family,
+            "birth_date": found.birth_date if found.birth_day else "",
+            "gender": resource.get("gender", ""),
+            "address": address_text(addresses[0]),
+            "phone": phones[0] if phones else "",
+        }
+    )
+
+
+def address_text(address: Json) -> str:
+    """A FHIR Address in lines."""
+    if text := address.get("text"):
+        return str(text)
+    town = " ".join(str(address[part]) for part in ("postalCode", "city") if address.get(part))
+    lines = [*address.get("line", []), town, address.get("country", "")]
+    return "\n".join(str(each) for each in lines if each)
+
+
+def _profile_page(visit: Visit, form: Form) -> Response:
+    gettext = _gettext(visit)
+    genders = [(value, gettext(name)) for value, name in GENDERS.items()]
+    return render(
+        visit.request, "profile.html", 200 if form else 422, here="account", form=form, genders=genders
+    )
+
+
+def _set(resource: Json, name: str, value: Any) -> None:
+    if value:
+        resource[name] = value
+    else:
+        resource.pop(name, None)
+
+
+def _gettext(visit: Visit) -> Any:
+    return translations(language_of(visit.request, visit.me)).gettext

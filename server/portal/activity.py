@@ -1,0 +1,135 @@
+"""Activity: the log of a record as a diary in sentences, refused tries included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+
+from starlette.responses import Response
+
+from server.access.action import Action, Verb
+from server.audit import reading
+from server.audit.events import Event, Outcome
+from server.audit.reading import Happened
+
+from . import words
+from .imaging import page_of
+from .pages import language_of, render
+from .profile import own_id
+from .texts import N_, translations
+from .visit import Visit
+
+AUDIT_READ = Action("AuditEvent", Verb.SEARCH)
+PAGE = 100
+
+# "%(who)s" is the person or system, with the app it acted through.
+SENTENCES: dict[str, str] = {
+    Event.STUDY_STORED: N_("%(who)s added images."),
+    Event.STUDY_VIEWED: N_("%(who)s looked at a study."),
+    Event.STUDY_DOWNLOADED: N_("%(who)s downloaded original images."),
+    Event.STUDY_SEARCHED: N_("%(who)s looked through the list of studies."),
+    Event.STUDY_DELETED: N_("%(who)s deleted a study."),
+    Event.STUDY_RESTORED: N_("%(who)s brought a deleted study back."),
+    Event.STUDY_CLAIMED: N_("%(who)s said that a study is yours."),
+    Event.STUDY_DISOWNED: N_("%(who)s said that a study is not yours."),
+    Event.RECORD_CREATED: N_("%(who)s added to the record."),
+    Event.RECORD_READ: N_("%(who)s read a part of the record."),
+    Event.RECORD_UPDATED: N_("%(who)s changed a part of the record."),
+    Event.RECORD_DELETED: N_("%(who)s deleted a part of the record."),
+    Event.RECORD_SEARCHED: N_("%(who)s searched the record."),
+    Event.RECORD_EXPORTED: N_("%(who)s exported the record."),
+    Event.ACCESS_REFUSED: N_("%(who)s tried to open something and was refused."),
+    Event.SHARE_INVITED: N_("%(who)s invited %(doctor)s."),
+    Event.SHARE_RESENT: N_("%(who)s sent the invitation of %(doctor)s again."),
+    Event.SHARE_REQUESTED: N_("%(who)s asked for access."),
+    Event.SHARE_ACCEPTED: N_("%(who)s accepted the invitation and can see the record."),
+    Event.SHARE_DECLINED: N_("%(who)s declined."),
+    Event.SHARE_WITHDRAWN: N_("%(who)s withdrew the invitation of %(doctor)s."),
+    Event.SHARE_EXPIRED: N_("The invitation of %(doctor)s expired."),
+    Event.SHARE_CHANGED: N_("%(who)s changed what %(doctor)s may do."),
+    Event.SHARE_ENDED: N_("%(who)s ended sharing with %(doctor)s."),
+    Event.CONSENT_CHANGED: N_("%(who)s changed a permission."),
+    Event.APP_AUTHORIZED: N_("%(who)s connected an app."),
+    Event.APP_REFUSED: N_("%(who)s did not allow an app."),
+    Event.APP_REVOKED: N_("%(who)s disconnected an app."),
+    Event.TOKEN_ISSUED: N_("%(who)s received a key to the record."),
+    Event.TOKEN_REUSED: N_("A spent key came back; the app it belonged to was shut out."),
+    Event.ACCOUNT_CREATED: N_("%(who)s created the account."),
+    Event.EMAIL_VERIFIED: N_("%(who)s confirmed the e-mail address."),
+    Event.SIGNED_IN: N_("%(who)s signed in."),
+    Event.SIGN_IN_FAILED: N_("Somebody tried to sign in with a wrong password."),
+    Event.SIGNED_OUT: N_("%(who)s signed out."),
+    Event.PASSWORD_CHANGED: N_("%(who)s changed the password."),
+    Event.PROFILE_CREATED: N_("%(who)s created the profile."),
+    Event.PROFILE_CHANGED: N_("%(who)s changed the profile."),
+    Event.PROFILE_CLAIMED: N_("%(who)s took over the profile."),
+    Event.OPERATOR_ACTED: N_("An operator of this server acted on the record."),
+}
+OTHER = N_("%(who)s did something with the record.")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the diary."""
+
+    at: datetime
+    sentence: str
+    place: str
+    refused: bool
+
+    @property
+    def hour(self) -> str:
+        return f"{self.at.astimezone(UTC):%H:%M}"
+
+
+@dataclass(frozen=True)
+class Day:
+    """The lines of one day."""
+
+    day: str
+    entries: list[Entry]
+
+
+async def show(visit: Visit) -> Response:
+    """Everything that happened, the latest first."""
+    patient_id = await own_id(visit)
+    reach = (await visit.reach(AUDIT_READ)).at(patient_id).patients()
+    services, number = visit.services, visit.number("page", most=100_000)
+    total = await reading.count_events_of(services.db, reach=reach)
+    happened = await reading.events_of(
+        services.db, services.keyring, reach=reach, limit=PAGE, offset=(number - 1) * PAGE
+    )
+    language = language_of(visit.request, visit.me)
+    entries = [entry_of(each, language, str(visit.signed_in.account_id)) for each in happened]
+    return render(
+        visit.request,
+        "activity.html",
+        here="activity",
+        days=list(_by_day(entries, language)),
+        page=page_of(visit, number, PAGE, total),
+    )
+
+
+def entry_of(happened: Happened, language: str, reader: str) -> Entry:
+    """An event in words, for the person whose record it is."""
+    gettext = translations(language).gettext
+    who = happened.who
+    name = gettext(N_("You")) if str(who.account_id) == reader else who.name or who.client_name or "Lightbox"
+    if who.client_name and who.client_name != name:
+        name = gettext(N_("%(name)s (through %(app)s)")) % {"name": name, "app": who.client_name}
+    doctor = str(happened.detail.get("name") or gettext(N_("a doctor")))
+    sentence = gettext(SENTENCES.get(happened.event, OTHER)) % {"who": name, "doctor": doctor}
+    if title := happened.detail.get("description"):
+        sentence = f"{sentence.rstrip('.')}: {title}."
+    refused = happened.outcome != Outcome.SUCCESS
+    if refused and happened.event not in (Event.ACCESS_REFUSED, Event.SIGN_IN_FAILED):
+        sentence = f"{sentence} {gettext(N_('This was refused.'))}"
+    place = gettext(N_("from %(address)s")) % {"address": who.address} if who.address else ""
+    return Entry(happened.at, sentence, place, refused)
+
+
+def _by_day(entries: Iterable[Entry], language: str) -> Iterable[Day]:
+    for day, group in groupby(entries, key=lambda each: words.day(each.at, language)):
+        yield Day(day, list(group))

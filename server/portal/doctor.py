@@ -1,0 +1,114 @@
+"""The doctor's home: patients who share, and each one's studies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+from starlette.responses import Response
+
+from server.access.action import STUDY_SEARCH
+from server.core.errors import NotFound
+from server.sharing import invitation, share
+from server.storage.sql import load
+
+from . import studies, words
+from .imaging import PAGE, page_of
+from .pages import language_of, render, see_other
+from .profile import PATIENT_READ, Profile
+from .visit import Visit
+
+QUERIES = load(__package__)
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient in the doctor's list."""
+
+    id: str
+    share_id: str
+    name: str
+    birth_date: str
+    studies: int
+    fresh: int  # came in since the doctor last looked
+    since: datetime | None
+    until: datetime | None
+
+
+async def patients(visit: Visit) -> Response:
+    """Who shares now: those with something new first."""
+    listed = sorted(await _patients(visit), key=lambda each: (each.fresh == 0, each.name.casefold()))
+    waiting = await invitation.waiting(visit.services, actor=visit.actor)
+    practitioner = await visit.services.db.fetch_one(
+        QUERIES["practitioner"], {"id": visit.signed_in.practitioner_id}
+    )
+    return render(
+        visit.request,
+        "patients.html",
+        here="patients",
+        patients=listed,
+        invitations=waiting,
+        verification=practitioner["verification"] if practitioner else "unverified",
+    )
+
+
+async def patient(visit: Visit) -> Response:
+    """One patient: everything they share, on one page."""
+    wanted = visit.place("patient")
+    found = next((each for each in await _patients(visit) if each.id == wanted), None)
+    if found is None:
+        raise NotFound()
+    reach = (await visit.reach(STUDY_SEARCH)).at(wanted)
+    language, number = language_of(visit.request, visit.me), visit.number("page")
+    total, _ = await studies.count(visit.services.db, reach=reach)
+    listed = await studies.find(
+        visit.services.db, reach=reach, limit=PAGE, offset=(number - 1) * PAGE, language=language
+    )
+    return render(
+        visit.request,
+        "patient.html",
+        here="patients",
+        patient=found,
+        total=total,
+        groups=list(studies.by_year(listed)),
+        page=page_of(visit, number, PAGE, total),
+    )
+
+
+async def give_back(visit: Visit) -> Response:
+    """End the access from the doctor's side; the patient is told."""
+    found = next((each for each in await _patients(visit) if each.id == visit.place("patient")), None)
+    if found is None:
+        raise NotFound()
+    await invitation.give_back(visit.services, found.share_id, actor=visit.actor)
+    return see_other("/my-patients", "given-back")
+
+
+async def _patients(visit: Visit) -> list[Patient]:
+    sharing = await share.list_for_practitioner(visit.services, actor=visit.actor)
+    if not sharing:
+        return []
+    language, db = language_of(visit.request, visit.me), visit.services.db
+    ids = {"ids": sorted({each.share.patient_id for each in sharing})}
+    profiles = await db.fetch_all(
+        QUERIES["profiles"], ids, reach=(await visit.reach(PATIENT_READ)).resources()
+    )
+    known = {row["patient_id"]: Profile(row["patient_id"], orjson.loads(row["json"])) for row in profiles}
+    counts = await db.fetch_all(
+        QUERIES["study_counts"],
+        ids | {"practitioner": visit.signed_in.practitioner_id},
+        reach=(await visit.reach(STUDY_SEARCH)).studies(),
+    )
+    counted = {row["patient_id"]: (row["total"], row["fresh"]) for row in counts}
+    found: dict[str, Patient] = {}
+    for each in sharing:
+        one, profile = each.share, known.get(each.share.patient_id)
+        total, fresh = counted.get(one.patient_id, (0, 0))
+        born = words.day(profile.birth_day, language) or profile.birth_date if profile else ""
+        name = (profile.name if profile else "") or each.name
+        found.setdefault(
+            one.patient_id,
+            Patient(one.patient_id, one.id, name, born, total, fresh, one.accepted_at, one.until),
+        )
+    return list(found.values())

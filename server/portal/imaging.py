@@ -1,0 +1,233 @@
+"""My imaging, a study, and the quick preview of its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from starlette.responses import JSONResponse, Response
+
+from server.access.action import STUDY_READ, STUDY_SEARCH
+from server.access.reach import Reach
+from server.core.errors import NotFound
+
+from . import people_seeing, studies, words
+from .pages import HEADERS, language_of, render
+from .profile import own_id
+from .studies import Series, Study
+from .texts import N_, translations
+from .visit import Visit
+
+PAGE = 50
+# Window presets in Hounsfield units: center, width (PS3.3, C.11.2.1.2).
+WINDOWS = {
+    "CT": (
+        (N_("As made"), ""),
+        (N_("Soft tissue"), "40,400,linear"),
+        (N_("Lung"), "-600,1500,linear"),
+        (N_("Bone"), "400,1800,linear"),
+        (N_("Brain"), "40,80,linear"),
+        (N_("Liver"), "70,160,linear"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Where in a long list the reader is."""
+
+    previous: str
+    next: str
+    words: str
+
+
+async def my_imaging(visit: Visit) -> Response:
+    """Everything in the own record, the newest study date first, a line per year."""
+    patient_id = await own_id(visit)
+    reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
+    kind, number = visit.query("kind")[:16], visit.number("page")
+    language, db = language_of(visit.request, visit.me), visit.services.db
+    total, differing = await studies.count(db, reach=reach, kind=kind)
+    found = await studies.find(
+        db, reach=reach, kind=kind, limit=PAGE, offset=(number - 1) * PAGE, language=language
+    )
+    seeing = await people_seeing.of(visit, patient_id)
+    found = [replace(each, seen_by=seeing.sentence(each.uid, language)) for each in found]
+    return render(
+        visit.request,
+        "imaging.html",
+        here="imaging",
+        total=total,
+        differing=differing if number == 1 else 0,
+        sharing_with=len(seeing.active),
+        kind=kind,
+        kinds=[(code, words.KINDS.get(code, code)) for code in await studies.kinds(db, reach=reach)],
+        groups=list(studies.by_year(found)),
+        page=page_of(visit, number, PAGE, total, kind=kind),
+    )
+
+
+async def study(visit: Visit) -> Response:
+    """One study: pictures, who can see it, details."""
+    found, reach = await _study(visit)
+    mine = await _is_own(visit, found)
+    address = _address(found, mine)
+    series = await studies.series_of(
+        visit.services.db, found, reach=reach, preview=_address(found, mine, "/preview")
+    )
+    seeing = await people_seeing.of(visit, found.patient_id) if mine else people_seeing.NOBODY
+    return render(
+        visit.request,
+        "study.html",
+        here="imaging" if mine else "patients",
+        study=found,
+        mine=mine,
+        address=address,
+        back="/imaging" if mine else f"/my-patients/{found.patient_id}",
+        back_words=_say(visit, N_("My imaging") if mine else N_("All studies of this patient")),
+        series=series,
+        preview=_address(found, mine, "/preview"),
+        cover=_cover(found, series),
+        shares=seeing.who_see(found.uid),
+        reports=[],
+        facts=_facts(visit, found, series),
+        differs_words=_differs(visit, found),
+    )
+
+
+async def preview(visit: Visit) -> Response:
+    """The quick look: one image at a time, drawn by the server; links do what the script does faster."""
+    found, reach = await _study(visit)
+    mine = await _is_own(visit, found)
+    address = _address(found, mine, "/preview")
+    series = [
+        each
+        for each in await studies.series_of(visit.services.db, found, reach=reach, preview=address)
+        if each.frames
+    ]
+    current = next(
+        (each for each in series if each.uid == visit.query("series")), series[0] if series else None
+    )
+    if current is None:
+        raise NotFound()
+    images = _expanded(await studies.frames_of(visit.services.db, found, current.uid, reach=reach))
+    number = min(visit.number("n", otherwise=1 + len(images) // 2), len(images))
+    window = visit.query("window")
+    presets = WINDOWS.get(current.modality, ())
+    if window not in {each for _, each in presets}:
+        window = ""
+
+    def at(n: int, shown: str = window) -> str:
+        return _with(address, series=current.uid, n=str(n), window=shown)
+
+    return render(
+        visit.request,
+        "preview.html",
+        study=found,
+        back=_address(found, mine),
+        series=series,
+        current=current.uid,
+        number=number,
+        total=len(images),
+        image=images[number - 1] and _with(f"{found.root}{images[number - 1]}", window=window),
+        previous=at(number - 1) if number > 1 else "",
+        next=at(number + 1) if number < len(images) else "",
+        window=window,
+        presets=[{"name": name, "window": each, "href": at(number, each)} for name, each in presets],
+        frames=_with(_address(found, mine, "/frames"), series=current.uid),
+    )
+
+
+async def frames(visit: Visit) -> Response:
+    """The images of one series in order, for the preview's script."""
+    found, reach = await _study(visit)
+    listed = await studies.frames_of(visit.services.db, found, visit.query("series"), reach=reach)
+    if not listed:
+        raise NotFound()
+    return JSONResponse({"root": found.root, "instances": listed}, headers=HEADERS)
+
+
+def page_of(visit: Visit, number: int, size: int, total: int, **query: str) -> Page:
+    """The links to the pages before and after."""
+    kept = {name: value for name, value in query.items() if value}
+    path = visit.request.url.path
+    pages = max(1, -(-total // size))
+    return Page(
+        previous=_with(path, **kept, page=str(number - 1)) if number > 1 else "",
+        next=_with(path, **kept, page=str(number + 1)) if number < pages else "",
+        words=f"{number} / {pages}",
+    )
+
+
+async def _study(visit: Visit) -> tuple[Study, Reach]:
+    reach = await visit.reach(STUDY_READ)
+    if patient_id := visit.query("patient"):
+        reach = reach.at(patient_id)
+    language = language_of(visit.request, visit.me)
+    return await studies.one(visit.services.db, visit.place("uid"), reach=reach, language=language), reach
+
+
+async def _is_own(visit: Visit, found: Study) -> bool:
+    return visit.signed_in.role == "patient" and await own_id(visit) == found.patient_id
+
+
+def _address(found: Study, mine: bool, below: str = "") -> str:
+    """The page of a study; others' carry whose it is, for two patients may have the same UID."""
+    return f"/studies/{found.uid}{below}" + ("" if mine else f"?patient={found.patient_id}")
+
+
+def _with(address: str, **query: str) -> str:
+    kept = {name: value for name, value in query.items() if value}
+    if not kept:
+        return address
+    return address + ("&" if "?" in address else "?") + urlencode(kept, safe=",")
+
+
+def _expanded(listed: list[tuple[str, str, int]]) -> list[str]:
+    return [
+        f"/series/{series}/instances/{sop}/frames/{frame}/rendered"
+        for series, sop, count in listed
+        for frame in range(1, count + 1)
+    ]
+
+
+def _cover(found: Study, series: list[Series]) -> str:
+    """A picture from the middle of the longest series."""
+    shown = [each for each in series if each.frames and each.row["cover"]]
+    if not shown:
+        return ""
+    best = max(shown, key=lambda each: each.frames)
+    frame = best.row["cover_frame"] if best.row["images"] == 1 else 1
+    return f"{found.root}/series/{best.uid}/instances/{best.row['cover']}/frames/{frame}/rendered"
+
+
+def _facts(visit: Visit, found: Study, series: list[Series]) -> list[tuple[str, str]]:
+    said = {
+        N_("Kind"): ", ".join(found.kinds),
+        N_("Study date"): found.date_words,
+        N_("Where"): found.place,
+        N_("Name on the images"): found.person,
+        N_("Birth date on the images"): words.day(found.birth_date, found.language),
+        N_("Series"): str(len(series)),
+        N_("Size"): _size(found.row["size"]),
+        N_("Brought by"): found.row["organization"] or _say(visit, N_("the patient")),
+        N_("In the record since"): words.day(found.created_at, found.language),
+    }
+    return [(_say(visit, name), value) for name, value in said.items() if value]
+
+
+def _differs(visit: Visit, found: Study) -> str:
+    if not found.differs:
+        return ""
+    sentence = _say(visit, N_("The images carry the name %(name)s and the birth date %(date)s."))
+    unknown = _say(visit, N_("unknown"))
+    date = words.day(found.birth_date, found.language)
+    return sentence % {"name": found.person or unknown, "date": date or unknown}
+
+
+def _size(octets: int) -> str:
+    return f"{octets / 1_000_000:,.1f} MB" if octets >= 100_000 else f"{max(1, octets // 1000)} kB"
+
+
+def _say(visit: Visit, text: str) -> str:
+    return translations(language_of(visit.request, visit.me)).gettext(text)

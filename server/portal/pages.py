@@ -1,0 +1,161 @@
+"""Rendering: templates, the headers of every page, static files with lasting addresses."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from server.access.sign_in import SignedIn
+
+from . import words
+from .texts import N_, languages, negotiated, translations
+
+STATIC = Path(str(resources.files(__package__).joinpath("static")))
+
+# No inline script, no inline style, no other host. `form-action` is left out where a form leads on to an app.
+CSP = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "worker-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "connect-src": "'self'",
+    "manifest-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+HEADERS = {
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+
+# What a page says after something was done; only the key travels in the address.
+DONE = {
+    "signed-out": N_("You are signed out."),
+    "profile": N_("Your profile is saved."),
+    "password": N_("Your password is changed. Every other device was signed out."),
+    "permissions": N_("Your choices are saved. They hold from this moment."),
+    "invited": N_("The invitation is on its way. You will see here when it was accepted."),
+    "resent": N_("A new invitation is on its way. The link sent before no longer works."),
+    "withdrawn": N_("The invitation is withdrawn. Its link no longer works."),
+    "ended": N_("Sharing has ended. From this moment nothing of yours can be opened there."),
+    "declined": N_("You declined the invitation."),
+    "given-back": N_("You gave the access back. The patient is told."),
+    "request-declined": N_("You declined the request. Nothing was shared."),
+    "request-accepted": N_("You allowed the request."),
+    "accepted": N_("You can see this record now."),
+    "verified": N_("Your e-mail address is confirmed."),
+    "mail-sent": N_("We have sent the mail again. Look into your spam folder too."),
+    "mine": N_("The study is part of your record now."),
+    "not-mine": N_("The study is no longer in your record. You can take this back for 30 days."),
+    "deleted": N_("The study is deleted. You can take this back for 30 days."),
+    "restored": N_("The study is back in your record."),
+    "asked": N_("Thank you. We have your message and answer by e-mail."),
+    "session-ended": N_("That device is signed out."),
+}
+
+
+class LastingFiles(StaticFiles):
+    """Static files; an address that carries the digest of its content may be kept for a year."""
+
+    async def get_response(self, path: str, scope: Scope) -> Any:
+        response = await super().get_response(path, scope)
+        lasting = b"v=" in scope.get("query_string", b"")
+        response.headers["cache-control"] = "public, max-age=31536000, immutable" if lasting else "no-cache"
+        response.headers["x-content-type-options"] = "nosniff"
+        return response
+
+
+@cache
+def asset(name: str) -> str:
+    """The address of a static file, changing with its content."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={digest}"
+
+
+@cache
+def _environment(language: str) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("server.portal"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.filters["day"] = lambda value: words.day(value, language)
+    environment.filters["moment"] = lambda value: words.moment(value, language)
+    environment.filters["initials"] = words.initials
+    environment.globals |= {"asset": asset, "language": language}
+    return environment
+
+
+def language_of(request: Request, me: SignedIn | None = None) -> str:
+    """The reader's language: as their account says, else as their browser does."""
+    if me is not None and me.language in languages() and me.language != "en":
+        return me.language
+    return negotiated(request.headers.get("accept-language", ""))
+
+
+def render(
+    request: Request, template: str, /, status: int = 200, *, onward: bool = False, **context: Any
+) -> HTMLResponse:
+    """A page. `onward`: its form may lead on to an app's address, which `form-action` would forbid."""
+    me: SignedIn | None = getattr(request.state, "me", None)
+    language = language_of(request, me)
+    catalogue = translations(language)
+    done = DONE.get(request.query_params.get("done", ""))
+    known = {
+        "me": me,
+        "csrf": me.csrf_token if me else "",
+        "here": "",
+        "done": catalogue.gettext(done) if done else "",
+        "region": request.app.state.services.settings.region,
+        "path": request.url.path,
+    }
+    text = _environment(language).get_template(template).render(known | context)
+    return HTMLResponse(text, status, headers=headers(onward=onward))
+
+
+def headers(*, onward: bool = False) -> dict[str, str]:
+    """The headers of a page."""
+    policy = "; ".join(
+        f"{name} {value}" for name, value in CSP.items() if not (onward and name == "form-action")
+    )
+    return {**HEADERS, "content-security-policy": policy}
+
+
+def see_other(path: str, done: str | None = None) -> RedirectResponse:
+    """On to a page after a POST (303, RFC 9110 15.4.4), which then says what was done."""
+    if done:
+        path += ("&" if "?" in path else "?") + f"done={done}"
+    return RedirectResponse(path, 303, headers=HEADERS)
+
+
+def to_sign_in(request: Request) -> RedirectResponse:
+    """To the sign-in page and back again; after a POST back to the page the form was on is all that can be."""
+    path = request.url.path if request.method in ("GET", "HEAD") else "/"
+    query = f"?{request.url.query}" if request.url.query and path != "/" else ""
+    return see_other(f"/sign-in?next={quote(path + query, safe='/')}")
+
+
+def spelled(value: date | datetime | None, request: Request) -> str:
+    """A date in the reader's language, for sentences made in Python."""
+    return words.day(value, language_of(request, getattr(request.state, "me", None)))

@@ -1,0 +1,78 @@
+"""Whose record a visitor looks at, and the few facts of it that pages name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import orjson
+
+from server.access.action import Action, Verb
+from server.core.errors import NotFound
+from server.records import store
+from server.records.people import fhir_id_of_account
+
+from .visit import Visit
+
+PATIENT_READ = Action("Patient", Verb.READ)
+PATIENT_UPDATE = Action("Patient", Verb.UPDATE)
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A patient as the FHIR Patient says."""
+
+    id: str
+    resource: Json
+    version: int = 0
+
+    @property
+    def _name(self) -> Json:
+        names: list[Json] = self.resource.get("name") or [{}]
+        return next((each for each in names if each.get("use") in (None, "official", "usual")), names[0])
+
+    @property
+    def family(self) -> str:
+        return str(self._name.get("family", ""))
+
+    @property
+    def given(self) -> str:
+        return " ".join(self._name.get("given", []))
+
+    @property
+    def name(self) -> str:
+        return str(self._name.get("text") or f"{self.given} {self.family}".strip())
+
+    @property
+    def birth_date(self) -> str:
+        return str(self.resource.get("birthDate", ""))
+
+    @property
+    def birth_day(self) -> date | None:
+        """The birth date when it is a whole one (FHIR dates may be partial)."""
+        try:
+            return date.fromisoformat(self.birth_date)
+        except ValueError:
+            return None
+
+
+async def own_id(visit: Visit) -> str:
+    """The profile of who is signed in; raises NotFound without one."""
+    patient_id = await fhir_id_of_account(visit.services, visit.signed_in.account_id)
+    if patient_id is None or visit.signed_in.role != "patient":
+        raise NotFound()
+    return patient_id
+
+
+async def own(visit: Visit) -> Profile:
+    """The visitor's own profile."""
+    return await of(visit, await own_id(visit))
+
+
+async def of(visit: Visit, patient_id: str) -> Profile:
+    """The profile of a patient in reach; raises NotFound."""
+    reach = await visit.reach(PATIENT_READ)
+    found = await store.read(visit.services.db, "Patient", patient_id, reach=reach)
+    return Profile(patient_id, orjson.loads(found.json), found.version)

@@ -1,0 +1,81 @@
+-- name: permissions_of
+-- Every word of an account on every permission, the latest first.
+SELECT purpose, given, at FROM permission WHERE account_id = :account ORDER BY at DESC, purpose
+
+-- name: add_permission
+INSERT INTO permission (account_id, purpose, given, at, text_hash, text_version, language, channel)
+VALUES (:account, :purpose, :given, :now, :text_hash, :text_version, 'en', :channel)
+
+-- name: add_help
+INSERT INTO help_message (id, account_id, subject, sealed, created_at, answer_by)
+VALUES (:id, :account, :subject, :sealed, :now, :answer_by)
+
+-- name: studies_page
+-- What is in reach, the newest study date first; without a date last.
+SELECT study.patient_id, study.study_uid, study.standing, study.study_day, study.modalities, study.series_count,
+       study.instance_count, study.attributes, study.created_at, study.size,
+       organization.name AS organization,
+       (SELECT series.attributes FROM series
+         WHERE series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+           AND series.deleted_at IS NULL
+         ORDER BY series.series_number NULLS LAST, series.series_uid LIMIT 1) AS series_attributes,
+       (SELECT count(*) FROM resource
+         WHERE resource.patient_id = study.patient_id AND resource.study_uid = study.study_uid
+           AND resource.type = 'DiagnosticReport' AND NOT resource.deleted) AS reports
+  FROM study LEFT JOIN organization ON organization.id = study.organization_id
+ WHERE {reach} AND {match}
+ ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid
+ LIMIT :limit OFFSET :offset
+
+-- name: count_studies
+SELECT count(*) AS total, count(*) FILTER (WHERE study.standing = 'differs') AS differing
+  FROM study WHERE {reach} AND {match}
+
+-- name: kinds_of_studies
+-- The modalities there are to choose from.
+SELECT DISTINCT unnest(study.modalities) AS modality FROM study WHERE {reach} ORDER BY 1
+
+-- name: series_of_study
+SELECT series.patient_id, series.study_uid, series.series_uid, series.modality, series.series_number,
+       series.attributes, picture.images, picture.frames, picture.cover, picture.cover_frame
+  FROM series JOIN study USING (patient_id, study_uid),
+       LATERAL (SELECT count(*) AS images, sum(frame_count) AS frames,
+                       (array_agg(sop_uid ORDER BY instance_number NULLS LAST, sop_uid)
+                            FILTER (WHERE frame_count > 0))[1 + count(*) FILTER (WHERE frame_count > 0) / 2] AS cover,
+                       1 + max(frame_count) / 2 AS cover_frame
+                  FROM instance
+                 WHERE instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+                   AND instance.series_uid = series.series_uid AND instance.deleted_at IS NULL) AS picture
+ WHERE {reach} AND study.patient_id = :patient AND study.study_uid = :study AND series.deleted_at IS NULL
+   AND picture.images > 0
+ ORDER BY series.series_number NULLS LAST, series.series_uid
+
+-- name: frames_of_series
+-- The images of a series in their order, with their number of frames.
+SELECT instance.series_uid, instance.sop_uid, instance.frame_count
+  FROM instance JOIN study USING (patient_id, study_uid)
+ WHERE {reach} AND study.patient_id = :patient AND study.study_uid = :study AND instance.series_uid = :series
+   AND instance.deleted_at IS NULL AND instance.frame_count > 0
+ ORDER BY instance.instance_number NULLS LAST, instance.sop_uid
+
+-- name: held_instances
+-- Which of these SOP Instance UIDs the record holds already.
+SELECT instance.sop_uid FROM instance JOIN study USING (patient_id, study_uid)
+ WHERE {reach} AND instance.sop_uid = ANY (:uids) AND instance.deleted_at IS NULL
+
+-- name: practitioner
+-- What patients are shown of a doctor.
+SELECT id, name, specialty, organization_name, registration_number, authority, verification
+  FROM practitioner WHERE id = :id
+
+-- name: profiles
+-- The Patient resources of these patients.
+SELECT resource.patient_id, resource.json FROM resource
+ WHERE resource.type = 'Patient' AND resource.id = ANY (:ids) AND NOT resource.deleted AND {reach}
+
+-- name: study_counts
+-- How many studies of each patient are in reach, and how many came since this doctor last looked.
+SELECT study.patient_id, count(*) AS total,
+       count(*) FILTER (WHERE study.created_at > (SELECT max(coalesce(share.last_looked_at, share.accepted_at))
+            FROM share WHERE share.patient_id = study.patient_id AND share.practitioner_id = :practitioner)) AS fresh
+  FROM study WHERE study.patient_id = ANY (:ids) AND {reach} GROUP BY study.patient_id

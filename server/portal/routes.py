@@ -1,0 +1,87 @@
+"""The portal's addresses. Who a page is for stands beside it."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Mount, Route
+
+from . import (
+    account,
+    activity,
+    doctor,
+    help,
+    imaging,
+    information,
+    invitation,
+    sharing,
+    sign_in,
+    sign_up,
+    upload,
+    verify,
+)
+from .pages import STATIC, LastingFiles
+from .visit import Handler, Who, page
+
+
+def _get(path: str, handler: Handler, who: Who = Who.ANYONE) -> Route:
+    return Route(path, page(handler, who), methods=["GET"])
+
+
+def _post(path: str, handler: Handler, who: Who = Who.ANYONE) -> Route:
+    return Route(path, page(handler, who), methods=["POST"])
+
+
+routes: list[BaseRoute] = [
+    _get("/", information.front),
+    _get("/data", information.data),
+    _get("/help", help.show),
+    _post("/help", help.submit),
+    # coming in
+    _get("/sign-in", sign_in.show),
+    _post("/sign-in", sign_in.submit),
+    _post("/sign-out", sign_in.sign_out, Who.SIGNED_IN),
+    _get("/sign-up", sign_up.show_patient),
+    _post("/sign-up", sign_up.submit_patient),
+    _get("/sign-up/doctor", sign_up.show_doctor),
+    _post("/sign-up/doctor", sign_up.submit_doctor),
+    _get("/verify", verify.check_mail),
+    _get("/verify/{secret}", verify.show),
+    _post("/verify/{secret}", verify.confirm),
+    _get("/reset", verify.show_forgotten),
+    _post("/reset", verify.forgotten),
+    _get("/reset/{secret}", verify.show_reset),
+    _post("/reset/{secret}", verify.reset),
+    # images
+    _get("/imaging", imaging.my_imaging, Who.PATIENT),
+    _get("/imaging/add", upload.show, Who.PATIENT),
+    _post("/upload/held", upload.held, Who.PATIENT),
+    _get("/studies/{uid}", imaging.study, Who.SIGNED_IN),
+    _get("/studies/{uid}/preview", imaging.preview, Who.SIGNED_IN),
+    _get("/studies/{uid}/frames", imaging.frames, Who.SIGNED_IN),
+    # people
+    _get("/sharing", sharing.overview, Who.PATIENT),
+    _get("/sharing/new", sharing.show_form, Who.PATIENT),
+    _post("/sharing/new", sharing.invite, Who.PATIENT),
+    _get("/sharing/{share}", sharing.person, Who.PATIENT),
+    _post("/sharing/{share}/withdraw", sharing.withdraw, Who.PATIENT),
+    _post("/sharing/{share}/resend", sharing.resend, Who.PATIENT),
+    _post("/sharing/{share}/end", sharing.end, Who.PATIENT),
+    _post("/sharing/{share}/allow", sharing.allow, Who.PATIENT),
+    _post("/sharing/{share}/refuse", sharing.refuse, Who.PATIENT),
+    _get("/invitation/{secret}", invitation.show),
+    _post("/invitation/{secret}", invitation.answer),
+    _get("/my-patients", doctor.patients, Who.DOCTOR),
+    _post("/my-patients/invitations/{share}", invitation.accept_waiting, Who.DOCTOR),
+    _get("/my-patients/{patient}", doctor.patient, Who.DOCTOR),
+    _post("/my-patients/{patient}/give-back", doctor.give_back, Who.DOCTOR),
+    # oneself
+    _get("/activity", activity.show, Who.PATIENT),
+    _get("/account", account.show, Who.SIGNED_IN),
+    _get("/account/profile", account.show_profile, Who.PATIENT),
+    _post("/account/profile", account.submit_profile, Who.PATIENT),
+    _get("/account/permission", account.show_permission, Who.SIGNED_IN),
+    _post("/account/permission", account.submit_permission, Who.SIGNED_IN),
+    _get("/account/security", account.show_security, Who.SIGNED_IN),
+    _post("/account/security", account.change_password, Who.SIGNED_IN),
+    _post("/account/security/end", account.end_session, Who.SIGNED_IN),
+    Mount("/static", app=LastingFiles(directory=STATIC), name="static"),
+]

@@ -1,0 +1,285 @@
+"""Sharing, for the patient: who can see, who waits; invite, withdraw, end, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from math import ceil
+
+from starlette.responses import Response
+
+from server.access.action import STUDY_SEARCH, Action, Right, Verb
+from server.access.reach import Reach
+from server.accounts import people
+from server.audit import reading
+from server.core import clock
+from server.core.errors import AlreadyStored, Conflict, Unprocessable
+from server.sharing import share
+from server.sharing.model import Share, State
+from server.sharing.share import Doctor
+
+from . import studies, words
+from .activity import AUDIT_READ, Entry, entry_of
+from .forms import Form, filled
+from .pages import language_of, render, see_other
+from .people_seeing import CONSENT_READ
+from .profile import own_id
+from .texts import N_, translations
+from .visit import Visit
+
+CONSENT_CREATE = Action("Consent", Verb.CREATE)
+CONSENT_UPDATE = Action("Consent", Verb.UPDATE)
+# Seeing is what a share is for, so it is not asked; passing on comes with the care team.
+OFFERED = (Right.IMAGES, Right.REPORTS, Right.DOWNLOAD, Right.ADD)
+MOST_LISTED = 200  # studies to choose from on the form
+MOST_LOOKS = 50
+
+MEANS = {
+    State.REQUESTED: N_("%(name)s asks to see your record. Nothing is shared unless you allow it."),
+    State.INVITED: N_("%(name)s has been invited and sees nothing yet. They can accept until %(until)s."),
+    State.ACTIVE: N_("%(name)s can see your imaging until you end it."),
+    State.DECLINED: N_("%(name)s declined. Nothing is shared."),
+    State.WITHDRAWN: N_("You withdrew this invitation. Its link no longer works."),
+    State.EXPIRED: N_(
+        "Nobody accepted within 14 days. Nothing is shared; you can send the invitation again."
+    ),
+    State.ENDED: N_("Sharing has ended. %(name)s can open nothing of yours any more."),
+}
+MEANS_UNTIL = N_("%(name)s can see your imaging until %(until)s, or until you end it.")
+
+
+@dataclass(frozen=True)
+class Person:
+    """A share as its page shows it."""
+
+    share: Share
+    doctor: Doctor
+    language: str
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.share, name)
+
+    @property
+    def state_words(self) -> str:
+        return translations(self.language).gettext(words.STATES[self.share.state])
+
+    @property
+    def means(self) -> str:
+        """What the state means, in a sentence."""
+        mine, gettext = self.share, translations(self.language).gettext
+        text = MEANS_UNTIL if mine.state is State.ACTIVE and mine.until else MEANS[mine.state]
+        until = mine.until if mine.state is State.ACTIVE else mine.waits_until
+        return gettext(text) % {"name": self.name, "until": words.moment(until, self.language)}
+
+    @property
+    def name(self) -> str:
+        return self.share.name
+
+    @property
+    def doctor_name(self) -> str:
+        return self.doctor.name
+
+    @property
+    def specialty(self) -> str:
+        return self.doctor.specialty
+
+    @property
+    def organization(self) -> str:
+        return self.doctor.organization
+
+    @property
+    def registration(self) -> str:
+        parts = (self.doctor.registration_number, self.doctor.authority)
+        return ", ".join(each for each in parts if each)
+
+    @property
+    def verification(self) -> str:
+        return self.doctor.verification
+
+    @property
+    def verification_words(self) -> str:
+        return translations(self.language).gettext(words.VERIFICATION.get(self.verification, ""))
+
+    @property
+    def rights_words(self) -> list[str]:
+        return [words.RIGHTS[right] for right in Right if right in self.share.rights]
+
+    @property
+    def ended_on(self) -> datetime | None:
+        """When it came to its end, whatever that was."""
+        over = self.share.state not in (State.ACTIVE, State.INVITED, State.REQUESTED)
+        return self.share.changed_at if over else None
+
+    @property
+    def days_left(self) -> int:
+        """Whole days an invitation can still be accepted, the last begun one counted."""
+        until = self.share.waits_until
+        return max(0, ceil((until - clock.now()) / timedelta(days=1))) if until else 0
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The list in the order it is read: what needs the patient first."""
+
+    waiting_for_you: list[Person]
+    waiting_for_them: list[Person]
+    can_see: list[Person]
+    past: list[Person]
+
+
+async def overview(visit: Visit) -> Response:
+    """Everyone who asked, was invited, can see, or could."""
+    reach = await visit.reach(CONSENT_READ)
+    listed = await share.list_for_patient(visit.services, await own_id(visit), reach=reach)
+    persons = [await _person(visit, each) for each in listed]
+
+    def of(*states: State) -> list[Person]:
+        return [each for each in persons if each.share.state in states]
+
+    groups = Groups(
+        of(State.REQUESTED),
+        of(State.INVITED),
+        of(State.ACTIVE),
+        of(State.DECLINED, State.WITHDRAWN, State.EXPIRED, State.ENDED),
+    )
+    return render(visit.request, "sharing.html", here="sharing", groups=groups)
+
+
+async def show_form(visit: Visit) -> Response:
+    """Whom to share with; filled in when somebody is invited again."""
+    usual = [str(right) for right in share.USUAL_RIGHTS]
+    values = {}
+    if visit.query("again"):
+        before = await _share(visit, visit.query("again"), CONSENT_READ)
+        values = {"name": before.name, "email": before.email}
+        usual = [str(right) for right in OFFERED if right in before.rights]
+    return await _form_page(visit, filled(values, right=usual))
+
+
+async def invite(visit: Visit) -> Response:
+    """Send the invitation."""
+    form = visit.form
+    name, email = form.text("name"), form.checked("email", people.normal_email)
+    rights = form.some_of("right", [str(each) for each in OFFERED])
+    chosen = form.all("study") or None
+    message = form.lines("message", required=False, most=1000)
+    until = _end_of(form)
+    if not rights:
+        form.wrong("right", N_("Choose at least one thing they can do."))
+    if not form:
+        return await _form_page(visit, form)
+    try:
+        await share.invite(
+            visit.services,
+            await own_id(visit),
+            name=name,
+            email=email,
+            rights=rights,
+            studies=chosen,
+            until=until,
+            message=message,
+            actor=visit.actor,
+            reach=await visit.reach(CONSENT_CREATE),
+        )
+    except (Unprocessable, AlreadyStored) as exc:
+        form.refuse(exc)
+        return await _form_page(visit, form)
+    return see_other("/sharing", "invited")
+
+
+async def person(visit: Visit) -> Response:
+    """One doctor: who they are, what they can do, every look they took."""
+    found = await _share(visit, visit.place("share"), CONSENT_READ)
+    shown = await _person(visit, found)
+    return render(visit.request, "share.html", here="sharing", share=shown, looks=await _looks(visit, found))
+
+
+Act = Callable[..., Awaitable[Share]]
+
+
+async def end(visit: Visit) -> Response:
+    """End sharing: it holds from the next request on."""
+    return await _act(visit, share.end, "ended")
+
+
+async def withdraw(visit: Visit) -> Response:
+    """Take an invitation back."""
+    return await _act(visit, share.withdraw, "withdrawn")
+
+
+async def resend(visit: Visit) -> Response:
+    """A new link, for another 14 days."""
+    return await _act(visit, share.resend, "resent")
+
+
+async def refuse(visit: Visit) -> Response:
+    """Answer a request with no."""
+    return await _act(visit, share.refuse, "request-declined")
+
+
+async def allow(visit: Visit) -> Response:
+    """Answer a request with yes."""
+    return await _act(visit, share.grant, "request-accepted")
+
+
+async def _act(visit: Visit, act: Act, done: str) -> Response:
+    share_id, reach = visit.place("share"), await visit.reach(CONSENT_UPDATE)
+    try:
+        await act(visit.services, share_id, actor=visit.actor, reach=reach)
+    except (Conflict, AlreadyStored):  # the page below shows what it is by now
+        return see_other(f"/sharing/{share_id}")
+    return see_other(f"/sharing/{share_id}", done)
+
+
+async def _share(visit: Visit, share_id: str, action: Action) -> Share:
+    found = await share.get(visit.services, share_id, reach=await visit.reach(action))
+    await _require_own(visit, found)
+    return found
+
+
+async def _require_own(visit: Visit, found: Share) -> None:
+    """A profile held as a guardian has pages of its own; here it is the visitor's."""
+    if found.patient_id != await own_id(visit):
+        raise Unprocessable("This share belongs to another profile that you hold.")
+
+
+async def _person(visit: Visit, found: Share) -> Person:
+    language = language_of(visit.request, visit.me)
+    return Person(found, await share.doctor_of(visit.services, found), language)
+
+
+async def _looks(visit: Visit, found: Share) -> list[Entry]:
+    """What the doctor did in this record, the latest first."""
+    if found.practitioner_id is None:
+        return []
+    reach = (await visit.reach(AUDIT_READ)).at(found.patient_id).patients()
+    happened = await reading.events_of(visit.services.db, visit.services.keyring, reach=reach, limit=500)
+    language = language_of(visit.request, visit.me)
+    theirs = [each for each in happened if each.who.practitioner_id == found.practitioner_id]
+    return [entry_of(each, language, str(visit.signed_in.account_id)) for each in theirs[:MOST_LOOKS]]
+
+
+async def _form_page(visit: Visit, form: Form) -> Response:
+    reach: Reach = (await visit.reach(STUDY_SEARCH)).at(await own_id(visit))
+    language = language_of(visit.request, visit.me)
+    return render(
+        visit.request,
+        "share_new.html",
+        200 if form else 422,
+        here="sharing",
+        form=form,
+        rights=[(str(right), words.RIGHTS[right]) for right in OFFERED],
+        studies=await studies.find(visit.services.db, reach=reach, limit=MOST_LISTED, language=language),
+    )
+
+
+def _end_of(form: Form) -> datetime | None:
+    """The end of the chosen day."""
+    day = form.day("until", required=False)
+    if day is None:
+        return None
+    end = datetime.combine(day, time(), UTC) + timedelta(days=1)
+    if end <= clock.now():
+        form.wrong("until", N_("This date has passed."))
+    return end

@@ -1,0 +1,122 @@
+"""Sign-in and sign-out with e-mail address and password."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from server.access.actor import Actor, ActorKind
+from server.access.sign_in import address_of
+from server.accounts import people, verification
+from server.accounts.people import Account
+from server.audit.events import Event, Outcome
+from server.audit.who import Who
+from server.core.errors import NotAuthenticated, TooManyRequests
+from server.records.people import fhir_id_of_account
+from server.sharing import invitation
+
+from .forms import Form, filled, local_path
+from .pages import render, see_other
+from .texts import N_
+from .visit import Visit
+
+SIGN_IN_AGAIN = N_("The e-mail address or the password is not right.")
+ONWARD = "lightbox_onward"  # cookie: where a person was going before they had to confirm their address
+SLOWER = N_("Too many tries in a row. Wait a minute, then try again.")
+
+
+async def show(visit: Visit) -> Response:
+    """The form; who is signed in already goes on."""
+    onward = local_path(visit.query("next") or visit.request.cookies.get(ONWARD))
+    if visit.me is not None:
+        return see_other(onward)
+    return _page(visit, filled({"next": onward if onward != "/" else ""}))
+
+
+async def submit(visit: Visit) -> Response:
+    """Sign in and go where `next` says, if that is a place of ours."""
+    form = visit.form
+    email, password = form.text("email", most=320), form.secret("password")
+    account = await _authenticated(visit, email, password) if form else None
+    if account is None:
+        return _page(visit, form)
+    return await admit(visit, account, local_path(form["next"]))
+
+
+async def admit(visit: Visit, account: Account, onward: str) -> Response:
+    """Begin a session, once the address is confirmed: by mail, or by the invitation that was mailed to it."""
+    if not account.verified and not await _came_by_invitation(visit, account, onward):
+        return await _confirm_first(visit, account, onward)
+    response = see_other(onward)
+    response.delete_cookie(ONWARD)
+    await visit.services.gate.sign_in.start(visit.request, response, account)
+    await note(visit, Event.SIGNED_IN, account)
+    return response
+
+
+async def _came_by_invitation(visit: Visit, account: Account, onward: str) -> bool:
+    """The link was mailed to that address and nowhere else."""
+    path, _, secret = onward.rpartition("/")
+    if path != "/invitation" or account.disabled_at is not None:
+        return False
+    actor = Actor(ActorKind(account.role), account_id=account.id, name=account.name)
+    return await invitation.prove_address(visit.services, secret, actor=actor)
+
+
+async def sign_out(visit: Visit) -> Response:
+    """End this session."""
+    response = see_other("/", "signed-out")
+    me = visit.signed_in
+    await visit.services.gate.sign_in.end(visit.request, response)
+    patient = me.role == "patient" and await fhir_id_of_account(visit.services, me.account_id)
+    await visit.services.audit.record(Event.SIGNED_OUT, who=visit.actor.who(), patient_id=patient or None)
+    return response
+
+
+async def _confirm_first(visit: Visit, account: Account, onward: str) -> Response:
+    """Have the address confirmed by mail; a browser that comes back goes on where it wanted to."""
+    with suppress(TooManyRequests):  # the mailbox has our mails already
+        await verification.ask(visit.services, account)
+    response = see_other("/verify")
+    if onward != "/":
+        secure = visit.services.settings.is_https
+        response.set_cookie(ONWARD, onward, max_age=7200, secure=secure, httponly=True, samesite="lax")
+    return response
+
+
+async def note(visit: Visit, event: Event, account: Account, outcome: Outcome = Outcome.SUCCESS) -> None:
+    """Write an event of an account into the log: a patient's into their own, so that they see it."""
+    patient = await fhir_id_of_account(visit.services, account.id) if account.role == "patient" else None
+    who = Who(account.name, account.role, account.id, address=address_of(visit.request))
+    await visit.services.audit.record(event, who=who, patient_id=patient, outcome=outcome)
+
+
+async def _authenticated(visit: Visit, email: str, password: str) -> Account | None:
+    try:
+        return await people.authenticate(visit.services.db, email, password, address_of(visit.request))
+    except NotAuthenticated:
+        visit.form.wrong("", SIGN_IN_AGAIN)
+        if (account := await people.find_by_email(visit.services.db, email)) is not None:
+            await note(visit, Event.SIGN_IN_FAILED, account, Outcome.REFUSED)
+    except TooManyRequests:
+        visit.form.wrong("", SLOWER)
+    return None
+
+
+def _page(visit: Visit, form: Form) -> Response:
+    onward = local_path(form["next"])
+    way = f"?next={quote(onward, safe='/')}" if onward != "/" else ""
+    invited = onward.startswith("/invitation/")
+    return render(
+        visit.request,
+        "sign_in.html",
+        200 if form else 422,
+        # A consent page behind this form may lead on to an app: CSP counts redirects as the form's action.
+        onward=onward.startswith("/oauth/"),
+        form=form,
+        here="sign-in",
+        sign_up=("/sign-up/doctor" if invited else "/sign-up") + way,
+        demo=visit.services.settings.demo,
+    )

@@ -1,0 +1,99 @@
+// The studies on a disc: files gathered by person and study, set against the profile.
+//
+// The rule of "differs" is the server's (it decides again): both sides have a value, and family plus first given name
+// (folded) or the birth date disagree.
+
+/** Letters only, without accents and case: "MÜLLER^Jörg" and "Muller^Jorg" are the same person. */
+export function folded(words) {
+  return words.normalize("NFKD").replace(/\p{M}/gu, "").replace(/ß/g, "ss").toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
+}
+
+/** "Family^Given^Middle^Prefix=..." (PS3.5, 6.2.1.2) as {family, given}. */
+export function nameParts(value) {
+  const [family = "", given = ""] = (value || "").split("=")[0].split("^");
+  return { family: folded(family), given: folded(given).split(" ")[0] ?? "" };
+}
+
+/** "Doe^Jane^^Dr" as a person would write it. */
+export function readableName(value) {
+  const parts = (value || "").split("=").find((group) => group.replace(/\^/g, "").trim()) ?? "";
+  const [family = "", given = "", middle = "", prefix = "", suffix = ""] = parts.split("^").map((part) => part.trim());
+  return [prefix, given, middle, family, suffix].filter(Boolean).join(" ");
+}
+
+/** What disagrees between a header and the profile: a list of "name" and "birthDate". */
+export function differences(header, profile) {
+  const found = [];
+  const theirs = nameParts(header.name);
+  const mine = { family: folded(profile.family ?? ""), given: folded(profile.given ?? "").split(" ")[0] ?? "" };
+  const named = theirs.family && mine.family;
+  const sameFamily = theirs.family === mine.family;
+  const sameGiven = !theirs.given || !mine.given || theirs.given === mine.given;
+  if (named && !(sameFamily && sameGiven)) found.push("name");
+  const birth = (header.birthDate ?? "").replace(/\D/g, "");
+  const profileBirth = (profile.birthDate ?? "").replace(/\D/g, "");
+  if (birth.length === 8 && profileBirth.length === 8 && birth !== profileBirth) found.push("birthDate");
+  return found;
+}
+
+/** Gathers classified files; `studies()` gives them by person and study. */
+export class Disc {
+  constructor(profile) {
+    this.profile = profile;
+    this.byStudy = new Map();
+    this.unsure = [];
+    this.left = new Map();
+    this.sops = new Set();
+    this.scanned = 0;
+    this.directories = 0;
+  }
+
+  add(file, found) {
+    this.scanned += 1;
+    if (found.kind === "directory") {
+      this.directories += 1;
+      this.leaveOut("directory");
+    } else if (found.kind === "other") this.leaveOut(found.reason);
+    else if (!found.header) this.unsure.push({ file });
+    else this.addImage(file, found.header);
+  }
+
+  addImage(file, header) {
+    const twin = `${header.sop} ${file.size}`;
+    if (this.sops.has(twin)) {
+      this.leaveOut("twice");
+      return;
+    }
+    this.sops.add(twin);
+    // A study of one UID under two names on one disc is two rows: a person must be able to say "not mine" to one.
+    const key = `${header.study}\n${header.name ?? ""}\n${header.birthDate ?? ""}`;
+    let study = this.byStudy.get(key);
+    if (!study) {
+      study = { key, uid: header.study, name: header.name ?? "", birthDate: header.birthDate ?? "", date: header.date ?? "",
+        description: "", place: header.place ?? "", modalities: new Set(), series: new Set(), files: [], bytes: 0,
+        differs: differences(header, this.profile), choice: null };
+      study.choice = study.differs.length ? null : "mine";
+      this.byStudy.set(key, study);
+    }
+    study.description ||= header.description ?? "";
+    study.place ||= header.place ?? "";
+    if (header.modality) study.modalities.add(header.modality);
+    if (header.series) study.series.add(header.series);
+    study.files.push({ file, sop: header.sop });
+    study.bytes += file.size;
+  }
+
+  leaveOut(reason) {
+    this.left.set(reason, (this.left.get(reason) ?? 0) + 1);
+  }
+
+  /** By person, then newest first; what differs from the profile comes first, since it needs an answer. */
+  studies() {
+    return [...this.byStudy.values()].sort((one, two) => two.differs.length - one.differs.length
+      || one.name.localeCompare(two.name) || two.date.localeCompare(one.date));
+  }
+
+  images() {
+    return [...this.byStudy.values()].reduce((sum, study) => sum + study.files.length, 0);
+  }
+}

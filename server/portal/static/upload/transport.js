@@ -1,0 +1,44 @@
+// The two calls of the uploader to its own server.
+
+/** A store over XMLHttpRequest, because fetch tells nothing of a body on its way. */
+export function storeWith(address, csrf) {
+  return ({ blob, type, confirmed, progress, signal }) => new Promise((resolve, reject) => {
+    const call = new XMLHttpRequest();
+    call.open("POST", confirmed ? `${address}?mine=true` : address);
+    call.setRequestHeader("Content-Type", type);
+    call.setRequestHeader("Accept", "application/dicom+json");
+    call.setRequestHeader("X-CSRF-Token", csrf);
+    call.responseType = "text";
+    call.upload.onprogress = (event) => progress(event.loaded);
+    call.onload = () => resolve({
+      status: call.status, retryAfter: call.getResponseHeader("Retry-After"), answer: json(call.responseText),
+    });
+    call.onerror = () => reject(new Error("the connection broke"));
+    call.onabort = call.onerror;
+    signal.addEventListener("abort", () => call.abort(), { once: true });
+    call.send(blob);
+  });
+}
+
+function json(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** Which of the SOP Instance UIDs this record holds already; asked a thousand at a time. */
+export async function heldOf(address, csrf, uids) {
+  const held = new Set();
+  for (let start = 0; start < uids.length; start += 1_000) {
+    const reply = await fetch(address, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
+      body: JSON.stringify({ uids: uids.slice(start, start + 1_000) }),
+    });
+    if (!reply.ok) return held; // sending twice is harmless; not sending is not
+    for (const uid of (await reply.json()).held) held.add(uid);
+  }
+  return held;
+}

@@ -1,0 +1,257 @@
+"""Studies as people see them: titles, dates in words, pictures.
+
+Reads the catalogue; every statement takes the reach.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from server.access.reach import Reach
+from server.core.errors import Conflict, NotFound
+from server.storage.db import Database, Record
+from server.storage.sql import load
+from server.storage.where import TRUE, Where
+
+from . import words
+from .texts import translations
+
+QUERIES = load(__package__)
+Json = dict[str, Any]
+_UID = re.compile(r"[0-9.]{1,64}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study of the catalogue, in a reader's language."""
+
+    row: Record
+    language: str = "en"
+    seen_by: str = ""
+
+    @property
+    def uid(self) -> str:
+        return str(self.row["study_uid"])
+
+    @property
+    def patient_id(self) -> str:
+        return str(self.row["patient_id"])
+
+    @property
+    def differs(self) -> bool:
+        """Name or birth date are not the profile's, and nobody has said whose it is."""
+        return bool(self.row["standing"] == "differs")
+
+    @property
+    def images(self) -> int:
+        return int(self.row["instance_count"])
+
+    @property
+    def reports(self) -> int:
+        return int(self.row["reports"])
+
+    @property
+    def created_at(self) -> datetime:
+        at: datetime = self.row["created_at"]
+        return at
+
+    @property
+    def modality(self) -> str:
+        return "/".join(self.row["modalities"])
+
+    @cached_property
+    def attributes(self) -> Json:
+        return _json(self.row["attributes"])
+
+    @property
+    def day(self) -> date | None:
+        return day_of(self.row["study_day"])
+
+    @property
+    def date_words(self) -> str:
+        gettext = translations(self.language).gettext
+        return words.day(self.day, self.language) or gettext("Date unknown")
+
+    @property
+    def title(self) -> str:
+        """What was done, as the hospital described it, or the kind of images."""
+        kinds = ", ".join(self.kinds)
+        text = value(self.attributes, "00081030").strip()
+        if not text:
+            return kinds or translations(self.language).gettext("Images")
+        return text if not kinds or kinds.casefold() in text.casefold() else f"{text} ({kinds})"
+
+    @property
+    def kinds(self) -> list[str]:
+        gettext = translations(self.language).gettext
+        return [gettext(each) for each in words.kinds(self.row["modalities"])]
+
+    @property
+    def place(self) -> str:
+        """Where it was made: as the images say, else who brought it."""
+        said = value(self.attributes, "00080080") or value(_json(self.row["series_attributes"]), "00080080")
+        return said or str(self.row["organization"] or "")
+
+    @property
+    def person(self) -> str:
+        return words.person(value(self.attributes, "00100010"))
+
+    @property
+    def birth_date(self) -> date | None:
+        return day_of(value(self.attributes, "00100030"))
+
+    @property
+    def root(self) -> str:
+        """Where its images are asked for: under the patient, for UIDs of two patients may be equal."""
+        return f"/patients/{self.patient_id}/dicomweb/studies/{self.uid}"
+
+    @property
+    def thumbnail(self) -> str:
+        return f"{self.root}/thumbnail?viewport=144,144" if self.images else ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of a study."""
+
+    row: Record
+    root: str
+    preview: str
+    language: str = "en"
+
+    @property
+    def uid(self) -> str:
+        return str(self.row["series_uid"])
+
+    @property
+    def modality(self) -> str:
+        return str(self.row["modality"])
+
+    @property
+    def images(self) -> int:
+        return int(self.row["images"])
+
+    @property
+    def frames(self) -> int:
+        """How many pictures can be shown; 0: a report, a structure set, a waveform."""
+        return int(self.row["frames"] or 0)
+
+    @property
+    def title(self) -> str:
+        gettext = translations(self.language).gettext
+        said = value(_json(self.row["attributes"]), "0008103E").strip()
+        return said or ", ".join(gettext(each) for each in words.kinds([self.modality]))
+
+    @property
+    def thumbnail(self) -> str:
+        return f"{self.root}/series/{self.uid}/thumbnail?viewport=208,208" if self.frames else ""
+
+
+@dataclass(frozen=True)
+class Year:
+    """The studies of one year; without a year their date is unknown."""
+
+    year: int | None
+    studies: list[Study]
+
+
+async def find(
+    db: Database, *, reach: Reach, kind: str = "", limit: int, offset: int = 0, language: str = "en"
+) -> list[Study]:
+    """A page of studies, the newest study date first."""
+    values = {"limit": limit, "offset": offset}
+    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=_of_kind(kind))
+    return [Study(row, language) for row in rows]
+
+
+async def count(db: Database, *, reach: Reach, kind: str = "") -> tuple[int, int]:
+    """How many studies there are, and how many of them wait for a "mine"."""
+    row = await db.fetch_one(QUERIES["count_studies"], {}, reach=reach.studies(), match=_of_kind(kind))
+    assert row is not None
+    return int(row["total"]), int(row["differing"])
+
+
+async def kinds(db: Database, *, reach: Reach) -> list[str]:
+    """The modalities of the studies in reach."""
+    rows = await db.fetch_all(QUERIES["kinds_of_studies"], {}, reach=reach.studies())
+    return [str(row["modality"]) for row in rows]
+
+
+async def one(db: Database, uid: str, *, reach: Reach, language: str = "en") -> Study:
+    """One study; raises NotFound, and Conflict when two patients in reach have it."""
+    if not _UID.fullmatch(uid):
+        raise NotFound()
+    match = Where("study.study_uid = :wanted_uid", {"wanted_uid": uid})
+    values = {"limit": 2, "offset": 0}
+    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=match)
+    if not rows:
+        raise NotFound()
+    if len(rows) > 1:
+        raise Conflict("Two of your patients have this study; open it from the patient's page.")
+    return Study(rows[0], language)
+
+
+async def series_of(db: Database, study: Study, *, reach: Reach, preview: str) -> list[Series]:
+    """The series of a study; `preview` is the address of its quick look."""
+    values = {"patient": study.patient_id, "study": study.uid}
+    rows = await db.fetch_all(QUERIES["series_of_study"], values, reach=reach.studies())
+    joint = "&" if "?" in preview else "?"
+    return [
+        Series(row, study.root, f"{preview}{joint}series={row['series_uid']}", study.language) for row in rows
+    ]
+
+
+async def frames_of(
+    db: Database, study: Study, series_uid: str, *, reach: Reach
+) -> list[tuple[str, str, int]]:
+    """(series, SOP instance, number of frames) of what can be shown, in order."""
+    values = {"patient": study.patient_id, "study": study.uid, "series": series_uid}
+    rows = await db.fetch_all(QUERIES["frames_of_series"], values, reach=reach.studies())
+    return [(row["series_uid"], row["sop_uid"], row["frame_count"]) for row in rows]
+
+
+async def held(db: Database, uids: list[str], *, reach: Reach) -> list[str]:
+    """Which of these SOP Instance UIDs are in the record already."""
+    rows = await db.fetch_all(QUERIES["held_instances"], {"uids": uids}, reach=reach.studies())
+    return [str(row["sop_uid"]) for row in rows]
+
+
+def by_year(studies: Iterable[Study]) -> Iterator[Year]:
+    """In their order, a group for each year."""
+    for year, group in groupby(studies, key=lambda each: each.day.year if each.day else None):
+        yield Year(year, list(group))
+
+
+def day_of(text: str) -> date | None:
+    """A DICOM date (YYYYMMDD); None for what is none."""
+    try:
+        return datetime.strptime(text, "%Y%m%d").date() if len(text) == 8 else None  # noqa: DTZ007 - a date only
+    except ValueError:
+        return None
+
+
+def value(attributes: Json, tag: str) -> str:
+    """The first value of an attribute in DICOM JSON (PS3.18, F.2), as text; "" without one."""
+    values = attributes.get(tag, {}).get("Value") or [""]
+    first = values[0]
+    if isinstance(first, dict):
+        first = first.get("Alphabetic") or first.get("Ideographic") or ""
+    return "" if first is None else str(first)
+
+
+def _of_kind(kind: str) -> Where:
+    return Where("study.modalities @> ARRAY[:wanted_kind::text]", {"wanted_kind": kind}) if kind else TRUE
+
+
+def _json(prepared: bytes | None) -> Json:
+    """Prepared DICOM JSON; the byte that stands for an address is of no use here."""
+    found: Json = orjson.loads(bytes(prepared).replace(b"\x01", b"").replace(b"\0", b"")) if prepared else {}
+    return found

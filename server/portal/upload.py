@@ -1,0 +1,78 @@
+"""Add imaging: the page of the uploader, and what its script asks before it sends."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from server.access.action import STUDY_SEARCH
+from server.core.errors import InvalidInput, TooLarge
+
+from . import studies
+from .pages import HEADERS, language_of, render
+from .profile import own, own_id
+from .texts import translations
+from .upload_words import WORDS, WORDS_BY_NUMBER
+from .visit import Visit
+
+MOST_UIDS = 1000
+MOST_BYTES = 128 * 1024
+_UID = re.compile(r"[0-9.]{1,64}")
+
+
+async def show(visit: Visit) -> Response:
+    """The wizard. Nothing is sent before the person says so."""
+    profile = await own(visit)
+    facts = {"family": profile.family, "given": profile.given, "birthDate": profile.birth_date}
+    setup = {
+        "profile": facts,
+        "csrf": visit.signed_in.csrf_token,
+        "store": "/dicomweb/studies",
+        "held": "/upload/held",
+        "words": _words(language_of(visit.request, visit.me)),
+    }
+    return render(visit.request, "upload.html", here="imaging", setup=script_json(setup))
+
+
+async def held(visit: Visit) -> Response:
+    """Which of these SOP Instance UIDs the own record holds: `{"uids": [...]}` -> `{"held": [...]}`."""
+    uids = await _uids(visit.request)
+    # The gate holds this call to the session's CSRF header.
+    reach = (await visit.reach(STUDY_SEARCH)).at(await own_id(visit))
+    return JSONResponse({"held": await studies.held(visit.services.db, uids, reach=reach)}, headers=HEADERS)
+
+
+def script_json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in (HTML 4.12.1.3)."""
+    return (
+        orjson.dumps(value).decode().replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    )
+
+
+async def _uids(request: Request) -> list[str]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise TooLarge("Ask for fewer UIDs at once.")
+    try:
+        uids = orjson.loads(body)["uids"]
+    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError) as exc:
+        raise InvalidInput('The body must be {"uids": [...]}.') from exc
+    if not isinstance(uids, list) or not all(isinstance(each, str) and _UID.fullmatch(each) for each in uids):
+        raise InvalidInput("Each UID must be digits and dots, at most 64 of them.")
+    if len(uids) > MOST_UIDS:
+        raise TooLarge(f"At most {MOST_UIDS} UIDs can be asked for at once.")
+    return uids
+
+
+def _words(language: str) -> dict[str, Any]:
+    catalogue = translations(language)
+    said: dict[str, Any] = {key: catalogue.gettext(text) for key, text in WORDS.items()}
+    for key, (one, many) in WORDS_BY_NUMBER.items():
+        said[key] = {"one": catalogue.ngettext(one, many, 1), "other": catalogue.ngettext(one, many, 2)}
+    return said

@@ -1,0 +1,119 @@
+"""One visit to a page: who looks, what they sent, and the way a page is made for them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import Action, Right
+from server.access.actor import Actor
+from server.access.reach import Reach
+from server.access.services import Services
+from server.access.sign_in import SignedIn, address_of, require_csrf, require_same_origin
+from server.core.errors import NotAuthenticated, NotFound
+
+from .forms import Form, read_form
+from .pages import to_sign_in
+
+
+class Who(Enum):
+    """Whom a page is for."""
+
+    ANYONE = "anyone"
+    SIGNED_IN = "signed in"
+    PATIENT = "a patient"
+    DOCTOR = "a doctor"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request to the portal after its first checks."""
+
+    request: Request
+    services: Services
+    me: SignedIn | None = None
+    form: Form = field(default_factory=Form)
+
+    @property
+    def signed_in(self) -> SignedIn:
+        """Who looks; raises NotAuthenticated for a stranger."""
+        if self.me is None:
+            raise NotAuthenticated()
+        return self.me
+
+    @property
+    def actor(self) -> Actor:
+        return self.signed_in.actor(address_of(self.request))
+
+    async def reach(
+        self, action: Action, *, patient_id: str | None = None, right: Right | None = None
+    ) -> Reach:
+        """What this visitor may touch with `action`: the gate's answer."""
+        return await self.services.gate.reach_for(self.request, action, patient_id=patient_id, right=right)
+
+    def place(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[name])
+
+    def query(self, name: str) -> str:
+        return self.request.query_params.get(name, "")
+
+    def number(self, name: str, otherwise: int = 1, most: int = 1_000_000) -> int:
+        """A number of the query, kept within 1 and `most`."""
+        try:
+            return min(max(1, int(self.query(name))), most)
+        except ValueError:
+            return otherwise
+
+
+Handler = Callable[[Visit], Awaitable[Response]]
+
+
+def page(handler: Handler, who: Who) -> Callable[[Request], Awaitable[Response]]:
+    """A handler as an endpoint: the visitor is known and the page is for them, a form is checked and read.
+
+    A POST must come from this site, and with the token of the session where there is one: no handler can forget it.
+    What our own scripts send as JSON is held to the same by the gate, which every such handler asks.
+    """
+
+    async def endpoint(request: Request) -> Response:
+        services: Services = request.app.state.services
+        me = request.state.me = await services.gate.sign_in.of(request)
+        if (elsewhere := _admit(request, me, who)) is not None:
+            return elsewhere
+        form = Form()
+        if request.method == "POST" and not _is_json(request):
+            form = await _checked_form(request, services, me)
+        return await handler(Visit(request, services, me, form))
+
+    endpoint.__name__ = handler.__name__
+    endpoint.__doc__ = handler.__doc__
+    return endpoint
+
+
+def _admit(request: Request, me: SignedIn | None, who: Who) -> Response | None:
+    """None when the page is for this visitor; a way to sign-in for strangers. Raises NotFound for the others."""
+    if who is Who.ANYONE:
+        return None
+    if me is None:
+        return to_sign_in(request)
+    wanted = {Who.PATIENT: "patient", Who.DOCTOR: "doctor"}.get(who, me.role)
+    if me.role != wanted:
+        raise NotFound()
+    return None
+
+
+async def _checked_form(request: Request, services: Services, me: SignedIn | None) -> Form:
+    require_same_origin(request, services.settings)
+    form = await read_form(request)
+    if me is not None:
+        require_csrf(me, form["csrf"])
+    return form
+
+
+def _is_json(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith("application/json")
