@@ -32,7 +32,7 @@ from server.oauth.routes import well_known_routes
 from server.portal.problem import problem as portal_problem
 from server.portal.routes import routes as portal_routes
 from server.portal.viewer import routes as viewer_routes
-from server.sharing.background import Background
+from server.sharing import expiry
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -40,7 +40,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running_services(settings) as services, Background(services):
+        async with running_services(settings) as services, Worker(services, KITS).running():
             app.state.services = services
             app.state.origins = Origins(services.db)
             yield
@@ -67,7 +67,8 @@ def routes() -> list[BaseRoute]:
         Route("/health/ready", ready),
         Route("/metrics", metrics),
         *(
-            Mount(route.path, app=Surface([_at_root(route)], oauth_problem), name=route.name)
+            # A Mount would want a slash at the end; a Route takes an application too, and leaves the path whole.
+            Route(route.path, Surface([route], oauth_problem), name=route.name)
             for route in well_known_routes
         ),
         Mount("/dicomweb", app=dicomweb_surface, name="dicomweb"),
@@ -107,10 +108,6 @@ def _registry() -> CollectorRegistry:
         return registry
     except ValueError:  # one process only
         return OWN_METRICS
-
-
-def _at_root(route: Route) -> Route:
-    return Route("/", route.endpoint, methods=list(route.methods or ()), name=route.name)
 
 
 class _CorsOfApp:
