@@ -14,6 +14,7 @@ event loop: a tenth of a millisecond for a CT image, a third of what the way thr
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,10 @@ class ObjectStore:
         start, stop = _range(address, start, stop)
         return self._read(address, list(pieces(address, start, stop)))
 
+    async def digest(self, address: Address) -> bytes:
+        """The SHA-256 of what can be read of it now, for comparing with what was stored."""
+        return await self._in_thread(lambda: self._digest(address))
+
     async def delete_pack(self, pack_id: UUID) -> None:
         """Remove a pack, also one half written; nothing happens when there is none."""
         await self._in_thread(lambda: self.files.delete(pack_id))
@@ -117,6 +122,13 @@ class ObjectStore:
             part for group in self._windows(wanted) for part in self._read_window(address, opener, group)
         ]
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _digest(self, address: Address) -> bytes:
+        opener, found = Opener(address), hashlib.sha256()
+        for group in self._windows(list(pieces(address, 0, address.size))):
+            for part in self._read_window(address, opener, group):
+                found.update(part)
+        return found.digest()
 
     def _read_window(self, address: Address, opener: Opener, group: list[Piece]) -> Iterator[bytes]:
         begin, end = group[0].begin, group[-1].end

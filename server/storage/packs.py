@@ -83,9 +83,10 @@ async def sweep(db: Database, objects: ObjectStore, older_than: timedelta = DEAD
         async with db.transaction():
             rows = await db.fetch_all(QUERIES["lock_dead_packs"], {"before": now() - older_than})
             ids = [row["id"] for row in rows]
+            # Rows first: one that is still used is refused here, before its file is gone.
+            await db.execute(QUERIES["forget_packs"], {"ids": ids})
             for pack_id in ids:
                 await objects.delete_pack(pack_id)
-            await db.execute(QUERIES["forget_packs"], {"ids": ids})
         count += len(ids)
         if not ids:
             return count
@@ -141,8 +142,8 @@ async def _way_back(db: Database, objects: ObjectStore, pack: Pack) -> None:
         await pack.settle()
         async with db.transaction():
             if await db.fetch_val(QUERIES["lock_pack"], {"id": pack.id}) != "ready":
-                await pack.discard()
                 await db.execute(QUERIES["forget_packs"], {"ids": [pack.id]})
+                await pack.discard()
     except ServerError as exc:
         log.warning("a pack is left to the sweep", pack=str(pack.id), error=type(exc).__name__)
 

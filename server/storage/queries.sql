@@ -31,6 +31,3 @@ DELETE FROM pack WHERE id = ANY(:ids)
 
 -- name: known_packs
 SELECT id FROM pack WHERE id = ANY(:ids)
-
--- name: ready_packs
-SELECT id, size FROM pack WHERE state = 'ready' ORDER BY id
