@@ -14,6 +14,7 @@ OPEN = ("/fhir/metadata", "/fhir/.well-known/", "/.well-known/", "/oauth/jwks")
 NEVER = ("/oauth/authorize", "/oauth/manage")
 SHARED = ("/fhir", "/dicomweb", "/patients/", "/oauth/")
 REMEMBERED_SECONDS = 30.0
+ANEW_SECONDS = 1.0  # an origin not known may have been registered a moment ago
 
 
 class Origins:
@@ -30,9 +31,8 @@ class Origins:
             return True
         if path.startswith(NEVER) or not path.startswith(SHARED):
             return False
-        if (
-            origin not in self._known and time.monotonic() - self._read_at > 1
-        ) or time.monotonic() - self._read_at > REMEMBERED_SECONDS:
+        age = time.monotonic() - self._read_at
+        if age > (REMEMBERED_SECONDS if origin in self._known else ANEW_SECONDS):
             await self._refresh()
         return origin in self._known
 

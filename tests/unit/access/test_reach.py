@@ -1,0 +1,313 @@
+"""Who sees what: the policy's lanes asked of living rows, for every kind of caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from server.access.action import STUDY_DELETE, STUDY_READ, STUDY_SEARCH, STUDY_STORE, Action, Right, Verb
+from server.access.actor import NOBODY, Actor, ActorKind, Credential
+from server.access.policy import decide
+from server.access.reach import NOTHING, Reach
+from server.access.scopes import Scopes
+from server.audit.who import Who
+from server.core import clock
+from server.records.people import Registration, register_organization, register_patient, register_practitioner
+from server.storage.sql import Statement
+
+STUDIES = Statement("studies", "SELECT study_uid FROM study WHERE {reach} ORDER BY study_uid")
+RESOURCES = Statement("resources", "SELECT type || '/' || id AS name FROM resource WHERE type = :type AND {reach}")
+PATIENTS = Statement("patients", "SELECT id FROM patient WHERE {reach}")
+SQL = Statement
+MODALITY = "http://dicom.nema.org/resources/ontology/DCM"
+
+
+@dataclass
+class World:
+    """Two patients; one of them has a CT, an MR, one that differs, one not hers, one deleted."""
+
+    services: object
+    ada: str
+    ada_account: UUID
+    other: str
+    other_account: UUID
+    doctor: str
+    doctor_account: UUID
+    hospital: str
+
+    def patient(self, **more) -> Actor:
+        return Actor(ActorKind.PATIENT, account_id=self.ada_account, **more)
+
+    def stranger(self) -> Actor:
+        return Actor(ActorKind.PATIENT, account_id=self.other_account)
+
+    def reader(self, **more) -> Actor:
+        return Actor(ActorKind.DOCTOR, account_id=self.doctor_account, practitioner_id=self.doctor, **more)
+
+    def system(self, **more) -> Actor:
+        return Actor(ActorKind.CLIENT, client_id="pacs", organization_id=self.hospital, **more)
+
+    async def studies(self, actor: Actor, action: Action = STUDY_READ, right: Right | None = None) -> list[str]:
+        reach = Reach(action, decide(actor, action, right), actor.credential)
+        return [row["study_uid"] for row in await self.services.db.fetch_all(STUDIES, {}, reach=reach.studies())]
+
+    async def resources(self, actor: Actor, type: str, verb: Verb = Verb.READ) -> list[str]:
+        action = Action(type, verb)
+        reach = Reach(action, decide(actor, action), actor.credential)
+        rows = await self.services.db.fetch_all(RESOURCES, {"type": type}, reach=reach.resources())
+        return sorted(row["name"] for row in rows)
+
+    async def do(self, sql: str, **values) -> None:
+        await self.services.db.execute(Statement("one", sql), values)
+
+    async def share(self, **given) -> str:
+        values = {
+            "patient_id": self.ada,
+            "id": str(uuid4()),
+            "practitioner_id": self.doctor,
+            "organization_id": None,
+            "name": "Dr",
+            "state": "active",
+            "rights": ["images", "reports"],
+            "studies": None,
+            "until": None,
+            "created_at": clock.now(),
+        } | given
+        names = ", ".join(values)
+        await self.do(f"INSERT INTO share ({names}) VALUES ({', '.join(':' + name for name in values)})", **values)
+        return values["id"]
+
+
+@pytest.fixture
+async def world(services) -> World:
+    db, now, who = services.db, clock.now(), Who(name="test")
+    accounts = {}
+    for name, role in (("ada", "patient"), ("other", "patient"), ("doctor", "doctor")):
+        accounts[name] = uuid4()
+        values = {"id": accounts[name], "email": f"{name}@example.org", "name": name, "role": role, "now": now}
+        await db.execute(
+            Statement(
+                "account",
+                "INSERT INTO account (id, email, email_folded, name, role, password_hash, created_at)"
+                " VALUES (:id, :email, :email, :name, :role, '', :now)",
+            ),
+            values,
+        )
+    hospital = await register_organization(services, name="Hospital")
+    made = World(
+        services,
+        await register_patient(services, who=who, name="Ada Moor", account_id=accounts["ada"]),
+        accounts["ada"],
+        await register_patient(services, who=who, name="Oth Er", account_id=accounts["other"]),
+        accounts["other"],
+        await register_practitioner(
+            services,
+            account_id=accounts["doctor"],
+            name="Doc",
+            email="d@example.org",
+            registration=Registration(),
+            verified=True,
+        ),
+        accounts["doctor"],
+        hospital,
+    )
+    for patient, uid, modalities, standing, deleted, organization in (
+        (made.ada, "1.1", ["CT"], "mine", None, hospital),
+        (made.ada, "1.2", ["MR", "PT"], "mine", None, None),
+        (made.ada, "1.3", ["CT"], "differs", None, None),
+        (made.ada, "1.4", ["CT"], "not-mine", None, None),
+        (made.ada, "1.5", ["CT"], "mine", now, None),
+        (made.other, "2.1", ["CT"], "mine", None, None),
+    ):
+        await made.do(
+            "INSERT INTO study (patient_id, study_uid, fhir_id, standing, deleted_at, organization_id, modalities,"
+            " created_at, updated_at) VALUES (:patient, :uid, :id, :standing, :deleted, :org, :modalities, :now, :now)",
+            patient=patient,
+            uid=uid,
+            id=str(uuid4()),
+            standing=standing,
+            deleted=deleted,
+            org=organization,
+            modalities=modalities,
+            now=now,
+        )
+    return made
+
+
+async def test_the_owner_sees_what_is_hers_and_what_waits_for_her_word(world):
+    assert await world.studies(world.patient()) == ["1.1", "1.2", "1.3"]
+
+
+async def test_a_stranger_and_nobody_see_nothing_of_hers(world):
+    assert await world.studies(world.stranger()) == ["2.1"]
+    assert await world.studies(NOBODY) == []
+    assert await world.studies(Actor(ActorKind.OPERATOR, account_id=world.doctor_account)) == []
+    assert not NOTHING
+    rows = await world.services.db.fetch_all(STUDIES, {}, reach=NOTHING.studies())
+    assert rows == []
+
+
+async def test_a_doctor_sees_what_is_shared_while_it_is(world):
+    assert await world.studies(world.reader()) == []
+    share = await world.share()
+    assert await world.studies(world.reader()) == ["1.1", "1.2"]
+    await world.do("UPDATE share SET state = 'ended' WHERE id = :id", id=share)
+    assert await world.studies(world.reader()) == []
+
+
+@pytest.mark.parametrize("state", ["requested", "invited", "declined", "withdrawn", "expired", "ended"])
+async def test_only_an_active_share_opens(world, state):
+    await world.share(state=state)
+    assert await world.studies(world.reader()) == []
+
+
+async def test_a_share_ends_at_its_chosen_end(world):
+    await world.share(until=clock.now() + timedelta(hours=1))
+    assert await world.studies(world.reader()) == ["1.1", "1.2"]
+    clock.travel(timedelta(hours=1, seconds=1))
+    assert await world.studies(world.reader()) == []
+
+
+async def test_chosen_studies_only_and_never_one_that_differs(world):
+    await world.share(studies=["1.2", "1.3"])
+    assert await world.studies(world.reader()) == ["1.2"]
+
+
+async def test_rights_of_a_share(world):
+    await world.share(rights=["reports"])
+    assert await world.studies(world.reader()) == []
+    await world.share(rights=["images"])
+    assert await world.studies(world.reader()) == ["1.1", "1.2"]
+    assert await world.studies(world.reader(), right=Right.DOWNLOAD) == []
+    assert await world.studies(world.reader(), STUDY_STORE) == []
+    assert await world.studies(world.reader(), STUDY_DELETE) == []
+    await world.share(rights=["images", "download", "add"], studies=["1.1"])
+    assert await world.studies(world.reader(), right=Right.DOWNLOAD) == ["1.1"]
+    assert await world.studies(world.reader(), STUDY_STORE) == ["1.1"]
+
+
+async def test_restriction_closes_others_not_the_owner(world):
+    await world.share()
+    await world.do("UPDATE patient SET state = 'restricted' WHERE id = :id", id=world.ada)
+    assert await world.studies(world.reader()) == []
+    assert await world.studies(world.system()) == []
+    assert await world.studies(world.system(trusted=True)) == ["2.1"]
+    assert await world.studies(world.patient()) == ["1.1", "1.2", "1.3"]
+    await world.do("UPDATE patient SET state = 'erasing' WHERE id = :id", id=world.ada)
+    assert await world.studies(world.patient()) == []
+
+
+async def test_a_suspended_doctor_sees_nothing(world):
+    await world.share()
+    await world.do("UPDATE practitioner SET verification = 'suspended' WHERE id = :id", id=world.doctor)
+    assert await world.studies(world.reader()) == []
+
+
+async def test_a_system_sees_what_its_organization_brought_or_what_is_shared_with_it(world):
+    assert await world.studies(world.system()) == ["1.1"]
+    await world.share(practitioner_id=None, organization_id=world.hospital)
+    assert await world.studies(world.system()) == ["1.1", "1.2"]
+    assert await world.studies(world.system(trusted=True)) == ["1.1", "1.2", "2.1"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "context", "seen"),
+    [
+        ("patient/*.cruds", "ada", ["1.1", "1.2", "1.3"]),
+        ("patient/ImagingStudy.r", "ada", ["1.1", "1.2", "1.3"]),
+        ("patient/ImagingStudy.s", "ada", []),
+        ("patient/Patient.r", "ada", []),
+        ("patient/ImagingStudy.r", "other", []),
+        ("patient/ImagingStudy.r", None, []),
+        ("user/ImagingStudy.r", None, ["1.1", "1.2", "1.3"]),
+        ("system/ImagingStudy.r", "ada", []),
+        (f"patient/ImagingStudy.r?modality={MODALITY}|CT", "ada", ["1.1", "1.3"]),
+        ("patient/ImagingStudy.r?modality=PT", "ada", ["1.2"]),
+        ("patient/ImagingStudy.r?modality=http://other.example|CT", "ada", []),
+        ("patient/ImagingStudy.r?modality=CT patient/ImagingStudy.r?modality=MR", "ada", ["1.1", "1.2", "1.3"]),
+        ("patient/ImagingStudy.r?modality=CT user/Patient.r", "ada", ["1.1", "1.3"]),
+    ],
+)
+async def test_a_token_never_sees_more_than_its_scopes_and_its_user(world, scope, context, seen):
+    patient = {"ada": world.ada, "other": world.other, None: None}[context]
+    actor = world.patient(scopes=Scopes.parse(scope), context_patient=patient)
+    assert await world.studies(actor) == seen
+
+
+async def test_a_doctors_token_never_exceeds_the_shares(world):
+    scoped = world.reader(scopes=Scopes.parse("patient/*.cruds user/*.cruds"), context_patient=world.ada)
+    assert await world.studies(scoped) == []
+    await world.share(studies=["1.2"])
+    assert await world.studies(scoped) == ["1.2"]
+    elsewhere = replace(scoped, scopes=Scopes.parse("patient/*.cruds"), context_patient=world.other)
+    assert await world.studies(elsewhere) == []
+
+
+async def test_a_root_narrows_to_its_patient(world):
+    reach = Reach(STUDY_SEARCH, decide(world.system(trusted=True), STUDY_SEARCH)).at(world.other)
+    rows = await world.services.db.fetch_all(STUDIES, {}, reach=reach.studies())
+    assert [row["study_uid"] for row in rows] == ["2.1"]
+
+
+async def test_a_dead_session_or_grant_reaches_nothing(world):
+    now, session = clock.now(), uuid4()
+    await world.do(
+        "INSERT INTO session (id, secret_hash, account_id, csrf_token, created_at, seen_at, confirmed_at, idle_until,"
+        " expires_at) VALUES (:id, 'x', :account, '', :now, :now, :now, :later, :later)",
+        id=session,
+        account=world.ada_account,
+        now=now,
+        later=now + timedelta(minutes=30),
+    )
+    actor = world.patient(credential=Credential(session_id=session))
+    assert len(await world.studies(actor)) == 3
+    await world.do("UPDATE session SET ended_at = created_at WHERE id = :id", id=session)
+    assert await world.studies(actor) == []
+    assert await world.studies(world.patient(credential=Credential(grant_id=uuid4()))) == []
+
+
+async def test_resources_follow_the_patient_the_type_and_the_study(world):
+    from server.records import store
+
+    async def put(type: str, id: str, patient: str, study: str | None = None) -> None:
+        body = {"resourceType": type, "id": id, "status": "final"}
+        await store.put(world.services.db, body, patient_id=patient, study_uid=study, author="server")
+
+    await put("ImagingStudy", "ct", world.ada, "1.1")
+    await put("ImagingStudy", "differs", world.ada, "1.3")
+    await put("ImagingStudy", "gone", world.ada, "1.5")
+    await put("DiagnosticReport", "on-ct", world.ada, "1.1")
+    await put("DiagnosticReport", "loose", world.ada)
+    await put("ImagingStudy", "theirs", world.other, "2.1")
+
+    assert await world.resources(world.patient(), "ImagingStudy") == ["ImagingStudy/ct", "ImagingStudy/differs"]
+    assert await world.resources(world.patient(), "Patient") == [f"Patient/{world.ada}"]
+    assert await world.resources(world.reader(), "Patient") == []
+    share = await world.share(rights=["images"], studies=["1.1"])
+    assert await world.resources(world.reader(), "ImagingStudy") == ["ImagingStudy/ct"]
+    assert await world.resources(world.reader(), "Patient") == [f"Patient/{world.ada}"]
+    assert await world.resources(world.reader(), "DiagnosticReport") == []
+    await world.do("UPDATE share SET rights = '{images,reports}' WHERE id = :id", id=share)
+    assert await world.resources(world.reader(), "DiagnosticReport") == ["DiagnosticReport/on-ct"]
+    narrowed = world.patient(
+        scopes=Scopes.parse("patient/ImagingStudy.rs?modality=MR patient/DiagnosticReport.rs"),
+        context_patient=world.ada,
+    )
+    assert await world.resources(narrowed, "ImagingStudy") == []
+    assert len(await world.resources(narrowed, "DiagnosticReport")) == 2
+    assert await world.resources(world.reader(), "AuditEvent") == []
+
+
+async def test_of_the_consents_the_doctor_sees_the_own_one_only(world):
+    from server.records import store
+
+    share = await world.share()
+    for consent in (share, "another"):
+        body = {"resourceType": "Consent", "id": consent, "status": "active"}
+        await store.put(world.services.db, body, patient_id=world.ada, author="server")
+    assert await world.resources(world.reader(), "Consent") == [f"Consent/{share}"]
+    assert len(await world.resources(world.patient(), "Consent")) == 2
+    assert await world.resources(world.reader(), "Consent", Verb.UPDATE) == []
