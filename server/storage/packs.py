@@ -77,22 +77,25 @@ async def ready(db: Database, pack: Pack) -> None:
 
 
 async def sweep(db: Database, objects: ObjectStore, older_than: timedelta = DEAD_AFTER) -> int:
-    """Remove what dead writers left; how many packs. May run in several processes at once."""
+    """Remove what dead writers left; how many packs. May run in several processes at once, beside any upload."""
     count = 0
-    while True:
-        async with db.transaction():
-            rows = await db.fetch_all(QUERIES["lock_dead_packs"], {"before": now() - older_than})
-            ids = [row["id"] for row in rows]
-            # Rows first: one that is still used is refused here, before its file is gone.
-            await db.execute(QUERIES["forget_packs"], {"ids": ids})
-            for pack_id in ids:
-                await objects.delete_pack(pack_id)
-        count += len(ids)
-        if not ids:
-            return count
+    while swept := await _sweep_some(db, objects, older_than):
+        count += swept
+    return count + await _sweep_drafts(db, objects)
 
 
-async def sweep_drafts(db: Database, objects: ObjectStore) -> int:
+async def _sweep_some(db: Database, objects: ObjectStore, older_than: timedelta) -> int:
+    async with db.transaction():
+        rows = await db.fetch_all(QUERIES["lock_dead_packs"], {"before": now() - older_than})
+        ids = [row["id"] for row in rows]
+        # Rows first: one that is still used is refused here, before its file is gone.
+        await db.execute(QUERIES["forget_packs"], {"ids": ids})
+        for pack_id in ids:
+            await objects.delete_pack(pack_id)
+    return len(ids)
+
+
+async def _sweep_drafts(db: Database, objects: ObjectStore) -> int:
     """Remove unpublished files without a row; how many. A living writer has its row before its file."""
     count = 0
     async for pack_id in unknown(db, objects.list_drafts()):

@@ -183,7 +183,6 @@ async def test_a_living_writer_is_never_swept(
         clock.travel(timedelta(hours=5))
         await asyncio.sleep(0.1)
         assert await packs.sweep(db, objects) == 0
-        assert await packs.sweep_drafts(db, objects) == 0
         async with db.transaction():
             await packs.ready(db, pack)
     assert await states(db) == ["ready"]
@@ -222,7 +221,7 @@ async def test_drafts_without_a_row_are_nobodys(db: Database, objects: ObjectSto
     pack = await objects.open_pack()
     await write(pack, 3 * CHUNK)
     assert await lying(objects) == 1
-    assert await packs.sweep_drafts(db, objects) == 1
+    assert await packs.sweep(db, objects) == 1
     assert await lying(objects) == 0
 
 
@@ -231,7 +230,6 @@ async def test_published_packs_without_a_row_are_told_not_swept(db: Database, ob
     await write(pack)
     await pack.publish()
     await packs.sweep(db, objects)
-    await packs.sweep_drafts(db, objects)
     assert [each async for each in packs.unknown(db, objects.list_packs())] == [pack.id]
 
 
