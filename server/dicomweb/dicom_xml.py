@@ -1,4 +1,4 @@
-"""DICOM JSON as the native DICOM model in XML.
+"""DICOM JSON as the native DICOM model in XML, and back.
 
 DICOM PS3.19, A.1 (Native DICOM Model); PS3.18, F (DICOM JSON Model).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from pydicom.datadict import keyword_for_tag
@@ -64,3 +65,55 @@ def _name(text: str) -> str:
 def _clean(text: str) -> str:
     """Without the control characters that XML 1.0 cannot hold, escaped or not."""
     return "".join(each for each in text if each >= " " or each in "\t\n\r")
+
+
+def from_xml(document: bytes) -> list[dict[str, Any]]:
+    """The data sets of a document; raises ValueError when it is none.
+
+    Entities are not expanded: a document type declaration is refused before the parser sees it.
+    """
+    if b"<!DOCTYPE" in document or b"<!ENTITY" in document:
+        raise ValueError("a document type declaration is not accepted")
+    try:
+        root = ElementTree.fromstring(document)  # noqa: S314 - without entities it cannot explode
+    except ElementTree.ParseError as exc:
+        raise ValueError("not well-formed") from exc
+    models = [root] if _local(root) == "NativeDicomModel" else list(root)
+    return [_dataset(model) for model in models]
+
+
+def _dataset(parent: ElementTree.Element) -> dict[str, Any]:
+    return {
+        each.get("tag", "").upper(): _element(each) for each in parent if _local(each) == "DicomAttribute"
+    }
+
+
+def _element(node: ElementTree.Element) -> dict[str, Any]:
+    vr = node.get("vr", "UN")
+    for child in node:
+        if _local(child) == "BulkData":
+            return {"vr": vr, "BulkDataURI": child.get("uri") or child.get("uuid", "")}
+        if _local(child) == "InlineBinary":
+            return {"vr": vr, "InlineBinary": (child.text or "").strip()}
+    values = [_read_value(vr, child) for child in node]
+    return {"vr": vr, "Value": values} if values else {"vr": vr}
+
+
+def _read_value(vr: str, node: ElementTree.Element) -> Any:
+    if vr == "SQ":
+        return _dataset(node)
+    if vr == "PN":
+        return {_local(group): _read_name(group) for group in node}
+    text = node.text or ""
+    if vr in ("US", "SS", "UL", "SL", "UV", "SV", "IS"):
+        return int(text)
+    return float(text) if vr in ("FL", "FD", "DS") else text
+
+
+def _read_name(group: ElementTree.Element) -> str:
+    parts = {_local(part): part.text or "" for part in group}
+    return "^".join(parts.get(name, "") for name in _COMPONENTS).rstrip("^")
+
+
+def _local(node: ElementTree.Element) -> str:
+    return node.tag.rpartition("}")[2]

@@ -13,15 +13,20 @@ from starlette.responses import Response
 
 from server.access.action import STUDY_STORE, Right
 from server.core.errors import InvalidInput, UnsupportedMediaType
-from server.core.media import MediaType, parse_media_type
+from server.core.media import parse_media_type
 from server.imaging.store import receive
 
 from .multipart import Part, read_parts
 from .representations import DICOM
+from .stow_metadata import composed
 from .stow_response import chosen_format, store_response
 from .urls import accept_of, patient_of, root_of, services_of
 
-_ACCEPTED = 'multipart/related; type="application/dicom", and application/dicom for one instance'
+_ACCEPTED = (
+    'multipart/related with type="application/dicom", "application/dicom+json" or "application/dicom+xml",'
+    " and application/dicom for one instance"
+)
+_METADATA = ("application/dicom+json", "application/dicom+xml")
 
 
 async def store(request: Request) -> Response:
@@ -53,14 +58,12 @@ def parts_of(request: Request) -> AsyncIterator[Part]:
         raise UnsupportedMediaType(f"A store needs a Content-Type: {_ACCEPTED}.")
     if media_type.name == DICOM:
         return _single(request)
-    if media_type.name == "multipart/related" and _is_dicom(media_type):
-        return read_parts(request.stream(), header)
-    raise UnsupportedMediaType(f"A store takes {_ACCEPTED}.")
-
-
-def _is_dicom(multipart: MediaType) -> bool:
-    """Whether the parts are instances; a missing `type` is taken as that (RFC 2387 demands it, senders forget)."""
-    return multipart.parameters.get("type", DICOM).lower() == DICOM
+    # RFC 2387 demands `type`; senders forget it.
+    parts_type = media_type.parameters.get("type", DICOM).lower()
+    if media_type.name != "multipart/related" or parts_type not in (DICOM, *_METADATA):
+        raise UnsupportedMediaType(f"A store takes {_ACCEPTED}.")
+    parts = read_parts(request.stream(), header)
+    return parts if parts_type == DICOM else composed(parts)
 
 
 async def _single(request: Request) -> AsyncIterator[Part]:
