@@ -156,23 +156,31 @@ class ObjectWriter:
         self._id = uuid4()
         self._key = new_data_key()
         self._sealer = Sealer(self._id, self._key)
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._size = 0
         self._working: asyncio.Future[None] | None = None
 
     async def write(self, data: Buffer) -> None:
         """Add plain bytes. Raises OutOfSpace, StorageUnavailable; the pack is then to be discarded."""
-        self._buffer += data
         self._size += len(data)
+        self._buffer = self._joined(data)
         if len(self._buffer) <= CHUNK:
             return
         await self._settle()
         await self._pack.permitted()
         # The last chunk is marked as such, so a full one waits until more comes.
         full = (len(self._buffer) - 1) // CHUNK * CHUNK
-        block, self._buffer = self._buffer, self._buffer[full:]
-        del block[full:]
-        self._working = quiet(self._pack.in_thread(lambda: self._seal_and_write(block, last=False)))
+        with memoryview(self._buffer) as whole:
+            rest = bytes(whole[full:])
+        block, self._buffer = self._buffer, rest
+        self._working = quiet(self._pack.in_thread(lambda: self._seal_and_write(block, full, last=False)))
+
+    def _joined(self, data: Buffer) -> bytes | bytearray:
+        if not self._buffer and isinstance(data, bytes):
+            return data  # often all there is: no need to copy it
+        grown = self._buffer if isinstance(self._buffer, bytearray) else bytearray(self._buffer)
+        grown += data
+        return grown
 
     async def finish(self) -> Stored:
         """Seal the rest; where the object lies, what opens it, and its SHA-256."""
@@ -181,7 +189,8 @@ class ObjectWriter:
             self._seal_here()
         else:
             await self._pack.permitted()
-            await self._pack.in_thread(lambda: self._seal_and_write(self._buffer, last=True))
+            rest, end = self._buffer, len(self._buffer)
+            await self._pack.in_thread(lambda: self._seal_and_write(rest, end, last=True))
         await self._pack.written()
         address = Address(self._pack.id, self._id, self._begin, self._size, self._key)
         return Stored(address, self._sealer.sha256())
@@ -203,14 +212,13 @@ class ObjectWriter:
         self._sealer.seal(self._buffer, sealed, last=True)
         self._pack.keep(sealed)
 
-    def _seal_and_write(self, block: bytearray, *, last: bool) -> None:
-        """Hash, encrypt and write whole chunks (and the last one); called in a worker thread."""
+    def _seal_and_write(self, block: Buffer, end: int, *, last: bool) -> None:
+        """Hash, encrypt and write the chunks of block[:end]; called in a worker thread."""
         sealed = _scratch.view(SEALED_CHUNK)
         with memoryview(block) as plain:
-            for start in range(0, max(1, len(plain)), CHUNK):
-                chunk = plain[start : start + CHUNK]
-                is_last = last and start + CHUNK >= len(plain)
-                size = self._sealer.seal(chunk, sealed, last=is_last)
+            for start in range(0, max(1, end), CHUNK):
+                stop = min(start + CHUNK, end)
+                size = self._sealer.seal(plain[start:stop], sealed, last=last and stop == end)
                 self._pack.write(sealed[:size])
 
 
