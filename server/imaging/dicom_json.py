@@ -31,7 +31,7 @@ _WORD = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8} | _SIZES
 _EXACT = 2**53  # beyond, a JSON number is not safe: a string is (F.2.2, IS, DS, SV, UV)
 _CHARACTER_SET = 0x00080005
 _REPRESENTATION = 0x00280103
-_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
+GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
 @dataclass
@@ -74,6 +74,8 @@ class Converter:
             if tag & 0xFFFF == 0 or (skip is not None and skip(tag)):
                 continue
             result[f"{tag:08X}"] = self._element(data[tag], data, decoder, signed, path)
+        if _CHARACTER_SET in data and "00080005" in result:
+            result["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}  # what JSON is written in (F.2)
         return result
 
     def _element(self, element: Element, data: DataSet, decoder: Decoder, signed: int, path: str) -> Json:
@@ -185,7 +187,7 @@ def _not_finite(number: float) -> str:
 def _person(text: str) -> Json | None:
     """F.2.2: an object of the groups that are there."""
     groups = name_groups(text)
-    return {key: group for key, group in zip(_GROUPS, groups, strict=True) if group} or None
+    return {key: group for key, group in zip(GROUPS, groups, strict=True) if group} or None
 
 
 def inline(value: bytes, vr: str, big: bool) -> str:
@@ -209,14 +211,14 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
-def metadata(data: DataSet, *, bulk_root: str, transfer_syntax: str, trouble: set[str]) -> bytes:
-    """All of an instance but what is bulk (PS3.18, 10.4.1.1.2), with Available Transfer Syntax UID (0008,3002)."""
-    converter = Converter(bulk_root, trouble)
-    model = converter.data_set(data)
-    if "00083002" not in model:
-        model["00083002"] = {"vr": "UI", "Value": [transfer_syntax]}
-        model = dict(sorted(model.items()))
-    return dumps(model)
+def to_column(prepared: bytes) -> bytes:
+    """Prepared JSON as a table keeps it: its functions on text cannot take a zero byte, so it has a one instead."""
+    return prepared.replace(b"\0", b"\1")
+
+
+def from_column(prepared: bytes) -> bytes:
+    """Prepared JSON with `ROOT` where the root's address belongs."""
+    return prepared.replace(b"\1", b"\0")
 
 
 def is_bulk(element: Element) -> bool:

@@ -98,6 +98,7 @@ CREATE TABLE instance (
     bits_allocated    integer,
     samples           integer,
     frame_count       integer NOT NULL DEFAULT 0, -- 0: there are no pixel data
+    frame_bits        bigint,                     -- of a native frame
     pixel_offset      bigint,                     -- of the value of (7FE0,0010)
     pixel_length      bigint,                     -- of the value; null when encapsulated
     frame_table       bytea,                      -- encapsulated: 16 bytes a frame (imaging/pixels.py)

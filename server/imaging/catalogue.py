@@ -1,0 +1,261 @@
+"""The catalogue: what is held, searched and found at three levels. One statement a question.
+
+Every function takes the caller's reach and puts it into the statement. Prepared answers come with `dicom_json.ROOT`
+in the place of the patient's DICOMweb root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from server.access.reach import Reach
+from server.access.services import Services
+from server.storage.db import Database, Record
+from server.storage.objects import Address
+from server.storage.sql import load
+from server.storage.where import TRUE, Where, all_of
+
+from .dicom_json import from_column
+from .pixels import ROW
+
+QUERIES = load(__package__)
+
+_ALL = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One match of a search, as prepared DICOM JSON."""
+
+    patient_id: str
+    study_uid: str
+    qido: bytes  # what is returned without being asked
+    series_uid: str = ""
+    sop_uid: str = ""
+    document: bytes = b""  # the further attributes of this level; of an instance, all of them
+    study_qido: bytes = b""  # of a search that was not within one study
+    series_qido: bytes = b""
+    study_document: bytes = b""
+
+
+@dataclass(frozen=True)
+class InstanceRow:
+    """Where one instance lies, and its pixels inside of it."""
+
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class: str
+    modality: str
+    instance_number: int | None
+    transfer_syntax: str
+    pack_id: UUID
+    object_id: UUID
+    pack_offset: int
+    size: int
+    sha256: bytes
+    wrapped_key: bytes
+    patient_key: bytes
+    pixel_rows: int | None
+    pixel_columns: int | None
+    bits_allocated: int | None
+    samples: int | None
+    frame_count: int
+    frame_bits: int | None
+    pixel_offset: int | None
+    pixel_length: int | None
+    pieced: bool
+    created_at: datetime
+    metadata: bytes = b""
+    frame_table: bytes = b""  # from frame `table_first` on
+    table_first: int = 1
+
+
+async def find_studies(
+    db: Database, match: Where, *, reach: Reach, limit: int, offset: int = 0, whole: bool = False
+) -> list[Row]:
+    """Studies, newest first. `whole`: with the attributes beyond those that are always returned."""
+    values = {"limit": limit, "offset": offset, "whole": whole}
+    rows = await db.fetch_all(QUERIES["find_studies"], values, reach=reach.studies(), match=match)
+    return [
+        Row(row["patient_id"], row["study_uid"], from_column(row["qido"]), document=_json(row["document"]))
+        for row in rows
+    ]
+
+
+async def find_series(
+    db: Database,
+    match: Where,
+    *,
+    reach: Reach,
+    limit: int,
+    offset: int = 0,
+    whole: bool = False,
+    parents: bool = False,
+) -> list[Row]:
+    """Series by number within their studies. `parents`: with what is returned of the study."""
+    values = {"limit": limit, "offset": offset, "whole": whole, "parents": parents}
+    rows = await db.fetch_all(QUERIES["find_series"], values, reach=reach.studies(), match=match)
+    return [
+        Row(
+            row["patient_id"],
+            row["study_uid"],
+            from_column(row["qido"]),
+            row["series_uid"],
+            document=_json(row["document"]),
+            study_qido=_json(row["study_qido"]),
+            study_document=_json(row["study_document"]),
+        )
+        for row in rows
+    ]
+
+
+async def find_instances(
+    db: Database,
+    match: Where,
+    *,
+    reach: Reach,
+    limit: int,
+    offset: int = 0,
+    whole: bool = False,
+    parents: bool = False,
+) -> list[Row]:
+    """Instances by number within their series. `whole`: with all of their metadata."""
+    values = {"limit": limit, "offset": offset, "whole": whole, "parents": parents}
+    rows = await db.fetch_all(QUERIES["find_instances"], values, reach=reach.studies(), match=match)
+    return [
+        Row(
+            row["patient_id"],
+            row["study_uid"],
+            from_column(row["qido"]),
+            row["series_uid"],
+            row["sop_uid"],
+            _json(row["document"]),
+            _json(row["study_qido"]),
+            _json(row["series_qido"]),
+        )
+        for row in rows
+    ]
+
+
+async def count_studies(db: Database, match: Where, *, reach: Reach) -> int:
+    """How many studies match."""
+    return int(await db.fetch_val(QUERIES["count_studies"], {}, reach=reach.studies(), match=match))
+
+
+async def count_series(db: Database, match: Where, *, reach: Reach) -> int:
+    """How many series match."""
+    return int(await db.fetch_val(QUERIES["count_found_series"], {}, reach=reach.studies(), match=match))
+
+
+async def count_instances(db: Database, match: Where, *, reach: Reach) -> int:
+    """How many instances match."""
+    return int(await db.fetch_val(QUERIES["count_instances"], {}, reach=reach.studies(), match=match))
+
+
+def these(study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> Where:
+    """The condition that names a study, a series of it, or an instance."""
+    parts = [Where("study.study_uid = :study_uid", {"study_uid": study_uid})]
+    if series_uid is not None:
+        parts.append(Where("series.series_uid = :series_uid", {"series_uid": series_uid}))
+    if sop_uid is not None:
+        parts.append(Where("instance.sop_uid = :sop_uid", {"sop_uid": sop_uid}))
+    return all_of(*parts)
+
+
+async def instances_of(
+    db: Database,
+    study_uid: str,
+    series_uid: str | None = None,
+    sop_uid: str | None = None,
+    *,
+    reach: Reach,
+    metadata: bool = False,
+    frames: tuple[int, int] | None = None,
+    match: Where = TRUE,
+    limit: int = _ALL,
+) -> list[InstanceRow]:
+    """Where instances lie, series by series; empty when nothing of it is in reach.
+
+    `frames`: the first and last frame whose place in encapsulated pixel data is wanted too; `metadata`: the DICOM
+    JSON too. At the pooled root the rows may be of several patients (decision 8).
+    """
+    first, last = frames or (1, 0)
+    values = {
+        "metadata": metadata,
+        "table_from": (first - 1) * ROW.size + 1,
+        "table_size": max(0, last - first + 1) * ROW.size,
+        "limit": limit,
+    }
+    rows = await db.fetch_all(
+        QUERIES["instances_of"],
+        values,
+        reach=reach.studies(),
+        of=these(study_uid, series_uid, sop_uid) & match,
+    )
+    return [_instance(row, first) for row in rows]
+
+
+async def metadata_of(
+    db: Database, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None, *, reach: Reach
+) -> list[tuple[str, bytes]]:
+    """The patient and the prepared metadata of each instance, in the order of `instances_of`."""
+    of = these(study_uid, series_uid, sop_uid)
+    rows = await db.fetch_all(QUERIES["metadata_of"], {}, reach=reach.studies(), of=of)
+    return [(row["patient_id"], from_column(row["metadata"])) for row in rows]
+
+
+async def stream_metadata(
+    db: Database, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None, *, reach: Reach
+) -> AsyncIterator[tuple[str, bytes]]:
+    """The same, row by row, for studies whose metadata are too large to hold at once."""
+    of = these(study_uid, series_uid, sop_uid)
+    async for row in db.iterate(QUERIES["metadata_of"], {}, prefetch=100, reach=reach.studies(), of=of):
+        yield row["patient_id"], from_column(row["metadata"])
+
+
+@dataclass(frozen=True)
+class Version:
+    """How much of something there is, and since when: what a validator is made of (RFC 9110, 8.8)."""
+
+    patient_id: str
+    instances: int
+    changed: datetime
+
+
+async def versions_of(
+    db: Database, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None, *, reach: Reach
+) -> list[Version]:
+    """The version of a study, series or instance, for each patient under whom the caller sees it."""
+    of = these(study_uid, series_uid, sop_uid)
+    rows = await db.fetch_all(QUERIES["version_of"], {}, reach=reach.studies(), of=of)
+    return [Version(row["patient_id"], row["instances"], max(row["newest"], row["updated"])) for row in rows]
+
+
+async def held_uids(db: Database, patient_id: str, uids: Iterable[str], *, reach: Reach) -> set[str]:
+    """Which of these SOP Instance UIDs the patient holds: an upload sends the others only."""
+    values = {"patient_id": patient_id, "uids": list(uids)}
+    rows = await db.fetch_all(QUERIES["held_uids"], values, reach=reach.studies())
+    return {row["sop_uid"] for row in rows}
+
+
+def address_of(services: Services, row: InstanceRow) -> Address:
+    """Where the object lies, with the key that opens it. Raises KeyUnusable."""
+    key = services.keyring.unwrap(row.patient_key, row.wrapped_key)
+    return Address(row.pack_id, row.object_id, row.pack_offset, row.size, key)
+
+
+def _json(column: Any) -> bytes:
+    return from_column(column) if column else b""
+
+
+def _instance(row: Record, table_first: int) -> InstanceRow:
+    values = dict(row)
+    values["metadata"] = _json(values["metadata"])
+    values["frame_table"] = values["frame_table"] or b""
+    return InstanceRow(**values, table_first=table_first)

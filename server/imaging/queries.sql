@@ -1,0 +1,273 @@
+-- name: owners
+-- The patients that a store may go to, with what sealing and comparing need.
+SELECT patient.id AS patient_id, key.wrapped,
+       (SELECT json FROM resource
+         WHERE resource.patient_id = patient.id AND type = 'Patient' AND resource.id = patient.id AND NOT deleted
+       ) AS profile
+  FROM patient JOIN keys.patient_key AS key ON key.patient_id = patient.id
+ WHERE (:patient::text IS NULL OR patient.id = :patient) AND {reach}
+ LIMIT :limit
+
+-- name: organization
+SELECT identifier_system, issuers FROM organization WHERE id = :id
+
+-- name: lock_organization
+-- Two stores of one organization must not make two profiles of one new patient.
+SELECT id FROM organization WHERE id = :id FOR UPDATE
+
+-- name: owner_by_identifier
+-- By the identifier that the organization asserted; without one, by the study it brought before.
+SELECT patient.id AS patient_id, key.wrapped,
+       (SELECT json FROM resource
+         WHERE resource.patient_id = patient.id AND type = 'Patient' AND resource.id = patient.id AND NOT deleted
+       ) AS profile
+  FROM patient JOIN keys.patient_key AS key ON key.patient_id = patient.id
+ WHERE {reach}
+   AND patient.id = coalesce(
+        :patient::text,
+        (SELECT patient_id FROM patient_identifier WHERE organization_id = :organization AND value = :value),
+        (SELECT patient_id FROM study
+          WHERE :value::text IS NULL AND study_uid = :study AND organization_id = :organization
+          ORDER BY created_at LIMIT 1))
+
+-- name: assert_identifier
+INSERT INTO patient_identifier (organization_id, value, patient_id) VALUES (:organization, :value, :patient)
+    ON CONFLICT DO NOTHING
+
+-- name: held
+-- Which of these instances are held already.
+SELECT instance.patient_id, instance.sop_uid, instance.sha256, instance.size, study.modalities,
+       instance.deleted_at IS NOT NULL OR series.deleted_at IS NOT NULL OR study.deleted_at IS NOT NULL AS deleted,
+       study.standing
+  FROM unnest(:patients::text[], :uids::text[]) AS asked (patient_id, sop_uid)
+  JOIN instance ON instance.patient_id = asked.patient_id AND instance.sop_uid = asked.sop_uid
+  JOIN series USING (patient_id, study_uid, series_uid)
+  JOIN study USING (patient_id, study_uid)
+
+-- name: modalities_held
+SELECT modalities FROM study WHERE patient_id = :patient_id AND study_uid = :study_uid
+
+-- name: lock_study
+-- The study as it is, or made now; either way locked until the end of the transaction. No row: out of reach by now.
+INSERT INTO study (patient_id, study_uid, fhir_id, standing, organization_id, study_date, created_at, updated_at,
+                   study_day, study_time, accession_number, study_id, dicom_patient_id, issuer, birth_day, sex,
+                   name_folded, name_words, name_trigrams, referrer_folded, referrer_words, title_folded, attributes)
+SELECT :patient_id, :study_uid, :fhir_id, :standing, :organization_id, :study_date, :now, :now,
+       :study_day, :study_time, :accession_number, :study_id, :dicom_patient_id, :issuer, :birth_day, :sex,
+       :name_folded, :name_words, :name_trigrams, :referrer_folded, :referrer_words, :title_folded, :attributes
+  FROM patient WHERE patient.id = :patient_id AND {reach}
+    ON CONFLICT (patient_id, study_uid) DO UPDATE SET updated_at = excluded.updated_at
+RETURNING modalities, sop_classes, series_count, instance_count, size, attributes, deleted_at, standing
+
+-- name: lock_series
+INSERT INTO series (patient_id, study_uid, series_uid, created_at, modality, series_number, series_day, series_time,
+                    title_folded, body_part, laterality, step_day, step_time, requests, procedures, attributes)
+VALUES (:patient_id, :study_uid, :series_uid, :now, :modality, :series_number, :series_day, :series_time,
+        :title_folded, :body_part, :laterality, :step_day, :step_time, :requests, :procedures, :attributes)
+    ON CONFLICT (patient_id, study_uid, series_uid) DO UPDATE SET patient_id = excluded.patient_id
+RETURNING instance_count, attributes
+
+-- name: add_instances
+-- Many rows in one statement; those whose UID the patient holds already are left out.
+INSERT INTO instance (patient_id, study_uid, created_at, series_uid, sop_uid, instance_number, sop_class,
+                      transfer_syntax, pack_id, object_id, pack_offset, size, sha256, wrapped_key, pixel_rows,
+                      pixel_columns, bits_allocated, samples, frame_count, frame_bits, pixel_offset, pixel_length,
+                      frame_table, pieced, content_day, content_time, qido, metadata)
+SELECT :patient_id, :study_uid, :now, row.*
+  FROM unnest(:series_uid::text[], :sop_uid::text[], :instance_number::integer[], :sop_class::text[],
+              :transfer_syntax::text[], :pack_id::uuid[], :object_id::uuid[], :pack_offset::bigint[],
+              :size::bigint[], :sha256::bytea[], :wrapped_key::bytea[], :pixel_rows::integer[],
+              :pixel_columns::integer[], :bits_allocated::integer[], :samples::integer[], :frame_count::integer[],
+              :frame_bits::bigint[], :pixel_offset::bigint[], :pixel_length::bigint[], :frame_table::bytea[],
+              :pieced::boolean[], :content_day::text[], :content_time::text[], :qido::bytea[], :metadata::bytea[]
+             ) AS row
+    ON CONFLICT (patient_id, sop_uid) DO NOTHING
+RETURNING sop_uid
+
+-- name: hashes
+SELECT sop_uid, sha256 FROM instance WHERE patient_id = :patient_id AND sop_uid = ANY(:uids)
+
+-- name: grow_series
+UPDATE series SET instance_count = :instance_count, qido = :qido, deleted_at = CASE WHEN :revive THEN NULL ELSE deleted_at END
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND series_uid = :series_uid
+
+-- name: grow_study
+UPDATE study SET modalities = :modalities, sop_classes = :sop_classes, series_count = :series_count,
+       instance_count = :instance_count, size = :size, qido = :qido, updated_at = :now, fhir_stale = true,
+       standing = CASE WHEN :mine THEN 'mine' ELSE standing END,
+       deleted_at = CASE WHEN :revive THEN NULL ELSE deleted_at END
+ WHERE patient_id = :patient_id AND study_uid = :study_uid
+
+-- name: revive
+-- The holder sent again what was deleted, or says now that it is theirs.
+WITH asked AS (
+    SELECT DISTINCT study_uid, series_uid FROM instance WHERE patient_id = :patient_id AND sop_uid = ANY(:uids)
+), instances AS (
+    UPDATE instance SET deleted_at = NULL
+     WHERE patient_id = :patient_id AND sop_uid = ANY(:uids) AND deleted_at IS NOT NULL
+), series AS (
+    UPDATE series SET deleted_at = NULL FROM asked
+     WHERE series.patient_id = :patient_id AND series.study_uid = asked.study_uid
+       AND series.series_uid = asked.series_uid AND series.deleted_at IS NOT NULL
+)
+UPDATE study SET deleted_at = NULL, fhir_stale = true, updated_at = :now,
+       standing = CASE WHEN :mine THEN 'mine' ELSE standing END
+ WHERE patient_id = :patient_id AND study_uid IN (SELECT study_uid FROM asked)
+RETURNING study_uid
+
+-- name: lock_held_study
+SELECT attributes FROM study WHERE patient_id = :patient_id AND study_uid = :study_uid FOR UPDATE
+
+-- name: count_series
+-- What is left of each series of a study.
+SELECT series.series_uid, series.attributes, series.modality, count(instance.sop_uid) AS instances,
+       coalesce(sum(instance.size), 0)::bigint AS size,
+       coalesce(array_agg(DISTINCT instance.sop_class) FILTER (WHERE instance.sop_uid IS NOT NULL), '{}') AS sop_classes
+  FROM series
+  LEFT JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+        AND instance.series_uid = series.series_uid AND instance.deleted_at IS NULL
+ WHERE series.patient_id = :patient_id AND series.study_uid = :study_uid AND series.deleted_at IS NULL
+ GROUP BY series.series_uid, series.attributes, series.modality
+
+-- name: set_series_count
+UPDATE series SET instance_count = :instance_count, qido = :qido
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND series_uid = :series_uid
+
+-- name: set_study_count
+UPDATE study SET modalities = :modalities, sop_classes = :sop_classes, series_count = :series_count,
+       instance_count = :instance_count, size = :size, qido = :qido, updated_at = :now, fhir_stale = true
+ WHERE patient_id = :patient_id AND study_uid = :study_uid
+
+-- name: find_studies
+SELECT study.patient_id, study.study_uid, study.qido,
+       CASE WHEN :whole::boolean THEN study.attributes END AS document
+  FROM study
+ WHERE {reach} AND {match}
+ ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id
+ LIMIT :limit OFFSET :offset
+
+-- name: find_series
+SELECT series.patient_id, series.study_uid, series.series_uid, series.qido,
+       CASE WHEN :whole::boolean THEN series.attributes END AS document,
+       CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
+       CASE WHEN :parents::boolean AND :whole THEN study.attributes END AS study_document
+  FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+ WHERE {reach} AND series.deleted_at IS NULL AND {match}
+ ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
+          series.series_number NULLS LAST, series.series_uid
+ LIMIT :limit OFFSET :offset
+
+-- name: find_instances
+SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.sop_uid, instance.qido,
+       CASE WHEN :whole::boolean THEN instance.metadata END AS document,
+       CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
+       CASE WHEN :parents::boolean THEN series.qido END AS series_qido
+  FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+  JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+       AND instance.series_uid = series.series_uid
+ WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
+ ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
+          series.series_number NULLS LAST, series.series_uid, instance.instance_number NULLS LAST, instance.sop_uid
+ LIMIT :limit OFFSET :offset
+
+-- name: count_studies
+SELECT count(*) FROM study WHERE {reach} AND {match}
+
+-- name: count_found_series
+SELECT count(*) FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+ WHERE {reach} AND series.deleted_at IS NULL AND {match}
+
+-- name: count_instances
+SELECT count(*) FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+  JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+       AND instance.series_uid = series.series_uid
+ WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
+
+-- name: instances_of
+-- Where instances lie and what opens them; `{of}` says which.
+SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.sop_uid, instance.sop_class,
+       instance.instance_number, instance.transfer_syntax, instance.pack_id, instance.object_id,
+       instance.pack_offset, instance.size, instance.sha256, instance.wrapped_key, instance.pixel_rows,
+       instance.pixel_columns, instance.bits_allocated, instance.samples, instance.frame_count,
+       instance.frame_bits, instance.pixel_offset, instance.pixel_length, instance.pieced, instance.created_at,
+       series.modality, key.wrapped AS patient_key,
+       CASE WHEN :metadata::boolean THEN instance.metadata END AS metadata,
+       CASE WHEN :table_size::integer > 0
+            THEN substring(instance.frame_table FROM :table_from::integer FOR :table_size::integer)
+       END AS frame_table
+  FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+  JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+       AND instance.series_uid = series.series_uid
+  JOIN keys.patient_key AS key ON key.patient_id = study.patient_id
+ WHERE {reach} AND {of} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL
+ ORDER BY study.patient_id, series.series_number NULLS LAST, series.series_uid,
+          instance.instance_number NULLS LAST, instance.sop_uid
+ LIMIT :limit
+
+-- name: metadata_of
+SELECT instance.patient_id, instance.sop_uid, instance.metadata
+  FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+  JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+       AND instance.series_uid = series.series_uid
+ WHERE {reach} AND {of} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL
+ ORDER BY study.patient_id, series.series_number NULLS LAST, series.series_uid,
+          instance.instance_number NULLS LAST, instance.sop_uid
+
+-- name: version_of
+-- What an ETag is made of: changes with anything that the metadata of these instances say.
+SELECT study.patient_id, count(*) AS instances, max(instance.created_at) AS newest,
+       max(study.updated_at) AS updated
+  FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+  JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+       AND instance.series_uid = series.series_uid
+ WHERE {reach} AND {of} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL
+ GROUP BY study.patient_id
+
+-- name: held_uids
+SELECT instance.sop_uid
+  FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+  JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+       AND instance.series_uid = series.series_uid
+ WHERE {reach} AND study.patient_id = :patient_id AND instance.sop_uid = ANY(:uids)
+   AND series.deleted_at IS NULL AND instance.deleted_at IS NULL
+
+-- name: delete_study
+UPDATE study SET deleted_at = :now, updated_at = :now, fhir_stale = true
+ WHERE study.study_uid = :study_uid AND {reach}
+RETURNING study.patient_id, study.study_uid
+
+-- name: delete_series
+UPDATE series SET deleted_at = :now FROM study
+ WHERE study.patient_id = series.patient_id AND study.study_uid = series.study_uid
+   AND study.study_uid = :study_uid AND series.series_uid = :series_uid AND series.deleted_at IS NULL AND {reach}
+RETURNING study.patient_id, study.study_uid
+
+-- name: delete_instance
+UPDATE instance SET deleted_at = :now FROM study, series
+ WHERE study.patient_id = instance.patient_id AND study.study_uid = instance.study_uid
+   AND series.patient_id = instance.patient_id AND series.study_uid = instance.study_uid
+   AND series.series_uid = instance.series_uid AND series.deleted_at IS NULL
+   AND study.study_uid = :study_uid AND series.series_uid = :series_uid AND instance.sop_uid = :sop_uid
+   AND instance.deleted_at IS NULL AND {reach}
+RETURNING study.patient_id, study.study_uid
+
+-- name: restore_study
+-- Only who holds the profile takes something back, and only within the time it is kept for.
+UPDATE study SET deleted_at = NULL, updated_at = :now, fhir_stale = true
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at > :since
+   AND EXISTS (SELECT FROM patient WHERE patient.id = study.patient_id AND {reach})
+RETURNING patient_id, study_uid
+
+-- name: set_standing
+UPDATE study SET standing = :standing, updated_at = :now, fhir_stale = true
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at IS NULL AND standing <> :standing
+   AND EXISTS (SELECT FROM patient WHERE patient.id = study.patient_id AND {reach})
+RETURNING patient_id, study_uid

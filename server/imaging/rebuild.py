@@ -1,0 +1,6 @@
+"""stub"""
+
+from server.access.services import Services
+
+
+def soon(services: Services, studies: set[tuple[str, str]]) -> None: ...

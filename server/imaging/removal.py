@@ -1,0 +1,115 @@
+"""Taking studies away and back: deleting is invisible at once and can be undone for 30 days; "not mine" too.
+
+DICOM PS3.18, 10.5 does not know DELETE; decision 9 says what it means here. Erasure is another thing, elsewhere.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+
+from server.access.actor import Actor
+from server.access.reach import Ground, Reach
+from server.access.services import Services
+from server.audit.events import Event
+from server.core import clock
+from server.core.errors import Conflict, Forbidden, NotFound
+from server.storage.db import Record
+from server.storage.sql import load
+
+from . import rebuild
+from .recount import recount
+
+QUERIES = load(__package__)
+
+KEPT = timedelta(days=30)
+
+
+class Standing(StrEnum):
+    """What a study is to the patient in whose record it lies."""
+
+    MINE = "mine"
+    DIFFERS = "differs"
+    NOT_MINE = "not-mine"
+
+
+_SAID = {Standing.MINE: Event.STUDY_CLAIMED, Standing.NOT_MINE: Event.STUDY_DISOWNED}
+
+
+async def delete(
+    services: Services,
+    study_uid: str,
+    series_uid: str | None = None,
+    sop_uid: str | None = None,
+    *,
+    reach: Reach,
+    actor: Actor,
+) -> None:
+    """Make a study, a series or an instance invisible. Raises NotFound; Conflict when it lies under two patients."""
+    name = "delete_instance" if sop_uid else "delete_series" if series_uid else "delete_study"
+    values = {"study_uid": study_uid, "series_uid": series_uid, "sop_uid": sop_uid, "now": clock.now()}
+    async with services.db.transaction():
+        rows = await services.db.fetch_all(QUERIES[name], values, reach=reach.studies())
+        row = _one(rows)
+        if name != "delete_study":
+            await recount(services.db, row["patient_id"], study_uid)
+        await services.audit.record(
+            Event.STUDY_DELETED,
+            who=actor.who(),
+            patient_id=row["patient_id"],
+            detail={"study": study_uid, "series": series_uid, "instance": sop_uid},
+        )
+    rebuild.soon(services, {(row["patient_id"], study_uid)})
+
+
+async def restore(services: Services, patient_id: str, study_uid: str, *, reach: Reach, actor: Actor) -> None:
+    """Take a deleted study back. Raises NotFound when it is not there, or was deleted too long ago."""
+    values = {
+        "patient_id": patient_id,
+        "study_uid": study_uid,
+        "since": clock.now() - KEPT,
+        "now": clock.now(),
+    }
+    async with services.db.transaction():
+        rows = await services.db.fetch_all(
+            QUERIES["restore_study"], values, reach=_of_holder(reach).patients()
+        )
+        _one(rows)
+        await services.audit.record(
+            Event.STUDY_RESTORED, who=actor.who(), patient_id=patient_id, detail={"study": study_uid}
+        )
+    rebuild.soon(services, {(patient_id, study_uid)})
+
+
+async def say(
+    services: Services, patient_id: str, study_uid: str, standing: Standing, *, reach: Reach, actor: Actor
+) -> None:
+    """The holder says that a study is theirs, or is not. Raises NotFound; nothing happens when it was said before."""
+    if standing not in _SAID:
+        raise Forbidden("A study is said to be mine or not mine.")
+    values = {"patient_id": patient_id, "study_uid": study_uid, "standing": standing, "now": clock.now()}
+    async with services.db.transaction():
+        rows = await services.db.fetch_all(
+            QUERIES["set_standing"], values, reach=_of_holder(reach).patients()
+        )
+        _one(rows)
+        await services.audit.record(
+            _SAID[standing], who=actor.who(), patient_id=patient_id, detail={"study": study_uid}
+        )
+    rebuild.soon(services, {(patient_id, study_uid)})
+
+
+def _of_holder(reach: Reach) -> Reach:
+    """The part of a reach that comes from holding the profile."""
+    lanes = tuple(lane for lane in reach.lanes if lane.ground is Ground.OWN)
+    return Reach(reach.action, lanes, reach.credential, reach.root, reach.now)
+
+
+def _one(rows: list[Record]) -> Record:
+    if not rows:
+        raise NotFound()
+    if len({row["patient_id"] for row in rows}) > 1:
+        raise Conflict(
+            "This study lies under two patients that you reach: use the root of the one that is meant."
+        )
+    return rows[0]
