@@ -35,6 +35,21 @@ class Number(float):
 
 def parse(body: bytes) -> Json:
     """The JSON object in `body`; raises InvalidInput for anything else, a property that comes twice included."""
+    value = _parse(body)
+    if not isinstance(value, dict):
+        raise InvalidInput("A JSON object is expected.")
+    return value
+
+
+def parse_list(body: bytes) -> list[Any]:
+    """The JSON array in `body`; raises InvalidInput for anything else."""
+    value = _parse(body)
+    if not isinstance(value, list):
+        raise InvalidInput("A JSON array is expected.")
+    return value
+
+
+def _parse(body: bytes) -> Any:
     try:
         value = json.loads(
             body.decode("utf-8-sig"),
@@ -43,13 +58,11 @@ def parse(body: bytes) -> Json:
             parse_int=_integer,
             parse_constant=_refuse_constant,
         )
+        _bounded(value, 0)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InvalidInput("The body is not well-formed JSON in UTF-8.") from error
     except RecursionError as error:
         raise InvalidInput("The JSON is nested too deeply.") from error
-    if not isinstance(value, dict):
-        raise InvalidInput("A JSON object is expected.")
-    _bounded(value, 0)
     return value
 
 

@@ -48,10 +48,12 @@ class Query:
     type: ResourceType
     conditions: tuple[Condition, ...] = ()
     sorts: tuple[Sort, ...] = ()
+    compartment: str | None = None  # within this patient's
 
     def patients(self) -> list[str]:
         """The patients it names."""
-        return [patient for condition in self.conditions for patient in patients_named(condition)]
+        named = [patient for condition in self.conditions for patient in patients_named(condition)]
+        return [self.compartment, *named] if self.compartment is not None else named
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,10 @@ def types_passed(conditions: Sequence[Condition]) -> set[str]:
 
 
 def _match(query: Query, searching: Searching) -> Where:
-    return all_of(TRUE, *(where(condition, searching) for condition in query.conditions))
+    conditions = [where(condition, searching) for condition in query.conditions]
+    if query.compartment is not None:
+        conditions.append(Where("resource.patient_id = :compartment", {"compartment": query.compartment}))
+    return all_of(*conditions)
 
 
 def _ends_descending(sorts: Sequence[Sort]) -> bool:

@@ -159,10 +159,9 @@ async def read(db: Database, type: str, id: str, *, reach: Reach) -> Stored:
     return _stored(row)
 
 
-async def exists(db: Database, type: str, id: str, *, reach: Reach) -> bool:
-    """Whether the caller may see it, deleted or not."""
-    row = await db.fetch_one(QUERIES["read_resource"], {"type": type, "id": id}, reach=reach.resources())
-    return row is not None
+async def locked(db: Database, type: str, id: str, *, reach: Reach) -> Stored:
+    """The current row, deleted or not, kept from changing until the transaction ends. Raises NotFound."""
+    return _stored(await _locked(db, type, id, reach=reach))
 
 
 async def read_version(db: Database, type: str, id: str, version: int, *, reach: Reach) -> Stored:

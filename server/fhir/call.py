@@ -1,0 +1,64 @@
+"""One interaction's caller and services: what every interaction is given, alone or as an entry of a Bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from server.access.action import Action, Verb
+from server.access.actor import Actor, ActorKind
+from server.access.reach import Reach
+from server.access.services import Services
+from server.core.errors import NotAuthenticated
+from server.records.registry import ResourceType
+
+
+@dataclass(frozen=True)
+class Call:
+    """Who calls, and the parts that answer."""
+
+    request: Request
+    services: Services
+    actor: Actor
+
+    @classmethod
+    async def of(cls, request: Request) -> Call:
+        """The call behind a request; raises NotAuthenticated without a living credential."""
+        services: Services = request.app.state.services
+        actor = await services.gate.actor(request)
+        if actor.kind is ActorKind.NOBODY:
+            raise NotAuthenticated()
+        return cls(request, services, actor)
+
+    @property
+    def base(self) -> str:
+        """The address of this FHIR API."""
+        return self.services.settings.fhir_base
+
+    @property
+    def is_system(self) -> bool:
+        """A backend client that acts for itself, not a person or an app of one."""
+        return self.actor.kind is ActorKind.CLIENT
+
+    async def reach(self, type: str, verb: Verb, *, lazily: bool = False) -> Reach:
+        """What the caller may touch; raises NotAuthenticated and InsufficientScope. A lazy one needs `confirm`."""
+        return await self.services.gate.reach_for(self.request, Action(type, verb), lazily=lazily)
+
+    async def confirm(self) -> None:
+        """Before it is said that there is nothing: a dead token is told that it is dead."""
+        await self.services.gate.confirm(self.request)
+
+    async def require_patients(self, reach: Reach, patients: list[str]) -> None:
+        """Raise Forbidden for a patient outside of the caller's, also for ids that do not exist (decision 1)."""
+        for patient in dict.fromkeys(patients):
+            await self.services.gate.require_patient(reach, patient, self.actor)
+
+    def address(self, type: str, id: str) -> str:
+        """The absolute address of a resource."""
+        return f"{self.base}/{type}/{id}"
+
+
+def is_register(type: ResourceType) -> bool:
+    """People and organizations: read by id, found by id and identifier only. Searching them enumerates them."""
+    return type.name in ("Practitioner", "PractitionerRole", "Organization")

@@ -1,0 +1,148 @@
+"""The CapabilityStatement, made from the registry, and the versions operation.
+
+FHIR R4, 3.1.0.14 (capabilities); SMART App Launch 2.2 (oauth-uris extension, SMART-on-FHIR security service).
+Open to everybody.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server import __version__
+from server.access.services import Services
+from server.core import clock
+from server.records.document import Json, instant
+from server.records.registry import Kind, ResourceType, types
+
+from .call import is_register
+from .delete import NOT_DELETED
+from .format import json_answer, respond
+from .writing import NOT_WRITTEN
+
+FHIR_VERSION = "4.0.1"
+_READING = ("read", "vread", "history-instance", "history-type", "search-type")
+_STARTED = instant(clock.now())
+
+
+async def capabilities(request: Request) -> Response:
+    """GET [base]/metadata"""
+    services: Services = request.app.state.services
+    answer = json_answer(statement(services.settings.base_url))
+    response = respond(request, answer)
+    response.headers["Cache-Control"] = "public, max-age=300"
+    return response
+
+
+async def versions(request: Request) -> Response:
+    """GET [base]/$versions"""
+    parameter = [{"name": "version", "valueString": "4.0"}, {"name": "default", "valueString": "4.0"}]
+    return respond(request, json_answer({"resourceType": "Parameters", "parameter": parameter}))
+
+
+@lru_cache(maxsize=4)
+def statement(base_url: str) -> Json:
+    """What this server can do."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": _STARTED,
+        "publisher": "Lightbox",
+        "kind": "instance",
+        "software": {"name": "Lightbox", "version": __version__},
+        "implementation": {"description": "A patient-owned imaging record", "url": f"{base_url}/fhir"},
+        "fhirVersion": FHIR_VERSION,
+        "format": ["application/fhir+json", "json"],
+        "patchFormat": ["application/json-patch+json"],
+        "instantiates": ["http://fhir.org/argonaut/smart-imaging/CapabilityStatement/smart-imaging-access"],
+        "rest": [
+            {
+                "mode": "server",
+                "security": _security(base_url),
+                "resource": [_resource(type) for type in types().values()],
+                "interaction": [{"code": code} for code in ("transaction", "batch", "history-system")],
+                "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
+            }
+        ],
+    }
+
+
+def _security(base_url: str) -> Json:
+    uris = ("authorize", "token", "register", "introspect", "revoke", "manage")
+    return {
+        "cors": True,
+        "extension": [
+            {
+                "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                "extension": [{"url": name, "valueUri": f"{base_url}/oauth/{name}"} for name in uris],
+            }
+        ],
+        "service": [
+            {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                        "code": "SMART-on-FHIR",
+                    }
+                ],
+                "text": "OAuth 2.0 with SMART scopes, see .well-known/smart-configuration",
+            }
+        ],
+    }
+
+
+def _resource(type: ResourceType) -> Json:
+    interactions = list(_interactions(type))
+    params = [
+        {"name": "_id", "type": "token"},
+        {"name": "_lastUpdated", "type": "date"},
+        *({"name": name, "type": param.kind} for name, param in _searched(type).items()),
+    ]
+    references = [name for name, param in type.params.items() if param.kind is Kind.REFERENCE]
+    found: Json = {
+        "type": type.name,
+        "profile": f"http://hl7.org/fhir/StructureDefinition/{type.name}",
+        "interaction": [{"code": code} for code in interactions],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": False,
+        "conditionalCreate": "create" in interactions,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": "update" in interactions,
+        "conditionalDelete": "single" if "delete" in interactions else "not-supported",
+        "referencePolicy": ["literal", "local"],
+        "searchParam": params,
+    }
+    if references:
+        found["searchInclude"] = [f"{type.name}:{name}" for name in references]
+    if back := _referring_to(type.name):
+        found["searchRevInclude"] = back
+    if type.name == "Patient":
+        definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
+        found["operation"] = [{"name": "everything", "definition": definition}]
+    return found
+
+
+def _interactions(type: ResourceType) -> list[str]:
+    written = type.name not in NOT_WRITTEN
+    changed = ["create", "update", "patch"] if written and not is_register(type) else []
+    ended = ["delete"] if changed and type.name not in NOT_DELETED else []
+    reading = ("read", "search-type") if type.name == "AuditEvent" else _READING
+    return [*reading, *changed, *ended]
+
+
+def _searched(type: ResourceType) -> Json:
+    if not is_register(type):
+        return dict(type.params)
+    return {name: param for name, param in type.params.items() if name == "identifier"}
+
+
+def _referring_to(name: str) -> list[str]:
+    return [
+        f"{other.name}:{param.name}"
+        for other in types().values()
+        for param in other.params.values()
+        if param.kind is Kind.REFERENCE and name in param.targets
+    ]

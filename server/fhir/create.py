@@ -1,0 +1,100 @@
+"""create, also conditional.
+
+FHIR R4, 3.1.0.8 and 3.1.0.8.1 (If-None-Exist): no match 201, one match 200 and nothing written, many 412. Search
+and insert share a serializable transaction, so that of two at once one wins.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import Verb
+from server.access.reach import Reach
+from server.audit.events import Event
+from server.core.errors import PreconditionFailed
+from server.records import store
+from server.records.document import Json
+from server.records.store import Stored
+
+from . import binary, conditional, consents, patients, trail
+from .call import Call
+from .format import Answer, body_of, require_json, resource_answer, resource_in, respond
+from .writing import Prefer, checked, require_type, writable, written
+
+
+async def create_resource(request: Request) -> Response:
+    """POST [base]/[type]"""
+    call = await Call.of(request)
+    type = request.path_params["type"]
+    await writable(call, type, Verb.CREATE)  # before the body is read: a refusal needs none
+    resource = await _body(request, type, call.services.settings.max_resource_bytes)
+    prefer = Prefer.read(request.headers.get("prefer"))
+    answer = await create(
+        call, type, resource, if_none_exist=request.headers.get("if-none-exist"), prefer=prefer
+    )
+    return respond(request, answer)
+
+
+async def _body(request: Request, type: str, limit: int) -> Json:
+    content_type = request.headers.get("content-type", "")
+    body = await body_of(request, limit=limit)
+    if type == "Binary" and content_type and "json" not in content_type:
+        return binary.from_content(body, content_type, request.headers.get("x-security-context"))
+    require_json(content_type)
+    return resource_in(body)
+
+
+async def create(
+    call: Call,
+    type: str,
+    resource: Json,
+    *,
+    if_none_exist: str | None = None,
+    prefer: Prefer,
+    id: str | None = None,
+) -> Answer:
+    """Store a new resource; id, versionId and lastUpdated of the body are ignored.
+
+    A transaction gives the `id`, for other entries refer to it already.
+    """
+    reach = await writable(call, type, Verb.CREATE)
+    require_type(resource, type)
+    resource = _without_server_parts(resource)
+    if if_none_exist is None:
+        async with call.services.db.transaction():
+            stored = await _store(call, type, resource, id, reach=reach)
+        return written(prefer, stored, 201, call.base)
+    async with call.services.db.transaction(isolation="serializable"):
+        matches = await conditional.matches(call, type, if_none_exist)
+        if len(matches) > 1:
+            raise PreconditionFailed("If-None-Exist matches more than one resource.")
+        if matches:
+            return resource_answer(conditional.as_stored(matches[0]), 200)
+        stored = await _store(call, type, resource, id, reach=reach)
+    return written(prefer, stored, 201, call.base)
+
+
+async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach: Reach) -> Stored:
+    if type == "Patient":
+        return await patients.create(call, resource)
+    owner = await checked(call, resource)
+    if type == "Consent":
+        return await consents.create(call, resource, reach=reach, patient_id=owner.patient_id, id=id)
+    stored = await store.create(
+        call.services.db,
+        resource,
+        reach=reach,
+        patient_id=owner.patient_id,
+        study_uid=owner.study_uid,
+        author=call.actor.author,
+        id=id,
+    )
+    await trail.wrote(call, Event.RECORD_CREATED, stored)
+    return stored
+
+
+def _without_server_parts(resource: Json) -> Json:
+    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
+    rest = {k: v for k, v in resource.items() if k not in ("id", "meta")}
+    return {**rest, "meta": meta} if meta else rest

@@ -1,0 +1,157 @@
+"""Requests in, responses out: media types, `_format`, `_pretty`, `_summary` of a single resource, sizes.
+
+FHIR R4, 3.1.0.1.8 to 11 (content types, `_format`), 2.1.0 (formats). JSON is spoken; XML is answered 406 and 415.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from email.utils import format_datetime, parsedate_to_datetime
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.core.errors import InvalidInput, NotAcceptable, TooLarge, UnsupportedMediaType
+from server.core.media import parse_accept, parse_media_type, quality
+from server.records.document import Json, dump, parse
+from server.records.store import Stored
+
+FHIR_JSON = "application/fhir+json"
+_OFFERS = (FHIR_JSON, "application/json", "text/json")
+_FORMATS = ("json", *_OFFERS, "application/fhir json")  # a plus that form decoding made a space
+MOST_IN_BUNDLE = 8  # a batch may be this many times as large as one resource
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an interaction answers, before it is put into HTTP or into a Bundle."""
+
+    status: int = 200
+    json: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def without_body(self) -> Answer:
+        return replace(self, json=b"")
+
+
+def resource_answer(stored: Stored, status: int = 200, *, json: bytes | None = None) -> Answer:
+    """A resource with its ETag and Last-Modified (FHIR R4, 3.1.0.1.3)."""
+    headers = {
+        "ETag": stored.etag,
+        "Last-Modified": format_datetime(stored.last_updated, usegmt=True),
+    }
+    return Answer(status, stored.json if json is None else json, headers)
+
+
+def json_answer(resource: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """A resource made on the spot."""
+    return Answer(status, dump(resource), headers or {})
+
+
+def respond(request: Request, answer: Answer) -> Response:
+    """The answer over HTTP, in the form that the request asks for. Health data: nobody on the way may keep it."""
+    media_type = acceptable(request)
+    headers = {
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept, Authorization, Cookie",
+        **answer.headers,
+    }
+    if not answer.json:
+        return Response(b"", answer.status, headers)
+    body = answer.json
+    if request.query_params.get("_pretty") == "true":
+        body = orjson.dumps(orjson.loads(body), option=orjson.OPT_INDENT_2)
+    return Response(body, answer.status, headers, media_type=f"{media_type}; charset=utf-8")
+
+
+def acceptable(request: Request) -> str:
+    """The media type of the answer; raises NotAcceptable. `_format` comes before Accept (R4, 3.1.0.1.11)."""
+    wanted = request.query_params.get("_format")
+    if wanted is not None:
+        name = wanted.partition(";")[0].strip().lower()
+        if name not in _FORMATS:
+            raise NotAcceptable("This server answers in JSON (application/fhir+json) only.")
+        return name if name in _OFFERS else FHIR_JSON
+    return _by_accept(request.headers.get("accept"))
+
+
+def _by_accept(accept: str | None) -> str:
+    if accept is None:
+        return FHIR_JSON
+    ranges = parse_accept(accept)
+    offers = [(quality(ranges, offer), name) for name in _OFFERS if (offer := parse_media_type(name))]
+    best = max(offers, key=lambda each: each[0])
+    if best[0] > 0:
+        return best[1]
+    # A browser that asks for pages is shown JSON: better than a refusal it cannot read.
+    if any(each.name == "text/html" for each in ranges):
+        return FHIR_JSON
+    raise NotAcceptable("This server answers in JSON (application/fhir+json) only.")
+
+
+async def body_of(request: Request, *, limit: int) -> bytes:
+    """The whole body; raises TooLarge beyond `limit` bytes, whatever Content-Length says."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"The body is larger than {limit} bytes.")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"The body is larger than {limit} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def resource_of(request: Request, *, limit: int) -> Json:
+    """The resource in the body. Raises UnsupportedMediaType, InvalidInput, TooLarge."""
+    require_json(request.headers.get("content-type", ""))
+    return resource_in(await body_of(request, limit=limit))
+
+
+def resource_in(body: bytes) -> Json:
+    """The resource that these bytes are; raises InvalidInput."""
+    resource = parse(body)
+    if not isinstance(resource.get("resourceType"), str):
+        raise InvalidInput("The body is not a FHIR resource: resourceType is missing.")
+    return resource
+
+
+def require_json(content_type: str) -> None:
+    """Raise UnsupportedMediaType unless the body says it is JSON, in UTF-8."""
+    read = parse_media_type(content_type)
+    if read is None or read.name not in _OFFERS:
+        raise UnsupportedMediaType("The body must be application/fhir+json.")
+    if read.parameters.get("charset", "utf-8").lower().replace("_", "-") not in ("utf-8", "utf8"):
+        raise UnsupportedMediaType("The body must be in UTF-8.")
+
+
+def etag_version(header: str | None) -> int | None:
+    """The version an If-Match names: `W/"3"`, `"3"`. Raises InvalidInput for what is no entity tag (R4: 400)."""
+    if header is None:
+        return None
+    tag = header.strip().removeprefix("W/")
+    if len(tag) < 3 or tag[0] != '"' or tag[-1] != '"':
+        raise InvalidInput('If-Match must be one entity tag, as in W/"1".')
+    return version_number(tag[1:-1])
+
+
+def version_number(text: str) -> int:
+    """A version id as a number; one that this server never gave is -1 and fits nothing."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+
+
+def not_modified(stored: Stored, if_none_match: str | None, if_modified_since: str | None) -> bool:
+    """Whether the caller has this version already (FHIR R4, 3.1.0.1.4; RFC 9110, 13.1)."""
+    if if_none_match is not None:
+        tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+        return "*" in tags or f'"{stored.version}"' in tags
+    if if_modified_since is None:
+        return False
+    try:
+        since = parsedate_to_datetime(if_modified_since)
+        return stored.last_updated.replace(microsecond=0) <= since
+    except (ValueError, TypeError):
+        return False

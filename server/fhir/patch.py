@@ -1,0 +1,70 @@
+"""patch: JSON Patch.
+
+FHIR R4, 3.1.0.6. id, versionId, lastUpdated and resourceType do not change; what comes of it is validated; what
+changes nothing makes no version.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import Verb
+from server.core.errors import Gone, InvalidInput, UnsupportedMediaType
+from server.records import document, store
+from server.records.document import Json
+
+from . import json_patch
+from .call import Call
+from .format import Answer, body_of, etag_version, respond
+from .update import replace
+from .writing import Prefer, writable, written
+
+JSON_PATCH = "application/json-patch+json"
+
+
+async def patch_resource(request: Request) -> Response:
+    """PATCH [base]/[type]/[id]"""
+    call = await Call.of(request)
+    names = request.path_params
+    await writable(call, names["type"], Verb.UPDATE)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (JSON_PATCH, "application/json"):
+        raise UnsupportedMediaType(f"A patch is {JSON_PATCH}.")
+    body = await body_of(request, limit=call.services.settings.max_resource_bytes)
+    answer = await patch(
+        call,
+        names["type"],
+        names["id"],
+        body,
+        if_match=etag_version(request.headers.get("if-match")),
+        prefer=Prefer.read(request.headers.get("prefer")),
+    )
+    return respond(request, answer)
+
+
+async def patch(
+    call: Call, type: str, id: str, body: bytes, *, if_match: int | None = None, prefer: Prefer
+) -> Answer:
+    """Change parts of a resource. Raises NotFound, Gone, InvalidInput, Unprocessable."""
+    reach = await writable(call, type, Verb.UPDATE)
+    operations = document.parse_list(body)
+    async with call.services.db.transaction():
+        before = await store.locked(call.services.db, type, id, reach=reach)
+        if before.deleted:
+            raise Gone()
+        was = document.load_exact(before.json)
+        patched = json_patch.apply(was, operations)
+        _require_same_identity(was, patched)
+        stored = await replace(call, before, patched, reach=reach, if_match=if_match, method="PATCH")
+    return written(prefer, stored, 200, call.base)
+
+
+def _require_same_identity(was: Json, now: object) -> None:
+    """R4, 3.1.0.6: a patch does not change who a resource is."""
+    if not isinstance(now, dict) or not isinstance(now.get("meta", {}), dict):
+        raise InvalidInput("The patch leaves no resource behind.")
+    same = all(was.get(name) == now.get(name) for name in ("resourceType", "id"))
+    before, after = was.get("meta", {}), now.get("meta", {})
+    if not same or any(before.get(name) != after.get(name) for name in ("versionId", "lastUpdated")):
+        raise InvalidInput("A patch cannot change resourceType, id, versionId or lastUpdated.")

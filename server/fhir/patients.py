@@ -1,0 +1,27 @@
+"""Patients made through FHIR: an organization's client makes an unclaimed profile of its patient (decision 6)."""
+
+from __future__ import annotations
+
+from server.access.action import Verb
+from server.core.errors import NotAllowed
+from server.records import people, store, validate
+from server.records.document import Json
+from server.records.store import Stored
+
+from .call import Call
+
+
+async def create(call: Call, resource: Json) -> Stored:
+    """An unclaimed profile with these demographics. Raises NotAllowed for people and their apps."""
+    if not call.is_system or not call.actor.organization_id:
+        raise NotAllowed("A profile is made by signing up, or by an organization for its patient.")
+    await validate.check(resource)
+    content = {key: value for key, value in resource.items() if key not in ("id", "resourceType")}
+    patient_id = await people.register_patient(
+        call.services,
+        who=call.actor.who(),
+        organization_id=call.actor.organization_id,
+        resource=content,
+    )
+    reach = await call.reach("Patient", Verb.CREATE)
+    return await store.read(call.services.db, "Patient", patient_id, reach=reach)

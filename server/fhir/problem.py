@@ -1,0 +1,72 @@
+"""Errors in FHIR's words: an OperationOutcome.
+
+FHIR R4, 3.1.0.1.5 (status codes) and OperationOutcome; RFC 6750, 3 (WWW-Authenticate).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.core.errors import (
+    InsufficientScope,
+    NotAllowed,
+    NotAuthenticated,
+    ServerError,
+    TooManyRequests,
+    Unavailable,
+)
+from server.records.document import Json, dump
+from server.records.validate import Invalid, Issue
+
+FHIR_JSON = "application/fhir+json; charset=utf-8"
+
+
+def problem(request: Request, error: ServerError) -> Response:
+    """The answer that says what went wrong."""
+    pretty = request.query_params.get("_pretty") == "true"
+    body = dump(outcome_of(error), pretty=pretty)
+    response = Response(body, error.status, media_type=FHIR_JSON)
+    match error:
+        case NotAuthenticated():
+            dead = ', error="invalid_token"' if "authorization" in request.headers else ""
+            response.headers["WWW-Authenticate"] = f'Bearer realm="lightbox"{dead}'
+        case InsufficientScope():
+            response.headers["WWW-Authenticate"] = 'Bearer realm="lightbox", error="insufficient_scope"'
+        case TooManyRequests() | Unavailable():
+            response.headers["Retry-After"] = str(error.retry_after)
+        case NotAllowed():
+            response.headers["Allow"] = getattr(error, "allowed", "GET, HEAD")  # RFC 9110, 15.5.6
+    return response
+
+
+def outcome_of(error: ServerError) -> Json:
+    """The error as an OperationOutcome."""
+    if isinstance(error, Invalid):
+        return outcome(map(_issue, error.issues))
+    found: Json = {"severity": "error", "code": error.issue, "diagnostics": str(error)}
+    if error.expression:
+        found["expression"] = [error.expression]
+    return outcome([found])
+
+
+def outcome(issues: Iterable[Json]) -> Json:
+    """An OperationOutcome with these issues."""
+    return {"resourceType": "OperationOutcome", "issue": list(issues)}
+
+
+def information(sentence: str) -> Json:
+    """An OperationOutcome that says all is well."""
+    return outcome([{"severity": "information", "code": "informational", "diagnostics": sentence}])
+
+
+def _issue(issue: Issue) -> dict[str, Any]:
+    return {
+        "severity": issue.severity,
+        "code": issue.code,
+        "diagnostics": issue.sentence,
+        "expression": [issue.expression],
+    }

@@ -1,0 +1,46 @@
+"""The addresses of the FHIR API, below [base] = /fhir.
+
+FHIR R4, 3.1.0 (summary of interactions).
+"""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Route
+
+from . import (
+    capability,
+    create,
+    delete,
+    everything,
+    history,
+    operations,
+    patch,
+    read,
+    search,
+    transaction,
+    update,
+)
+
+routes: list[BaseRoute] = [
+    Route("/metadata", capability.capabilities, methods=["GET"]),
+    Route("/$versions", capability.versions, methods=["GET"]),
+    Route("/", transaction.process_bundle, methods=["POST"]),
+    Route("/_history", history.system_history, methods=["GET"]),
+    Route("/{type}/_history", history.type_history, methods=["GET"]),
+    Route("/{type}/_search", search.search_type, methods=["POST"]),
+    Route("/{type}/$validate", operations.validate_resource, methods=["POST"]),
+    Route("/{type}/{id}/$validate", operations.validate_resource, methods=["POST"]),
+    Route("/Patient/{id}/$everything", everything.everything, methods=["GET"]),
+    Route("/{type}/{id}/_history", history.instance_history, methods=["GET"]),
+    Route("/{type}/{id}/_history/{vid}", read.read_version, methods=["GET"]),
+    Route("/Patient/{id}/{type}", search.search_compartment, methods=["GET"]),
+    Route("/Patient/{id}/{type}/_search", search.search_compartment, methods=["POST"]),
+    Route("/{type}/{id}", read.read_resource, methods=["GET"]),
+    Route("/{type}/{id}", update.update_resource, methods=["PUT"]),
+    Route("/{type}/{id}", patch.patch_resource, methods=["PATCH"]),
+    Route("/{type}/{id}", delete.delete_resource, methods=["DELETE"]),
+    Route("/{type}", search.search_type, methods=["GET"]),
+    Route("/{type}", create.create_resource, methods=["POST"]),
+    Route("/{type}", update.update_conditionally, methods=["PUT"]),
+    Route("/{type}", delete.delete_conditionally, methods=["DELETE"]),
+]

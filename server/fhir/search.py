@@ -1,0 +1,162 @@
+"""search: GET and POST _search of a type, and inside a patient's compartment.
+
+FHIR R4, 3.1.0.9 and 3.1.1. `patient=` outside of the caller's patients is 403, whether the id exists or not; every
+other search is filtered by the statement itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import Verb
+from server.access.reach import Reach
+from server.core.errors import NotFound, UnsupportedMediaType
+from server.records import search as records
+from server.records.registry import resource_type
+from server.records.search import COUNTED, Found, Query
+from server.records.search_sql import Searching
+
+from . import audit_event, studies, trail
+from .bundle import bundle, entry
+from .call import Call
+from .format import Answer, body_of, respond
+from .include import included
+from .paging import Page, open_page, seal
+from .search_params import Asked, Pairs, pairs_of, parse, require_findable
+from .writing import Prefer
+
+MOST_FORM = 64 * 1024
+
+
+async def search_type(request: Request) -> Response:
+    """GET [base]/[type]?… and POST [base]/[type]/_search"""
+    call = await Call.of(request)
+    pairs = await _pairs(request)
+    answer = await search(call, request.path_params["type"], pairs, strict=_strict(request))
+    return respond(request, answer)
+
+
+async def search_compartment(request: Request) -> Response:
+    """GET [base]/Patient/[id]/[type]?… (FHIR R4, 3.1.0.9: compartment search)"""
+    call = await Call.of(request)
+    names = request.path_params
+    if not resource_type(names["type"]).in_compartment():
+        raise NotFound("Resources of this type are not part of a patient's compartment.")
+    pairs = await _pairs(request)
+    answer = await search(call, names["type"], pairs, strict=_strict(request), compartment=names["id"])
+    return respond(request, answer)
+
+
+async def _pairs(request: Request) -> list[tuple[str, str]]:
+    """The parameters of the URL, and of the form in the body of a POST."""
+    pairs = pairs_of(request.url.query)
+    if request.method == "POST":
+        body = await body_of(request, limit=MOST_FORM)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if body and kind != "application/x-www-form-urlencoded":
+            raise UnsupportedMediaType("The body of a search is application/x-www-form-urlencoded.")
+        pairs += pairs_of(body.decode("ascii", "replace"))
+    return pairs
+
+
+def _strict(request: Request) -> bool:
+    return Prefer.read(request.headers.get("prefer")).strict
+
+
+async def search(
+    call: Call, type: str, pairs: Pairs, *, strict: bool = False, compartment: str | None = None
+) -> Answer:
+    """The page of a search that these parameters ask for, as a Bundle."""
+    resource_type(type)
+    reach = await call.reach(type, Verb.SEARCH)
+    path = type if compartment is None else f"Patient/{compartment}/{type}"
+    page = _page_of(call, pairs, path)
+    asked = parse(type, page.pairs if page else pairs, strict=strict, compartment=compartment)
+    require_findable(asked.query)
+    named = asked.query.patients()
+    await call.require_patients(reach, named)
+    if type == "AuditEvent":
+        return await audit_event.search(call, asked, reach=reach, page=page)
+    if type in studies.MADE_FROM_IMAGES:
+        await studies.fresh(call, named)
+    searching = await searching_for(call, asked.query)
+    return await _answer(call, asked, searching, path, reach=reach, page=page)
+
+
+def _page_of(call: Call, pairs: Pairs, path: str) -> Page | None:
+    token = dict(pairs).get("_page")
+    return open_page(call.services.keyring, token, path) if token else None
+
+
+async def searching_for(call: Call, query: Query) -> Searching:
+    """What the conditions need; a chain into a type without a scope of its own is refused, or it would tell."""
+    passed = records.types_passed(query.conditions)
+    reaches = {type: await call.reach(type, Verb.SEARCH) for type in sorted(passed)}
+    return Searching(call.base, reaches)
+
+
+async def _answer(
+    call: Call, asked: Asked, searching: Searching, path: str, *, reach: Reach, page: Page | None
+) -> Answer:
+    db = call.services.db
+    found: list[Found] = []
+    more = False
+    if not asked.only_count:
+        position = page.position if page else None
+        found = await records.page(
+            db, asked.query, searching, reach=reach, limit=asked.count + 1, after=position
+        )
+        more = len(found) > asked.count
+        found = found[: asked.count]
+    total = await _total(call, asked, searching, found, reach=reach, all_shown=not more and page is None)
+    along = await included(call, found, asked.includes, asked.revincludes)
+    trail.searched(call, asked.query.type.name, urlencode(asked.used), _concerned(asked, found))
+    links = [("self", _address(call, path, asked))]
+    if more:
+        after = Page(path, tuple(asked.used), found[-1].position)
+        links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, after)}"))
+    entries = [*_entries(call, asked, found, "match"), *_entries(call, asked, along, "include")]
+    return Answer(200, bundle("searchset", entries, total=total, links=links))
+
+
+async def _total(
+    call: Call,
+    asked: Asked,
+    searching: Searching,
+    found: Sequence[Found],
+    *,
+    reach: Reach,
+    all_shown: bool,
+) -> int | None:
+    """The exact number: always when it is cheap, else when it is asked for (R4 lets a server leave it out)."""
+    if asked.total == "none" and not asked.only_count:
+        return None
+    if all_shown and not asked.only_count:
+        return len(found)
+    exact = asked.total == "accurate" or asked.only_count
+    limit = None if exact else COUNTED + 1
+    total = await records.count(call.services.db, asked.query, searching, reach=reach, limit=limit)
+    return total if exact or total <= COUNTED else None
+
+
+def _concerned(asked: Asked, found: Sequence[Found]) -> list[str]:
+    """Whose data the answer shows, or tells that there is none."""
+    return [*asked.query.patients(), *(one.patient_id for one in found)]
+
+
+def _address(call: Call, path: str, asked: Asked) -> str:
+    query = urlencode(asked.used, safe=":,|/")
+    return f"{call.base}/{path}" + (f"?{query}" if query else "")
+
+
+def _entries(call: Call, asked: Asked, found: Sequence[Found], mode: str) -> list[bytes]:
+    return [
+        entry(
+            call.address(one.type, one.id), asked.shape.apply(one.type, one.json), {"search": {"mode": mode}}
+        )
+        for one in found
+    ]

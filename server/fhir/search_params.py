@@ -1,0 +1,180 @@
+"""A search request parsed into a frozen value; nobody after that reads the request.
+
+FHIR R4, 3.1.1.3 (Prefer: handling), 3.1.1.5 (sorting, counts, includes, summaries).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+from server.core.errors import InvalidInput, UnknownParameter
+from server.records import criteria, search
+from server.records.criteria import Condition, Criterion
+from server.records.registry import Kind, Param, ResourceType, resource_type, types
+from server.records.search import Query, Sort
+
+from .call import is_register
+from .summary import Shape, shape_of
+
+Pairs = Sequence[tuple[str, str]]
+
+DEFAULT_COUNT = 20
+MOST_COUNT = 500
+MOST_PAIRS = 60
+NOT_SEARCHING = ("_format", "_pretty", "_page")
+_TOTALS = ("none", "estimate", "accurate")
+
+
+@dataclass(frozen=True)
+class Include:
+    """One `_include` or `_revinclude`."""
+
+    param: Param
+    target: str = ""  # of an _include: this type only
+    iterate: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All that a search asks for."""
+
+    query: Query
+    count: int = DEFAULT_COUNT
+    total: str = ""
+    shape: Shape = field(default_factory=Shape)
+    includes: tuple[Include, ...] = ()
+    revincludes: tuple[Include, ...] = ()
+    used: tuple[tuple[str, str], ...] = field(default=())  # what `self` says
+
+    @property
+    def only_count(self) -> bool:
+        return self.count == 0 or self.shape.summary == "count"
+
+
+def pairs_of(query: str) -> list[tuple[str, str]]:
+    """The parameters of a query string; raises InvalidInput for more than sixty."""
+    try:
+        return parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_PAIRS, errors="strict")
+    except ValueError as error:
+        raise InvalidInput(f"The query cannot be read, or has more than {MOST_PAIRS} parameters.") from error
+
+
+def parse(type: str, pairs: Pairs, *, strict: bool, compartment: str | None = None) -> Asked:
+    """Read a search of one type. A parameter nobody knows is an error when strict, and else left out of `self`."""
+    kept = resource_type(type)
+    found = _Reading(kept)
+    for name, value in pairs:
+        if name in NOT_SEARCHING:
+            continue
+        try:
+            found.take(name, value)
+        except UnknownParameter:
+            if strict or "." in name or name.startswith("_has"):
+                raise
+            continue
+        found.used.append((name, value))
+    return found.asked(compartment)
+
+
+class _Reading:
+    """What was read of a search so far."""
+
+    def __init__(self, type: ResourceType) -> None:
+        self.type = type
+        self.used: list[tuple[str, str]] = []
+        self.conditions: list[Condition] = []
+        self.sorts: tuple[Sort, ...] = ()
+        self.includes: list[Include] = []
+        self.revincludes: list[Include] = []
+        self.count = DEFAULT_COUNT
+        self.total = ""
+
+    def take(self, name: str, value: str) -> None:
+        special = _SPECIAL.get(name.partition(":")[0])
+        if special is not None:
+            special(self, name, value)
+        else:
+            self.conditions.append(criteria.condition(self.type, name, value))
+
+    def asked(self, compartment: str | None) -> Asked:
+        shape = shape_of(self.used)
+        if shape.summary == "text" and (self.includes or self.revincludes):
+            raise InvalidInput("_summary=text does not go together with _include.")
+        return Asked(
+            query=Query(self.type, tuple(self.conditions), self.sorts, compartment),
+            count=self.count,
+            total=self.total,
+            shape=shape,
+            includes=tuple(self.includes),
+            revincludes=tuple(self.revincludes),
+            used=tuple(self.used),
+        )
+
+    def take_count(self, name: str, value: str) -> None:
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise InvalidInput("_count must be a number that is not negative.")
+        self.count = min(int(value), MOST_COUNT)
+
+    def take_sort(self, name: str, value: str) -> None:
+        self.sorts = search.sort(self.type, [part.strip() for part in value.split(",") if part.strip()])
+
+    def take_total(self, name: str, value: str) -> None:
+        if value not in _TOTALS:
+            raise InvalidInput(f"_total must be one of {', '.join(_TOTALS)}.")
+        self.total = value
+
+    def take_shape(self, name: str, value: str) -> None:
+        shape_of([(name, value)])
+
+    def take_include(self, name: str, value: str) -> None:
+        iterate = name.partition(":")[2] in ("iterate", "recurse")
+        if value == "*":
+            params = [p for p in self.type.params.values() if p.kind is Kind.REFERENCE]
+            self.includes += [Include(param, iterate=iterate) for param in params]
+            return
+        source, param, target = _include_parts(value)
+        if source != self.type.name and not iterate and not self.includes + self.revincludes:
+            raise InvalidInput("_include begins with the type that is searched for.")
+        self.includes.append(Include(param, target, iterate))
+
+    def take_revinclude(self, name: str, value: str) -> None:
+        iterate = name.partition(":")[2] in ("iterate", "recurse")
+        _, param, _ = _include_parts(value)
+        if not iterate and not (self.type.name in param.targets or "*" in param.targets):
+            raise InvalidInput("The _revinclude does not lead to the type that is searched for.")
+        self.revincludes.append(Include(param, iterate=iterate))
+
+
+def _include_parts(value: str) -> tuple[str, Param, str]:
+    source, _, rest = value.partition(":")
+    name, _, target = rest.partition(":")
+    type = types().get(source)
+    param = type.params.get(name) if type else None
+    if param is None or param.kind is not Kind.REFERENCE:
+        raise UnknownParameter("_include and _revinclude must be Type:reference.")
+    return source, param, target
+
+
+_SPECIAL: dict[str, Callable[[_Reading, str, str], None]] = {
+    "_count": _Reading.take_count,
+    "_sort": _Reading.take_sort,
+    "_total": _Reading.take_total,
+    "_summary": _Reading.take_shape,
+    "_elements": _Reading.take_shape,
+    "_include": _Reading.take_include,
+    "_revinclude": _Reading.take_revinclude,
+}
+
+
+def require_findable(query: Query) -> None:
+    """Raise InvalidInput for a search of people that would enumerate them."""
+    if not is_register(query.type):
+        return
+    names = [c.param.name for c in query.conditions if isinstance(c, Criterion) and not c.modifier]
+    allowed = {"_id", "identifier"}
+    if query.type.name == "PractitionerRole":
+        allowed |= {"practitioner", "organization"}
+    if len(names) != len(query.conditions) or not allowed.intersection(names):
+        raise InvalidInput(f"{query.type.name} is found by {' or '.join(sorted(allowed))} only.")

@@ -1,0 +1,64 @@
+"""What the audit log is told of FHIR interactions.
+
+Decision 25: writes and the first look of a caller at a resource within the hour are durable before the answer;
+searches are committed in groups, within a second. The register of doctors and organizations is nobody's health
+data: reading it is not logged, writing it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from server.audit.events import Event
+from server.core import clock
+from server.records.store import Stored
+
+from .call import Call
+
+MOST_PATIENTS = 200  # of one search; beyond, the system's chain keeps how many
+
+
+async def read(call: Call, stored: Stored) -> None:
+    """A resource is about to be shown."""
+    if not stored.patient_id:
+        return
+    caller = call.actor.account_id or call.actor.client_id
+    through = call.actor.client_id or "session"
+    fold = f"fhir {caller} {through} {stored.type}/{stored.id} {clock.now():%Y-%m-%dT%H}"
+    await call.services.audit.record(
+        Event.RECORD_READ,
+        who=call.actor.who(),
+        patient_id=stored.patient_id,
+        detail={"type": stored.type, "id": stored.id, "version": stored.version},
+        fold=fold,
+    )
+
+
+async def wrote(call: Call, event: Event, stored: Stored) -> None:
+    """A resource was created, updated or deleted; inside the transaction that does it."""
+    await call.services.audit.record(
+        event,
+        who=call.actor.who(),
+        patient_id=stored.patient_id or None,
+        detail={"type": stored.type, "id": stored.id, "version": stored.version},
+    )
+
+
+def searched(call: Call, type: str, query: str, patients: Iterable[str]) -> None:
+    """A search is about to be answered, about these patients."""
+    concerned = [patient for patient in dict.fromkeys(patients) if patient]
+    detail: dict[str, object] = {"type": type}
+    if len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
+        detail["query"] = query
+    if len(concerned) > MOST_PATIENTS:
+        detail["patients"] = len(concerned)
+        concerned = []
+        _later(call, None, detail)
+    for patient in concerned:
+        _later(call, patient, detail)
+
+
+def _later(call: Call, patient: str | None, detail: dict[str, object]) -> None:
+    call.services.audit.record_later(
+        Event.RECORD_SEARCHED, who=call.actor.who(), patient_id=patient, detail=detail
+    )

@@ -1,0 +1,165 @@
+"""update, also conditional.
+
+FHIR R4, 3.1.0.4 and 3.1.0.4.3. PUT to an id that is hidden or unknown is 405 for people and apps; system tokens
+may create by PUT (decision 1).
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import Verb
+from server.access.reach import Reach
+from server.audit.events import Event
+from server.core.errors import InvalidInput, NotAllowed, NotFound, PreconditionFailed
+from server.core.ids import new_id
+from server.records import primitives, store
+from server.records.document import Json
+from server.records.store import Stored
+
+from . import conditional, consents, trail
+from .call import Call
+from .create import create
+from .format import Answer, etag_version, resource_of, respond
+from .writing import Prefer, checked, require_type, writable, written
+
+
+async def update_resource(request: Request) -> Response:
+    """PUT [base]/[type]/[id]"""
+    call = await Call.of(request)
+    type = request.path_params["type"]
+    await writable(call, type, Verb.UPDATE)
+    resource = await resource_of(request, limit=call.services.settings.max_resource_bytes)
+    answer = await update(
+        call,
+        type,
+        request.path_params["id"],
+        resource,
+        if_match=etag_version(request.headers.get("if-match")),
+        prefer=Prefer.read(request.headers.get("prefer")),
+    )
+    return respond(request, answer)
+
+
+async def update_conditionally(request: Request) -> Response:
+    """PUT [base]/[type]?[search parameters]"""
+    call = await Call.of(request)
+    type = request.path_params["type"]
+    await writable(call, type, Verb.UPDATE)
+    resource = await resource_of(request, limit=call.services.settings.max_resource_bytes)
+    answer = await update_matching(
+        call,
+        type,
+        request.url.query,
+        resource,
+        if_match=etag_version(request.headers.get("if-match")),
+        prefer=Prefer.read(request.headers.get("prefer")),
+    )
+    return respond(request, answer)
+
+
+async def update(
+    call: Call, type: str, id: str, resource: Json, *, if_match: int | None = None, prefer: Prefer
+) -> Answer:
+    """Store the next version of a resource: 200, or 201 when it was deleted before or is new."""
+    reach = await writable(call, type, Verb.UPDATE)
+    require_type(resource, type)
+    if resource.get("id") != id:
+        raise InvalidInput(
+            "The id of the body is missing, or is not that of the address.", expression=f"{type}.id"
+        )
+    async with call.services.db.transaction():
+        before = await current(call, type, id, reach=reach)
+        if before is None:
+            return await _create_by_put(call, type, id, resource, if_match=if_match, prefer=prefer)
+        if before.deleted and if_match is not None:
+            raise PreconditionFailed("If-Match names a version, but the resource is deleted.")
+        stored = await replace(call, before, resource, reach=reach, if_match=if_match, method="PUT")
+    return written(prefer, stored, 201 if before.deleted else 200, call.base)
+
+
+async def replace(
+    call: Call, before: Stored, resource: Json, *, reach: Reach, if_match: int | None, method: str
+) -> Stored:
+    """Put the new content in the place of the old, by whatever way the type demands."""
+    owner = await checked(call, resource)
+    if before.type == "Consent":
+        return await consents.update(
+            call,
+            before,
+            resource,
+            reach=reach,
+            patient_id=owner.patient_id,
+            if_match=if_match,
+            method=method,
+        )
+    stored = await store.update(
+        call.services.db,
+        resource,
+        reach=reach,
+        patient_id=owner.patient_id,
+        study_uid=owner.study_uid or before.study_uid,
+        author=call.actor.author,
+        if_match=if_match,
+        method=method,
+    )
+    if stored.version != before.version:
+        await trail.wrote(call, Event.RECORD_UPDATED, stored)
+    return stored
+
+
+async def current(call: Call, type: str, id: str, *, reach: Reach) -> Stored | None:
+    """The row as it is, deleted or not; None when there is nothing that the caller may write."""
+    try:
+        return await store.locked(call.services.db, type, id, reach=reach)
+    except NotFound:
+        return None
+
+
+async def update_matching(
+    call: Call, type: str, criteria: str, resource: Json, *, if_match: int | None = None, prefer: Prefer
+) -> Answer:
+    """Conditional update: none and no id creates; one updates; many are 412 (FHIR R4, 3.1.0.4.3)."""
+    await writable(call, type, Verb.UPDATE)
+    require_type(resource, type)
+    async with call.services.db.transaction(isolation="serializable"):
+        matches = await conditional.matches(call, type, criteria)
+        if len(matches) > 1:
+            raise PreconditionFailed("The search matches more than one resource.")
+        id = resource.get("id")
+        if matches:
+            if id not in (None, matches[0].id):
+                raise InvalidInput(
+                    "The id of the body is not that of the resource found.", expression=f"{type}.id"
+                )
+            found = {**resource, "id": matches[0].id}
+            return await update(call, type, matches[0].id, found, if_match=if_match, prefer=prefer)
+        if id is None:
+            return await create(call, type, resource, prefer=prefer)
+        return await update(call, type, id, resource, if_match=if_match, prefer=prefer)
+
+
+async def _create_by_put(
+    call: Call, type: str, id: str, resource: Json, *, if_match: int | None, prefer: Prefer
+) -> Answer:
+    if not call.is_system or type in ("Patient", "Consent"):
+        raise NotAllowed("There is nothing at this address that you may update; create with POST instead.")
+    if if_match is not None:
+        raise PreconditionFailed("If-Match names a version, but there is no such resource.")
+    if primitives.problem_of("id", id) is not None:
+        raise InvalidInput("This is not a valid id.", expression=f"{type}.id")
+    reach = await writable(call, type, Verb.CREATE)
+    owner = await checked(call, resource)
+    stored = await store.create(
+        call.services.db,
+        resource,
+        reach=reach,
+        patient_id=owner.patient_id,
+        study_uid=owner.study_uid,
+        author=call.actor.author,
+        id=id or new_id(),
+        method="PUT",
+    )
+    await trail.wrote(call, Event.RECORD_CREATED, stored)
+    return written(prefer, stored, 201, call.base)

@@ -1,0 +1,95 @@
+"""What create, update and patch have in common: checks of a body, whose it is, and the answer that Prefer asks for.
+
+FHIR R4, 3.1.0.1.7 (Prefer), 3.1.0.8 (create), 3.1.0.4 (update).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.access.action import Verb
+from server.access.reach import Reach
+from server.core.errors import InvalidInput, NotAllowed, Unprocessable
+from server.records import validate
+from server.records.document import Json
+from server.records.references import Belonging, belonging
+from server.records.registry import resource_type
+from server.records.store import Stored
+
+from .call import Call
+from .format import Answer, json_answer, resource_answer
+from .problem import information
+
+NOT_WRITTEN = {
+    "AuditEvent": "AuditEvents are written by this server only.",
+    "Endpoint": "Endpoints are made by this server, one for each patient with images.",
+    "Subscription": "Subscriptions are not supported yet.",
+}
+
+
+@dataclass(frozen=True)
+class Prefer:
+    """The Prefer header (RFC 7240), as FHIR uses it."""
+
+    returning: str = "representation"
+    strict: bool = False
+
+    @classmethod
+    def read(cls, header: str | None) -> Prefer:
+        wishes = {
+            name.strip().lower(): value.strip().strip('"')
+            for name, _, value in (
+                part.partition("=") for part in (header or "").replace(";", ",").split(",")
+            )
+        }
+        returning = wishes.get("return", "representation")
+        known = ("minimal", "representation", "OperationOutcome")
+        return cls(returning if returning in known else "representation", wishes.get("handling") == "strict")
+
+
+def require_type(resource: Json, type: str) -> None:
+    """The body is of the type that the address names."""
+    if resource.get("resourceType") != type:
+        raise InvalidInput(
+            "The resourceType of the body is not that of the address.", expression="resourceType"
+        )
+
+
+async def writable(call: Call, type: str, verb: Verb) -> Reach:
+    """The reach for a write. Raises InsufficientScope, and NotAllowed where this caller may write none of these."""
+    resource_type(type)
+    reach = await call.reach(type, verb)
+    if type in NOT_WRITTEN:
+        raise NotAllowed(NOT_WRITTEN[type])
+    if type == "ImagingStudy" and not call.is_system:
+        raise NotAllowed("ImagingStudies are made from the images themselves: store those with STOW-RS.")
+    if not reach:
+        raise NotAllowed("Resources of this type cannot be written here.")
+    return reach
+
+
+async def checked(call: Call, resource: Json) -> Belonging:
+    """Whose a valid resource is. Raises Invalid for a broken rule, Unprocessable without a patient."""
+    await validate.check(resource)
+    owner = await belonging(
+        call.services.db, resource, resource_type(resource["resourceType"]), base=call.base
+    )
+    if not owner.patient_id and not call.actor.trusted:
+        owner = Belonging(call.actor.context_patient or "", owner.study_uid)
+        if not owner.patient_id:
+            raise Unprocessable("The resource must say whose it is.")
+    return owner
+
+
+def written(prefer: Prefer, stored: Stored, status: int, base: str) -> Answer:
+    """The answer to a write: Location, ETag, and the body that Prefer asks for."""
+    answer = resource_answer(stored, status)
+    headers = dict(answer.headers)
+    if status == 201:
+        headers["Location"] = f"{base}/{stored.type}/{stored.id}/_history/{stored.version}"
+    match prefer.returning:
+        case "minimal":
+            return Answer(status, b"", headers)
+        case "OperationOutcome":
+            return json_answer(information("Stored."), status, headers)
+    return Answer(status, stored.json, headers)
