@@ -1,10 +1,11 @@
 """The rows of packs, and the two steps that make a store whole or nothing.
 
     async with packs.opened(db, objects) as pack:
-        ... objects are written; `await pack.publish()` may run while the transaction is prepared ...
+        ... objects are written ...
+        pack.publish_soon()  # the disk works while the rows are prepared
         async with db.transaction():
             ... rows that name the objects ...
-            await packs.ready(db, pack)
+            await packs.ready(db, pack)  # waits for the disk
 
 1. A row 'pending' is there before the file. 2. File and directory are on the disk before the row turns 'ready', in
 the transaction that makes the objects visible. What happens in between, whoever dies, leaves a pending row:

@@ -73,13 +73,20 @@ class Pack:
         self._writing = ObjectWriter(self)
         return self._writing
 
+    def publish_soon(self) -> None:
+        """Begin to make the pack durable, while the rows are prepared; `publish` waits for the end of it."""
+        self._publishing()
+
     async def publish(self) -> int:
-        """Make the pack durable; its size in bytes. May be called again, and while a transaction is prepared."""
+        """Make the pack durable; its size in bytes. May be called again."""
+        return await asyncio.shield(self._publishing())
+
+    def _publishing(self) -> asyncio.Future[int]:
         if self._writing is not None:
             raise RuntimeError("an object of this pack is still being written")
         if self._published is None:
             self._published = quiet(asyncio.ensure_future(self._publish()))
-        return await asyncio.shield(self._published)
+        return self._published
 
     async def discard(self) -> None:
         """Leave nothing of it, published or not."""

@@ -61,10 +61,9 @@ async def test_the_file_may_become_durable_while_the_rows_are_prepared(
 ) -> None:
     async with packs.opened(db, objects) as pack:
         address = await write(pack, 3 * CHUNK)
-        publishing = asyncio.ensure_future(pack.publish())
+        pack.publish_soon()
         async with db.transaction():
             await packs.ready(db, pack)
-        await publishing
     assert await states(db) == ["ready"]
     assert len(await objects.read(address)) == 3 * CHUNK
 
@@ -145,10 +144,9 @@ async def test_cancelled_at_any_moment_it_is_whole_or_gone(db: Database, objects
     async def attempt() -> None:
         async with packs.opened(db, objects) as pack:
             await write(pack, 2 * CHUNK)
-            publishing = asyncio.ensure_future(pack.publish())
+            pack.publish_soon()
             async with db.transaction():
                 await packs.ready(db, pack)
-            await publishing
 
     for tick in range(40):
         task = asyncio.create_task(attempt())
