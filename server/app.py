@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 from prometheus_client import REGISTRY as OWN_METRICS
@@ -26,13 +27,17 @@ from server.dicomweb.problem import problem as dicomweb_problem
 from server.dicomweb.routes import routes as dicomweb_routes
 from server.fhir.problem import problem as fhir_problem
 from server.fhir.routes import routes as fhir_routes
+from server.jobs.queue import Kit, Periodic
+from server.oauth import housekeeping
 from server.oauth.problem import problem as oauth_problem
 from server.oauth.routes import routes as oauth_routes
 from server.oauth.routes import well_known_routes
 from server.portal.problem import problem as portal_problem
 from server.portal.routes import routes as portal_routes
 from server.portal.viewer import routes as viewer_routes
-from server.sharing import expiry
+from server.sharing.background import Background
+
+HOUSEKEEPING = Kit(periodic=(Periodic("oauth: forget the old", timedelta(hours=1), housekeeping.forget_old),))
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -40,7 +45,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running_services(settings) as services, Worker(services, KITS).running():
+        async with running_services(settings) as services, Background(services, HOUSEKEEPING):
             app.state.services = services
             app.state.origins = Origins(services.db)
             yield

@@ -54,9 +54,9 @@ def import_(
 async def _store(services: Services, disc: Disc, email: str, mine: bool) -> StoreReport:
     """Store as the patient: an operator's command has no rights of its own over health data."""
     account = await people.find_by_email(services.db, email)
-    patient_id = account and await fhir_id_of_account(services, account.id)
-    if account is None or account.role != "patient" or patient_id is None:
+    if account is None or account.role != "patient":
         raise NotFound(f"There is no patient with the address {email}.")
+    patient_id = await fhir_id_of_account(services, account.id)
     actor = Actor(ActorKind.PATIENT, account_id=account.id, name=f"{account.name} (command line)")
     reach = await services.gate.reach_for_actor(actor, STUDY_STORE, patient_id=patient_id)
     parts = _with_progress(disc.parts)

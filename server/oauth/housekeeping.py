@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from server.access.services import Services
 from server.core import clock
-from server.storage.db import Database
 
 from .clients import QUERIES
 
@@ -14,9 +14,9 @@ CODES = timedelta(days=1)
 BACKEND_GRANTS = timedelta(days=1)
 
 
-async def forget_old(db: Database) -> None:
+async def forget_old(services: Services) -> None:
     """Codes, assertions and kept requests that ran out, and the grants of backend tokens."""
-    now = clock.now()
+    db, now = services.db, clock.now()
     await db.execute(QUERIES["forget_codes"], {"before": now - CODES})
     await db.execute(QUERIES["forget_jtis"], {"now": now})
     await db.execute(QUERIES["forget_pushed_requests"], {"now": now})
