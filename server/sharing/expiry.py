@@ -1,0 +1,51 @@
+"""What time does to shares: invitations expire at 336 hours, shares end at their chosen date.
+
+The statements that give access ask the clock themselves, so nothing is open longer for this job being late; it
+writes down what has happened: the state, the Consent, the event, the mail.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from server.access.services import Services
+from server.audit.events import Event
+from server.core import clock
+from server.jobs.queue import Kit, Periodic
+
+from . import notify, request
+from .acts import QUERIES, record
+from .model import State
+
+EVERY = timedelta(minutes=10)
+REQUESTS_KEPT = timedelta(days=365)
+
+
+async def run(services: Services) -> None:
+    """Write down everything that has expired or ended, each in a transaction of its own."""
+    while due := await services.db.fetch_all(QUERIES["due"], {"now": clock.now()}):
+        for row in due:
+            await _write_down(services, row["patient_id"], row["id"], State(row["state"]))
+    await services.db.execute(QUERIES["forget_requests"], {"before": clock.now() - REQUESTS_KEPT})
+
+
+async def _write_down(services: Services, patient_id: str, share_id: str, state: State) -> None:
+    to = State.ENDED if state is State.ACTIVE else State.EXPIRED
+    event = Event.SHARE_ENDED if state is State.ACTIVE else Event.SHARE_EXPIRED
+    async with services.db.transaction():
+        now = clock.now()
+        values = {"patient": patient_id, "id": share_id, "now": now, "to": to, "from": state}
+        row = await services.db.fetch_one(QUERIES["write_down"], values)
+        if row is None:
+            return  # another process did, or it was sent again meanwhile
+        share = await record(services, row, event, who=None, author="server")
+        if state is State.INVITED:
+            await notify.expired(services, share)
+        elif state is State.ACTIVE:
+            await notify.over(services, share)
+
+
+KIT = Kit(
+    handlers={request.JOB: request.deliver},
+    periodic=(Periodic("sharing: what time ends", EVERY, run),),
+)

@@ -1,0 +1,119 @@
+"""A share: one patient's record lent to one practitioner or organization, and the states it goes through.
+
+requested ── declined                      a doctor asked
+    └─> active ── ended                    accepted, and taken back (or its chosen end came)
+invited ──┘ ├─ declined                    by the doctor
+            ├─ withdrawn                   by the patient
+            └─ expired                     336 hours after the mail
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from server.access.action import Right
+from server.core import clock
+from server.core.errors import Unprocessable
+from server.storage.db import Record
+
+WAITS = timedelta(hours=336)  # fourteen days; in hours, for days differ when clocks are put back
+MOST_MESSAGE = 2000
+MOST_STUDIES = 1000
+
+
+class State(StrEnum):
+    """Where a share stands; the words of product row 4."""
+
+    REQUESTED = "requested"
+    INVITED = "invited"
+    ACTIVE = "active"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    ENDED = "ended"
+
+
+WAITING = (State.REQUESTED, State.INVITED)
+LIVING = (*WAITING, State.ACTIVE)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One share, as the row has it."""
+
+    id: str
+    patient_id: str
+    practitioner_id: str | None
+    organization_id: str | None
+    name: str
+    email: str
+    stored_state: State
+    rights: frozenset[Right]
+    studies: tuple[str, ...] | None  # Study Instance UIDs; None: the whole record, later studies too
+    message: str
+    created_at: datetime
+    waits_until: datetime | None
+    accepted_at: datetime | None
+    until: datetime | None
+    ended_at: datetime | None
+    last_looked_at: datetime | None
+    parent_id: str | None
+
+    @property
+    def state(self) -> State:
+        """Where it stands this moment, also before the hourly job has written it down."""
+        now = clock.now()
+        if self.stored_state in WAITING and self.waits_until is not None and self.waits_until <= now:
+            return State.EXPIRED
+        if self.stored_state is State.ACTIVE and self.until is not None and self.until <= now:
+            return State.ENDED
+        return self.stored_state
+
+    @property
+    def changed_at(self) -> datetime:
+        """The date that goes with the state's word."""
+        match self.state:
+            case State.ACTIVE:
+                return self.accepted_at or self.created_at
+            case State.EXPIRED:
+                return self.waits_until or self.created_at
+            case State.ENDED:
+                return self.ended_at or self.until or self.created_at
+        return self.ended_at or self.created_at
+
+    def gives(self, right: Right) -> bool:
+        return right in self.rights
+
+
+def share_of(row: Record) -> Share:
+    """The share in a row of the table."""
+    same = {name: row[name] for name in Share.__dataclass_fields__ if name in row}
+    return Share(
+        **same
+        | {
+            "stored_state": State(row["state"]),
+            "rights": frozenset(Right(right) for right in row["rights"]),
+            "studies": tuple(row["studies"]) if row["studies"] is not None else None,
+        }
+    )
+
+
+def right_set(rights: Iterable[str]) -> list[str]:
+    """The rights as kept, in one order; raises Unprocessable for none or an unknown one."""
+    try:
+        chosen = {Right(right) for right in rights}
+    except ValueError as exc:
+        raise Unprocessable(f"A share gives some of: {', '.join(Right)}.") from exc
+    if not chosen:
+        raise Unprocessable("A share has to give something: choose images, reports or both.")
+    return [str(right) for right in Right if right in chosen]
+
+
+def require_future(until: datetime | None) -> datetime | None:
+    """A chosen end; raises Unprocessable when it has come already."""
+    if until is not None and until <= clock.now():
+        raise Unprocessable("The end of a share lies in the future.")
+    return until

@@ -1,0 +1,108 @@
+"""Mails about shares. No patient's name, nothing about health: who it is about stands behind the sign-in.
+
+The letters lie in `letters/`; each says what it is, until when, and how to refuse.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from server.access.services import Services
+from server.core import clock
+from server.jobs import letter, mailer
+
+from .acts import QUERIES
+from .model import Share, State
+
+LETTERS = letter.templates(__package__)
+
+INVITATION_PATH = "/invitation/{secret}"
+SHARING_PATH = "/sharing"
+DOCTOR_PATH = "/"
+SIGN_UP_PATH = "/sign-up"
+
+
+async def invited(services: Services, share: Share, secret: str) -> None:
+    """To the doctor: the link."""
+    assert share.waits_until is not None
+    path = INVITATION_PATH.format(secret=secret)
+    await _to(services, share.email, "invitation", path, until=_spelled(share.waits_until), name=share.name)
+
+
+async def accepted(services: Services, share: Share) -> None:
+    """To the patient: the doctor has accepted (product row 34)."""
+    await _to_holders(services, share, "accepted")
+
+
+async def declined(services: Services, share: Share) -> None:
+    """To the patient: the doctor has declined."""
+    await _to_holders(services, share, "declined")
+
+
+async def given_back(services: Services, share: Share) -> None:
+    """To the patient: the doctor has ended it."""
+    await _to_holders(services, share, "given_back")
+
+
+async def expired(services: Services, share: Share) -> None:
+    """To the patient: nobody answered within 336 hours; it can be sent again."""
+    await _to_holders(services, share, "expired")
+
+
+async def granted(services: Services, share: Share) -> None:
+    """To the doctor: access by the patient's own word (a request answered, a Consent through FHIR)."""
+    await _to_doctor(services, share, "granted")
+
+
+async def over(services: Services, share: Share) -> None:
+    """To the doctor: what was offered or shared is no more."""
+    match share.stored_state:
+        case State.WITHDRAWN:
+            await _to_doctor(services, share, "withdrawn")
+        case State.ENDED:
+            await _to_doctor(services, share, "ended")
+        case State.DECLINED:
+            await _to_doctor(services, share, "refused")
+
+
+async def requested(services: Services, email: str, doctor: str, until: datetime, *, known: bool) -> None:
+    """To whoever has the address: a doctor asks for access. With a profile: answer; without: sign up first."""
+    path = SHARING_PATH if known else SIGN_UP_PATH
+    name = "request" if known else "request_sign_up"
+    await _to(services, email, name, path, until=_spelled(until), name=doctor)
+
+
+async def _to_holders(services: Services, share: Share, name: str) -> None:
+    values = {"patient": share.patient_id, "now": clock.now()}
+    for row in await services.db.fetch_all(QUERIES["holders"], values):
+        await _to(services, row["email"], name, SHARING_PATH, name=share.name, language=row["language"])
+
+
+async def _to_doctor(services: Services, share: Share, name: str) -> None:
+    email = share.email
+    if share.practitioner_id:
+        row = await services.db.fetch_one(QUERIES["practitioner"], {"id": share.practitioner_id})
+        email = row["email"] if row is not None else email
+    if email:  # an organization has none
+        await _to(services, email, name, DOCTOR_PATH, name=share.name)
+
+
+async def _to(
+    services: Services,
+    email: str,
+    letter_name: str,
+    path: str,
+    *,
+    name: str,
+    until: str = "",
+    language: str = "en",
+) -> None:
+    base = services.settings.base_url
+    values = {"host": urlsplit(base).netloc, "link": base + path, "name": name, "until": until}
+    mail = letter.write(LETTERS, letter_name, email, values, language)
+    await mailer.post(services.db, mail, keyring=services.keyring)
+
+
+def _spelled(moment: datetime) -> str:
+    return f"{moment:%d %B %Y, %H:%M} UTC"

@@ -1,0 +1,370 @@
+"""The patient's side of sharing: invite, resend, withdraw, answer a request, change, end, list.
+
+Each act is one transaction: the share's row, its Consent, the event, the mail. Every function takes the caller's
+reach, of Consent with the verb that fits (`c` to invite, `u` to change, `r` to see).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from server.access.action import Right
+from server.access.actor import Actor
+from server.access.reach import Reach
+from server.access.services import Services
+from server.accounts import people
+from server.audit.events import Event
+from server.core import clock
+from server.core.errors import AlreadyStored, Conflict, NotFound, Unprocessable
+from server.core.ids import digest, new_id, new_secret
+from server.storage.db import Record
+
+from . import notify
+from .acts import QUERIES, living, record
+from .model import (
+    MOST_MESSAGE,
+    MOST_STUDIES,
+    WAITS,
+    Share,
+    State,
+    require_future,
+    right_set,
+    share_of,
+)
+
+LOOK_EVERY = timedelta(minutes=1)
+USUAL_RIGHTS = (Right.IMAGES, Right.REPORTS, Right.DOWNLOAD)
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What the patient may know of the other party (product row 5)."""
+
+    name: str
+    email: str
+    specialty: str
+    organization: str
+    registration_number: str
+    authority: str
+    verification: str
+
+
+async def invite(
+    services: Services,
+    patient_id: str,
+    *,
+    name: str,
+    email: str,
+    rights: Iterable[str] = USUAL_RIGHTS,
+    studies: Sequence[str] | None = None,
+    until: datetime | None = None,
+    message: str = "",
+    actor: Actor,
+    reach: Reach,
+    share_id: str | None = None,
+) -> Share:
+    """Invite a doctor by mail; inviting the same address again while it waits sends a new link.
+
+    Raises NotFound (the patient is not in reach), AlreadyStored (that doctor can see already), Unprocessable (an
+    address, right, study or end that cannot be; sharing with oneself).
+    """
+    address = people.normal_email(email)
+    values = _terms(name, rights, until, message) | {"email": address, "folded": people.fold_email(address)}
+    secret = new_secret()
+    values |= {"secret_hash": digest(secret), "waits_until": clock.now() + WAITS}
+    async with services.db.transaction():
+        await _require_patient(services, patient_id, reach)
+        await _require_another(services, patient_id, folded=values["folded"])
+        values |= {
+            "patient": patient_id,
+            "studies": await chosen_studies(services, patient_id, studies, reach),
+        }
+        row, event = await _invite(services, values, share_id)
+        share = await record(services, row, event, who=actor.who(), author=actor.author)
+        await notify.invited(services, share, secret)
+    return share
+
+
+async def resend(services: Services, share_id: str, *, actor: Actor, reach: Reach) -> Share:
+    """Send a new link, for another 336 hours; also after the first ones have passed. Raises NotFound, Conflict."""
+    async with services.db.transaction():
+        before = await locked(services, share_id, reach)
+        if before.stored_state not in (State.INVITED, State.EXPIRED) or not before.email:
+            raise Conflict("This invitation cannot be sent again.")
+        await _require_unshared(services, before)
+        secret = new_secret()
+        values = _terms(before.name, before.rights, before.until, before.message)
+        values |= {"patient": before.patient_id, "id": before.id, "studies": before.studies}
+        values |= {"secret_hash": digest(secret), "waits_until": clock.now() + WAITS}
+        row = await services.db.fetch_one(QUERIES["invite_again"], values)
+        assert row is not None  # locked above
+        share = await record(services, row, Event.SHARE_RESENT, who=actor.who(), author=actor.author)
+        await notify.invited(services, share, secret)
+    return share
+
+
+async def withdraw(services: Services, share_id: str, *, actor: Actor, reach: Reach) -> Share:
+    """Take back an invitation that waits: its link is dead at once. Raises NotFound, Conflict."""
+    return await _move(
+        services, share_id, (State.INVITED,), State.WITHDRAWN, Event.SHARE_WITHDRAWN, actor=actor, reach=reach
+    )
+
+
+async def end(services: Services, share_id: str, *, actor: Actor, reach: Reach) -> Share:
+    """End sharing: the next request of the other party finds nothing. Raises NotFound, Conflict."""
+    return await _move(
+        services, share_id, (State.ACTIVE,), State.ENDED, Event.SHARE_ENDED, actor=actor, reach=reach
+    )
+
+
+async def refuse(services: Services, share_id: str, *, actor: Actor, reach: Reach) -> Share:
+    """Answer a doctor's request with no. Raises NotFound, Conflict."""
+    return await _move(
+        services, share_id, (State.REQUESTED,), State.DECLINED, Event.SHARE_DECLINED, actor=actor, reach=reach
+    )
+
+
+async def grant(
+    services: Services,
+    share_id: str,
+    *,
+    rights: Iterable[str] | None = None,
+    studies: Sequence[str] | None = None,
+    until: datetime | None = None,
+    actor: Actor,
+    reach: Reach,
+) -> Share:
+    """Answer a doctor's request with yes, to these terms. Raises NotFound, Conflict, Unprocessable."""
+    async with services.db.transaction():
+        before = await locked(services, share_id, reach)
+        if before.state is not State.REQUESTED:
+            raise Conflict("This request does not wait for an answer any more.")
+        await _set_terms(services, before, rights or before.rights, studies, until, reach)
+        return await activate(services, before, actor=actor)
+
+
+async def change(
+    services: Services,
+    share_id: str,
+    *,
+    rights: Iterable[str],
+    studies: Sequence[str] | None,
+    until: datetime | None,
+    actor: Actor,
+    reach: Reach,
+) -> Share:
+    """Set what a living share gives, from this moment on. Raises NotFound, Conflict, Unprocessable."""
+    async with services.db.transaction():
+        before = await locked(services, share_id, reach)
+        if before.state not in (State.INVITED, State.ACTIVE):
+            raise Conflict("This share is over; a new one can be made.")
+        row = await _set_terms(services, before, rights, studies, until, reach)
+        detail = {"rights_before": sorted(before.rights)}
+        return await record(
+            services, row, Event.SHARE_CHANGED, who=actor.who(), author=actor.author, detail=detail
+        )
+
+
+async def activate(
+    services: Services,
+    before: Share,
+    *,
+    practitioner_id: str | None = None,
+    organization_id: str | None = None,
+    actor: Actor,
+) -> Share:
+    """Make a share (locked by the caller) hold from now on, by the patient's own word; the other party is told."""
+    values = {"patient": before.patient_id, "id": before.id, "now": clock.now()}
+    values |= {"practitioner": practitioner_id, "organization": organization_id}
+    row = await services.db.fetch_one(QUERIES["activate"], values)
+    assert row is not None
+    share = await record(services, row, Event.SHARE_ACCEPTED, who=actor.who(), author=actor.author)
+    await notify.granted(services, share)
+    return share
+
+
+async def list_for_patient(services: Services, patient_id: str, *, reach: Reach) -> list[Share]:
+    """All shares of a patient in every state, the newest first."""
+    rows = await services.db.fetch_all(
+        QUERIES["shares_of_patient"], {"patient": patient_id}, reach=reach.patients()
+    )
+    return [share_of(row) for row in rows]
+
+
+async def get(services: Services, share_id: str, *, reach: Reach) -> Share:
+    """One share, for its patient. Raises NotFound."""
+    row = await services.db.fetch_one(QUERIES["share_of_patient"], {"id": share_id}, reach=reach.patients())
+    if row is None:
+        raise NotFound()
+    return share_of(row)
+
+
+async def doctor_of(services: Services, share: Share) -> Doctor:
+    """Who the other party is: as registered, or as the patient typed it while nobody has accepted."""
+    row: Record | None = None
+    if share.practitioner_id:
+        values = {"practitioner": share.practitioner_id}
+        row = await services.db.fetch_one(QUERIES["practitioner_of_share"], values)
+    if row is None:
+        return Doctor(share.name, share.email, "", "", "", "", "")
+    return Doctor(
+        name=row["name"],
+        email=row["email"] or share.email,
+        specialty=row["specialty"],
+        organization=row["organization_name"],
+        registration_number=row["registration_number"],
+        authority=row["authority"],
+        verification=row["verification"],
+    )
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient as the doctor's list has it."""
+
+    share: Share
+    name: str  # of whoever holds the profile; the FHIR Patient has the profile's own
+
+
+async def list_for_practitioner(services: Services, *, actor: Actor) -> list[Patient]:
+    """The patients who share with this doctor now; asked for the account behind the actor's living credential."""
+    values = {"account": actor.account_id, "now": clock.now()}
+    rows = await services.db.fetch_all(QUERIES["shares_of_practitioner"], values, alive=living(actor))
+    return [Patient(share_of(row), row["patient_name"] or "") for row in rows]
+
+
+async def note_look(services: Services, patient_id: str, practitioner_id: str) -> None:
+    """The doctor looked at something; written at most once a minute."""
+    now = clock.now()
+    values = {"patient": patient_id, "practitioner": practitioner_id, "now": now, "stale": now - LOOK_EVERY}
+    await services.db.execute(QUERIES["note_look"], values)
+
+
+async def locked(services: Services, share_id: str, reach: Reach) -> Share:
+    """The share, within reach, kept from changing until the transaction ends. Raises NotFound."""
+    row = await services.db.fetch_one(QUERIES["lock_share"], {"id": share_id}, reach=reach.patients())
+    if row is None:
+        raise NotFound()
+    return share_of(row)
+
+
+async def chosen_studies(
+    services: Services, patient_id: str, studies: Sequence[str] | None, reach: Reach
+) -> list[str] | None:
+    """The UIDs of chosen studies; None for all. Raises Unprocessable for one the caller does not reach."""
+    if studies is None:
+        return None
+    uids = sorted(set(studies))
+    if not uids or len(uids) > MOST_STUDIES:
+        raise Unprocessable(f"Choose between one and {MOST_STUDIES} studies, or share all of them.")
+    values = {"patient": patient_id, "uids": uids}
+    rows = await services.db.fetch_all(QUERIES["studies_within"], values, reach=reach.studies())
+    if len(rows) != len(uids):
+        raise Unprocessable("One of the chosen studies is not there.")
+    return uids
+
+
+async def require_another(services: Services, patient_id: str, *, account_id: object = None) -> None:
+    """Raises Unprocessable when the account holds the profile itself."""
+    await _require_another(services, patient_id, account_id=account_id)
+
+
+async def _invite(services: Services, values: dict[str, Any], share_id: str | None) -> tuple[Record, Event]:
+    before = await services.db.fetch_one(QUERIES["invitation_of"], values)
+    if before is not None and before["state"] == "active":
+        raise AlreadyStored("You share with this doctor already; change what they can do on their page.")
+    if before is not None and before["state"] == "requested":
+        raise AlreadyStored("This doctor has asked for access already; answer the request.")
+    if before is not None:
+        row = await services.db.fetch_one(QUERIES["invite_again"], values | {"id": before["id"]})
+        event = Event.SHARE_RESENT
+    else:
+        rest = {"practitioner": None, "organization": None, "accepted_at": None, "now": clock.now()}
+        added = values | rest | {"id": share_id or new_id(), "state": State.INVITED}
+        row, event = await services.db.fetch_one(QUERIES["add_share"], added), Event.SHARE_INVITED
+    assert row is not None
+    return row, event
+
+
+async def _move(
+    services: Services,
+    share_id: str,
+    come_from: tuple[State, ...],
+    to: State,
+    event: Event,
+    *,
+    actor: Actor,
+    reach: Reach,
+) -> Share:
+    async with services.db.transaction():
+        before = await locked(services, share_id, reach)
+        if before.state not in come_from:
+            raise Conflict(f"This is not possible: the share is {before.state} by now.")
+        return await move(services, before, to, event, actor=actor)
+
+
+async def move(services: Services, before: Share, to: State, event: Event, *, actor: Actor) -> Share:
+    """Bring a share (locked by the caller) to a state it does not come back from; the other party is told."""
+    values = {"patient": before.patient_id, "id": before.id, "to": to, "ended_at": clock.now()}
+    row = await services.db.fetch_one(QUERIES["move"], values | {"from": [before.stored_state]})
+    assert row is not None
+    share = await record(services, row, event, who=actor.who(), author=actor.author)
+    await notify.over(services, share)
+    return share
+
+
+async def _set_terms(
+    services: Services,
+    before: Share,
+    rights: Iterable[str],
+    studies: Sequence[str] | None,
+    until: datetime | None,
+    reach: Reach,
+) -> Record:
+    values: dict[str, Any] = {"patient": before.patient_id, "id": before.id, "from": [before.stored_state]}
+    values |= {"rights": right_set(rights), "until": require_future(until)}
+    values["studies"] = await chosen_studies(services, before.patient_id, studies, reach)
+    row = await services.db.fetch_one(QUERIES["set_terms"], values)
+    assert row is not None
+    return row
+
+
+async def _require_patient(services: Services, patient_id: str, reach: Reach) -> None:
+    found = await services.db.fetch_val(
+        QUERIES["lock_patient"], {"patient": patient_id}, reach=reach.patients()
+    )
+    if found is None:
+        raise NotFound()
+
+
+async def _require_another(
+    services: Services, patient_id: str, *, folded: str = "", account_id: object = None
+) -> None:
+    values = {"patient": patient_id, "folded": folded, "account": account_id}
+    if await services.db.fetch_val(QUERIES["is_holder"], values):
+        raise Unprocessable("This is your own address; you see everything already.")
+
+
+async def _require_unshared(services: Services, before: Share) -> None:
+    """An expired invitation is not sent again beside a newer one to the same address."""
+    values = {"patient": before.patient_id, "folded": people.fold_email(before.email)}
+    other = await services.db.fetch_one(QUERIES["invitation_of"], values)
+    if other is not None and other["id"] != before.id:
+        raise AlreadyStored("There is a newer invitation for this doctor.")
+
+
+def _terms(name: str, rights: Iterable[str], until: datetime | None, message: str) -> dict[str, Any]:
+    shown = " ".join(name.split())
+    if not shown or len(shown) > people.MOST_NAME:
+        raise Unprocessable("The doctor's name is needed.")
+    if len(message) > MOST_MESSAGE:
+        raise Unprocessable(f"A message can have at most {MOST_MESSAGE} characters.")
+    return {
+        "name": shown,
+        "rights": right_set(rights),
+        "until": require_future(until),
+        "message": message.strip(),
+    }
