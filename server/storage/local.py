@@ -20,7 +20,7 @@ from server.core.errors import OutOfSpace, StorageUnavailable
 
 from .crypto import SEALED_CHUNK, Buffer, Missing, Scratch
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Asks the kernel for what lies in memory only; elsewhere every read goes through a thread.
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 _sync_data = getattr(os, "fdatasync", os.fsync)
