@@ -26,6 +26,7 @@ from server.core.web import Cors, Headed, Observed
 from server.dicomweb.problem import problem as dicomweb_problem
 from server.dicomweb.routes import routes as dicomweb_routes
 from server.fhir.problem import problem as fhir_problem
+from server.fhir.routes import base_routes as fhir_base_routes
 from server.fhir.routes import routes as fhir_routes
 from server.jobs.queue import Kit, Periodic
 from server.oauth import housekeeping
@@ -78,6 +79,7 @@ def routes() -> list[BaseRoute]:
         ),
         Mount("/dicomweb", app=dicomweb_surface, name="dicomweb"),
         Mount("/patients/{patient}/dicomweb", app=dicomweb_surface, name="patient-dicomweb"),
+        Route("/fhir", Surface(fhir_base_routes, fhir_problem), name="fhir-base"),
         Mount("/fhir", app=Surface(fhir_routes, fhir_problem), name="fhir"),
         Mount("/oauth", app=Surface(oauth_routes, oauth_problem), name="oauth"),
         Mount("/viewer", app=Surface(viewer_routes, portal_problem), name="viewer"),

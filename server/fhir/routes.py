@@ -44,3 +44,6 @@ routes: list[BaseRoute] = [
     Route("/{type}", update.update_conditionally, methods=["PUT"]),
     Route("/{type}", delete.delete_conditionally, methods=["DELETE"]),
 ]
+
+# [base] itself, which clients write without a slash at the end; app.py mounts it beside the others.
+base_routes: list[BaseRoute] = [Route("/fhir", transaction.process_bundle, methods=["POST"])]

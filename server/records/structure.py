@@ -57,7 +57,8 @@ _CODES = {
     ("AuditEventAgentNetwork", "type"): "1 2 3 4 5",
     ("Quantity", "comparator"): "< <= >= >",
     ("DeviceUdiCarrier", "entryType"): "barcode rfid manual card self-reported unknown",
-    ("Expression", "language"): "",
+    ("Expression", "language"): "",  # extensible
+    ("CapabilityStatement", "format"): "",  # media types
 }
 _NOT_R4_ELEMENTS = {("Extension", "valueCodeableReference"), ("Extension", "valueRatioRange")}
 _PRIMITIVES = {
