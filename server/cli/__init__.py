@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -9,6 +10,8 @@ import typer
 from server.core.errors import ServerError
 
 from . import archive, people, serve
+
+DEBUG = "LIGHTBOX_DEBUG"
 
 app = typer.Typer(
     name="lightbox",
@@ -36,3 +39,9 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        print(f"lightbox: Something went wrong on our side ({type(error).__name__}).", file=sys.stderr)
+        print(f"Set {DEBUG}=1 to see where.", file=sys.stderr)
+        sys.exit(70)  # EX_SOFTWARE of sysexits.h
