@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from . import stow
+from . import delete, metadata, qido, stow
 from .capabilities import Elsewhere
 
 STUDY = "/studies/{study}"
@@ -15,8 +15,25 @@ SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 
 _table = [
+    # 10.5 store
     Route("/studies", stow.store, methods=["POST"], name="store"),
     Route(STUDY, stow.store, methods=["POST"], name="store_to_study"),
+    # 10.6 search
+    Route("/studies", qido.find_studies, methods=["GET"]),
+    Route("/studies/count", qido.count_studies, methods=["GET"]),
+    Route("/series", qido.find_series, methods=["GET"]),
+    Route("/instances", qido.find_instances, methods=["GET"]),
+    Route(f"{STUDY}/series", qido.find_series, methods=["GET"], name="find_series_of_study"),
+    Route(f"{STUDY}/instances", qido.find_instances, methods=["GET"], name="find_instances_of_study"),
+    Route(f"{SERIES}/instances", qido.find_instances, methods=["GET"], name="find_instances_of_series"),
+    # 10.4 retrieve
+    Route(f"{STUDY}/metadata", metadata.retrieve_metadata, methods=["GET"], name="study_metadata"),
+    Route(f"{SERIES}/metadata", metadata.retrieve_metadata, methods=["GET"], name="series_metadata"),
+    Route(f"{INSTANCE}/metadata", metadata.retrieve_metadata, methods=["GET"], name="instance_metadata"),
+    # delete
+    Route(STUDY, delete.delete, methods=["DELETE"], name="delete_study"),
+    Route(SERIES, delete.delete, methods=["DELETE"], name="delete_series"),
+    Route(INSTANCE, delete.delete, methods=["DELETE"], name="delete_instance"),
 ]
 _elsewhere = Elsewhere(_table)
 
