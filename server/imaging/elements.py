@@ -165,6 +165,8 @@ class Walker:
         if len(self._stack) > 1:
             raise Truncated()
         if self._buffer.strip(b"\0"):
+            if PIXEL_DATA not in self.root:
+                raise Truncated()
             self.warnings.append("a few bytes follow the last element")
 
     def _item(self, scope: _Scope) -> None:

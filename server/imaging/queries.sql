@@ -41,8 +41,9 @@ SELECT instance.patient_id, instance.sop_uid, instance.sha256, instance.size, st
        study.standing
   FROM unnest(:patients::text[], :uids::text[]) AS asked (patient_id, sop_uid)
   JOIN instance ON instance.patient_id = asked.patient_id AND instance.sop_uid = asked.sop_uid
-  JOIN series USING (patient_id, study_uid, series_uid)
-  JOIN study USING (patient_id, study_uid)
+  JOIN series ON series.patient_id = instance.patient_id AND series.study_uid = instance.study_uid
+       AND series.series_uid = instance.series_uid
+  JOIN study ON study.patient_id = instance.patient_id AND study.study_uid = instance.study_uid
 
 -- name: modalities_held
 SELECT modalities FROM study WHERE patient_id = :patient_id AND study_uid = :study_uid

@@ -51,8 +51,8 @@ async def delete(
     async with services.db.transaction():
         rows = await services.db.fetch_all(QUERIES[name], values, reach=reach.studies())
         row = _one(rows)
-        if name != "delete_study":
-            await recount(services.db, row["patient_id"], study_uid)
+        if name != "delete_study" and not await recount(services.db, row["patient_id"], study_uid):
+            await services.db.fetch_all(QUERIES["delete_study"], values, reach=reach.studies())
         await services.audit.record(
             Event.STUDY_DELETED,
             who=actor.who(),

@@ -86,7 +86,7 @@ CREATE TABLE instance (
     sop_class         text NOT NULL,
     transfer_syntax   text NOT NULL,              -- what the bytes truly are
     -- where the original lies, byte for byte
-    pack_id           uuid NOT NULL REFERENCES pack,
+    pack_id           uuid NOT NULL REFERENCES pack DEFERRABLE INITIALLY DEFERRED, -- noted beside the store
     object_id         uuid NOT NULL,
     pack_offset       bigint NOT NULL,
     size              bigint NOT NULL,
