@@ -13,7 +13,7 @@ VALUES (:id, :account, :subject, :sealed, :now, :answer_by)
 -- name: studies_page
 -- What is in reach, the newest study date first; without a date last.
 SELECT study.patient_id, study.study_uid, study.standing, study.study_day, study.modalities, study.series_count,
-       study.instance_count, study.attributes, study.created_at, study.size,
+       study.instance_count, study.attributes, study.created_at, study.size, study.deleted_at,
        organization.name AS organization,
        (SELECT series.attributes FROM series
          WHERE series.patient_id = study.patient_id AND series.study_uid = study.study_uid
@@ -26,6 +26,24 @@ SELECT study.patient_id, study.study_uid, study.standing, study.study_day, study
  WHERE {reach} AND {match}
  ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid
  LIMIT :limit OFFSET :offset
+
+-- name: removed_studies
+-- What the patient deleted, or said not to be theirs, and may still take back.
+SELECT study.patient_id, study.study_uid, study.standing, study.study_day, study.modalities, study.series_count,
+       study.instance_count, study.attributes, study.created_at, study.size, study.deleted_at,
+       organization.name AS organization,
+       (SELECT series.attributes FROM series
+         WHERE series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+           AND series.deleted_at IS NULL
+         ORDER BY series.series_number NULLS LAST, series.series_uid LIMIT 1) AS series_attributes,
+       (SELECT count(*) FROM resource
+         WHERE resource.patient_id = study.patient_id AND resource.study_uid = study.study_uid
+           AND resource.type = 'DiagnosticReport' AND NOT resource.deleted) AS reports
+  FROM study JOIN patient ON patient.id = study.patient_id
+  LEFT JOIN organization ON organization.id = study.organization_id
+ WHERE study.patient_id = :patient AND {reach}
+   AND (study.deleted_at > :since OR (study.deleted_at IS NULL AND study.standing = 'not-mine'))
+ ORDER BY study.updated_at DESC LIMIT 200
 
 -- name: count_studies
 SELECT count(*) AS total, count(*) FILTER (WHERE study.standing = 'differs') AS differing

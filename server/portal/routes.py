@@ -15,6 +15,7 @@ from . import (
     sharing,
     sign_in,
     sign_up,
+    standing,
     upload,
     verify,
 )
@@ -57,6 +58,11 @@ routes: list[BaseRoute] = [
     _get("/studies/{uid}", imaging.study, Who.SIGNED_IN),
     _get("/studies/{uid}/preview", imaging.preview, Who.SIGNED_IN),
     _get("/studies/{uid}/frames", imaging.frames, Who.SIGNED_IN),
+    _post("/studies/{uid}/mine", standing.mine, Who.PATIENT),
+    _post("/studies/{uid}/not-mine", standing.not_mine, Who.PATIENT),
+    _post("/studies/{uid}/delete", standing.delete, Who.PATIENT),
+    _post("/studies/{uid}/restore", standing.restore, Who.PATIENT),
+    _get("/imaging/removed", standing.removed, Who.PATIENT),
     # people
     _get("/sharing", sharing.overview, Who.PATIENT),
     _get("/sharing/new", sharing.show_form, Who.PATIENT),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cached_property
 from itertools import groupby
@@ -15,8 +15,10 @@ from typing import Any
 
 import orjson
 
-from server.access.reach import Reach
+from server.access.reach import Ground, Reach
+from server.core import clock
 from server.core.errors import Conflict, NotFound
+from server.imaging.removal import KEPT
 from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import TRUE, Where
@@ -49,6 +51,11 @@ class Study:
     def differs(self) -> bool:
         """Name or birth date are not the profile's, and nobody has said whose it is."""
         return bool(self.row["standing"] == "differs")
+
+    @property
+    def deleted(self) -> bool:
+        """Deleted, and still to be brought back; else it was said not to be mine."""
+        return self.row["deleted_at"] is not None
 
     @property
     def images(self) -> int:
@@ -172,6 +179,13 @@ async def find(
     return [Study(row, language) for row in rows]
 
 
+async def removed(db: Database, patient_id: str, *, reach: Reach, language: str = "en") -> list[Study]:
+    """What a patient removed lately and can bring back; seen by who holds the record (reach of the patient)."""
+    values = {"patient": patient_id, "since": clock.now() - KEPT}
+    rows = await db.fetch_all(QUERIES["removed_studies"], values, reach=_held(reach).patients())
+    return [Study(row, language) for row in rows]
+
+
 async def count(db: Database, *, reach: Reach, kind: str = "") -> tuple[int, int]:
     """How many studies there are, and how many of them wait for a "mine"."""
     row = await db.fetch_one(QUERIES["count_studies"], {}, reach=reach.studies(), match=_of_kind(kind))
@@ -245,6 +259,11 @@ def value(attributes: Json, tag: str) -> str:
     if isinstance(first, dict):
         first = first.get("Alphabetic") or first.get("Ideographic") or ""
     return "" if first is None else str(first)
+
+
+def _held(reach: Reach) -> Reach:
+    """What comes from holding the record: others' shares do not show what was removed."""
+    return replace(reach, lanes=tuple(lane for lane in reach.lanes if lane.ground is Ground.OWN))
 
 
 def _of_kind(kind: str) -> Where:

@@ -27,7 +27,7 @@ _UID = re.compile(r"[0-9.]{1,64}")
 async def show(visit: Visit) -> Response:
     """The wizard. Nothing is sent before the person says so."""
     profile = await own(visit)
-    facts = {"family": profile.family, "given": profile.given, "birthDate": profile.birth_date}
+    facts = {"names": profile.resource.get("name", []), "birthDate": profile.birth_date}
     setup = {
         "profile": facts,
         "csrf": visit.signed_in.csrf_token,

@@ -4,6 +4,7 @@ from .texts import N_
 
 WORDS = {
     "upload": N_("Upload {images} in {studies}"),
+    "uploadUnsure": N_("Upload {images}"),
     "nothingToUpload": N_("Nothing to upload"),
     "mine": N_("mine"),
     "not-mine": N_("not mine"),

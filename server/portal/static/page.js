@@ -1,6 +1,7 @@
 // Small comforts on every page; each page is whole without them.
 
-const language = document.documentElement.lang || "en";
+// Day before month in English too, as the server writes it.
+const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
 const moment = new Intl.DateTimeFormat(language, { day: "numeric", month: "long", year: "numeric", hour: "2-digit", minute: "2-digit" });
 const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "long", year: "numeric" });
 const hour = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });

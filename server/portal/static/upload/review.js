@@ -19,6 +19,13 @@ export class ReviewTable {
     this.onChoice = onChoice;
   }
 
+  /** Answer for every study that asks. */
+  answerAll(choice) {
+    for (const study of this.disc.studies()) if (study.differs.length && study.fresh.length) study.choice = choice;
+    this.draw();
+    this.onChoice();
+  }
+
   draw() {
     this.body.replaceChildren(...this.disc.studies().map((study, number) => this.row(study, number)));
   }
@@ -42,14 +49,14 @@ export class ReviewTable {
     const birth = words.day(study.birthDate);
     const lines = [element("div", {}, this.marked(study, "name", name))];
     if (birth) lines.push(element("div", { class: "small" }, this.marked(study, "birthDate", words.say("born", { date: birth }))));
-    if (study.differs.length) {
+    if (study.differs.length && study.fresh.length) {
       lines.push(element("div", { class: "small" }, words.say(study.differs.length === 2 ? "differs-both" : `differs-${study.differs[0]}`)));
     }
     return lines;
   }
 
   marked(study, key, text) {
-    return study.differs.includes(key) ? element("strong", {}, text) : text;
+    return study.differs.includes(key) && study.fresh.length ? element("strong", {}, text) : text;
   }
 
   count(study) {

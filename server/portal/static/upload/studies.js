@@ -8,10 +8,29 @@ export function folded(words) {
   return words.normalize("NFKD").replace(/\p{M}/gu, "").replace(/ß/g, "ss").toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ").trim();
 }
 
-/** "Family^Given^Middle^Prefix=..." (PS3.5, 6.2.1.2) as {family, given}. */
-export function nameParts(value) {
-  const [family = "", given = ""] = (value || "").split("=")[0].split("^");
-  return { family: folded(family), given: folded(given).split(" ")[0] ?? "" };
+// "Family^Given^Middle^Prefix" (PS3.5, 6.2.1.2), one for each writing of the name.
+function claimedNames(value) {
+  return (value || "").split("=").map((group) => group.split("^").map(folded))
+    .map(([family = "", given = ""]) => ({ family, given: given.split(" ")[0] })).filter(said);
+}
+
+// FHIR HumanName.
+function profileNames(names) {
+  return (names ?? []).map((name) => {
+    const family = folded(name.family ?? "");
+    const given = (name.given ?? []).flatMap((each) => folded(each).split(" "))[0] ?? "";
+    return family || given ? { family, given } : { family: folded(name.text ?? ""), given: "" };
+  }).filter(said);
+}
+
+function said({ family, given }) {
+  return Boolean(family || given);
+}
+
+function sameName(one, other) {
+  if (one.family === other.family) return one.given === other.given || !one.given || !other.given;
+  const words = ({ family, given }) => [...new Set(`${family} ${given}`.split(" ").filter(Boolean))].sort().join(" ");
+  return words(one) === words(other); // in one field, their order is not known
 }
 
 /** "Doe^Jane^^Dr" as a person would write it. */
@@ -24,15 +43,12 @@ export function readableName(value) {
 /** What disagrees between a header and the profile: a list of "name" and "birthDate". */
 export function differences(header, profile) {
   const found = [];
-  const theirs = nameParts(header.name);
-  const mine = { family: folded(profile.family ?? ""), given: folded(profile.given ?? "").split(" ")[0] ?? "" };
-  const named = theirs.family && mine.family;
-  const sameFamily = theirs.family === mine.family;
-  const sameGiven = !theirs.given || !mine.given || theirs.given === mine.given;
-  if (named && !(sameFamily && sameGiven)) found.push("name");
+  const claimed = claimedNames(header.name);
+  const known = profileNames(profile.names);
+  if (claimed.length && known.length && !claimed.some((one) => known.some((other) => sameName(one, other)))) found.push("name");
   const birth = (header.birthDate ?? "").replace(/\D/g, "");
-  const profileBirth = (profile.birthDate ?? "").replace(/\D/g, "");
-  if (birth.length === 8 && profileBirth.length === 8 && birth !== profileBirth) found.push("birthDate");
+  const profileBirth = (profile.birthDate ?? "").replace(/\D/g, ""); // may be a year or a month only
+  if (birth && profileBirth && !birth.startsWith(profileBirth)) found.push("birthDate");
   return found;
 }
 

@@ -9,7 +9,7 @@ import { Words } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const setup = JSON.parse($("setup").textContent);
-const words = new Words(setup.words, document.documentElement.lang || "en");
+const words = new Words(setup.words, document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang);
 const BATCH = 64; // files a message to the worker
 const AHEAD = 4; // messages under way
 
@@ -157,15 +157,17 @@ function chosen() {
 
 function showChoice() {
   const { studies, items } = chosen();
-  const open = disc.studies().filter((study) => study.choice === null && study.fresh.length).length;
+  const asking = disc.studies().filter((study) => study.differs.length && study.fresh.length);
+  const open = asking.filter((study) => study.choice === null).length;
   const size = items.reduce((sum, { file }) => sum + file.size, 0);
   $("upload").disabled = items.length === 0;
-  say("upload", items.length
-    ? words.say("upload", { images: words.say("images", { n: items.length }), studies: words.say("studies", { n: studies.length }) })
-    : words.say("nothingToUpload"));
+  const images = words.say("images", { n: items.length });
+  const inStudies = { images, studies: words.say("studies", { n: studies.length }) };
+  say("upload", items.length ? words.say(studies.length ? "upload" : "uploadUnsure", inStudies) : words.say("nothingToUpload"));
   say("upload-size", items.length ? words.size(size) : "");
   say("open-questions", open ? words.say("openQuestions", { n: open }) : "");
   $("open-questions").hidden = !open;
+  $("answer-all").hidden = asking.length < 2;
 }
 
 function listLeft(list) {
@@ -176,6 +178,10 @@ function listLeft(list) {
   }));
   const box = list.closest("[data-left]");
   if (box) box.hidden = disc.left.size === 0;
+}
+
+for (const button of document.querySelectorAll("[data-all]")) {
+  button.addEventListener("click", () => review.answerAll(button.dataset.all));
 }
 
 for (const button of document.querySelectorAll("[data-again]")) {
