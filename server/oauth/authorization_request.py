@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from server.access.scopes import Scopes
 from server.access.services import Services
@@ -84,6 +84,16 @@ def answered(services: Services, asked: Asked, values: Mapping[str, str]) -> Res
     headers = {"Cache-Control": "no-store", "Pragma": "no-cache", "Referrer-Policy": "no-referrer"}
     # Not through RedirectResponse: it would spell the registered address anew.
     return Response(status_code=303, headers={**headers, "Location": f"{asked.redirect_uri}{joined}{query}"})
+
+
+def to_authorize(asked: Asked) -> Response:
+    """The same request again."""
+    return redirect(f"/oauth/authorize?{asked.query}")
+
+
+def redirect(path: str) -> Response:
+    """To another page of this server; what the address holds is told to nobody."""
+    return RedirectResponse(path, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
 
 async def keep(services: Services, client: Client, parameters: Mapping[str, Any]) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from urllib.parse import quote, urlencode
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from server.access.services import Services
 
 from . import consent_page, forms, problem
 from .authlib_bridge import authenticate
-from .authorization_request import KEPT, Asked, keep, read, refused
+from .authorization_request import KEPT, Asked, keep, read, redirect, refused
 from .problem import InvalidRequest, OAuthError
 
 _PROOFS = ("client_secret", "client_assertion", "client_assertion_type")
@@ -58,15 +58,10 @@ async def _posted(request: Request, services: Services) -> Response:
     if asked.problem:
         return refused(services, asked, asked.problem)
     uri = form.get("request_uri") or await keep(services, asked.client, asked.parameters)
-    query = urlencode({"client_id": asked.client.id, "request_uri": uri})
-    return _redirect(f"/oauth/authorize?{query}")
+    return redirect(f"/oauth/authorize?{urlencode({'client_id': asked.client.id, 'request_uri': uri})}")
 
 
 def _to_sign_in(services: Services, asked: Asked) -> Response:
     if "none" in asked.parameters.get("prompt", "").split():
         return refused(services, asked, OAuthError("login_required", "Nobody is signed in."))
-    return _redirect(f"/sign-in?next={quote('/oauth/authorize?' + asked.query, safe='')}")
-
-
-def _redirect(path: str) -> Response:
-    return RedirectResponse(path, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+    return redirect(f"/sign-in?next={quote('/oauth/authorize?' + asked.query, safe='')}")

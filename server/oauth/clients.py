@@ -167,15 +167,17 @@ async def add(
 
 def read_jwks(described: dict[str, Any]) -> KeySet:
     """Public keys for ES384 and RS384; raises Unprocessable."""
-    try:
-        keys = KeySet.import_key_set({"keys": described["keys"]})
-    except (JoseError, ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise Unprocessable("The keys are not a JWK Set.") from exc
-    if any(key.key_type not in ("RSA", "EC") for key in keys.keys):
+    keys = described.get("keys")
+    if not isinstance(keys, list) or not all(isinstance(each, dict) for each in keys):
+        raise Unprocessable("The keys are not a JWK Set.")
+    if any(each.get("kty") not in ("RSA", "EC") for each in keys):
         raise Unprocessable("The keys must be RSA or EC keys.")
-    if any("d" in each for each in described["keys"]):
+    if any("d" in each for each in keys):
         raise Unprocessable("The keys hold a private part; send the public ones only.")
-    return keys
+    try:
+        return KeySet.import_key_set({"keys": keys})
+    except (JoseError, ValueError, KeyError, TypeError) as exc:
+        raise Unprocessable("The keys are not a JWK Set.") from exc
 
 
 def _check_words(name: str, type: str, scope: str) -> None:

@@ -21,7 +21,7 @@ from server.core import clock
 from server.core.errors import Forbidden
 
 from . import codes, forms, launch, pages, profiles, sentences
-from .authorization_request import Asked, answered, read, refused
+from .authorization_request import Asked, answered, read, refused, to_authorize
 from .codes import Code
 from .launch import Launch
 from .problem import InvalidRequest, OAuthError
@@ -51,7 +51,6 @@ async def show(request: Request, services: Services, asked: Asked, signed_in: Si
         periods=PERIODS if asked.scopes.has("offline_access") else {},
         usual_period=USUAL_PERIOD,
         query=asked.query,
-        other_account=f"/oauth/authorize?{asked.query}",
     )
 
 
@@ -69,6 +68,10 @@ async def decide(request: Request) -> Response:
     asked = await read(services, forms.parse(fields.get("request", "")))
     if asked.problem:
         return refused(services, asked, asked.problem)
+    if fields.get("decision") == "switch":
+        response = to_authorize(asked)
+        await services.gate.sign_in.end(request, response)
+        return response
     if fields.get("decision") != "allow":
         return await _denied(services, asked, signed_in, request)
     return await _allowed(request, services, asked, signed_in, fields, ticked)

@@ -79,7 +79,7 @@ async def delete_registration(request: Request) -> Response:
 
 async def _add(services: Services, metadata: Json, token: str) -> clients.Added:
     method = metadata.get("token_endpoint_auth_method", "none")
-    if method not in _TYPE_OF:
+    if not isinstance(method, str) or method not in _TYPE_OF:
         raise _invalid("The token_endpoint_auth_method is not supported.")
     grants = metadata.get("grant_types", ["authorization_code"])
     if not isinstance(grants, list) or not set(map(str, grants)) <= _GRANTS:

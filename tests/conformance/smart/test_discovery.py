@@ -1,0 +1,64 @@
+"""SMART App Launch 2.2, "Conformance"; RFC 8414; OpenID Connect Discovery 1.0, 3."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from joserfc.jwk import KeySet
+
+from tests.conftest import RunningServer
+
+SMART = "/fhir/.well-known/smart-configuration"
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/html", "application/fhir+xml", "*/*"])
+async def test_smart_configuration_is_json_whatever_accept_says(
+    client: httpx.AsyncClient, accept: str
+) -> None:
+    answer = await client.get(SMART, headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("application/json")
+
+
+async def test_smart_configuration_has_its_fields(client: httpx.AsyncClient, server: RunningServer) -> None:
+    body = (await client.get(SMART)).json()
+    for name in ("token_endpoint", "authorization_endpoint", "jwks_uri", "management_endpoint",
+                 "introspection_endpoint", "revocation_endpoint", "registration_endpoint"):  # fmt: skip
+        assert body[name].startswith(server.url + "/"), name
+    assert body["issuer"] == server.url
+    for name in ("grant_types_supported", "capabilities", "scopes_supported", "response_types_supported",
+                 "code_challenge_methods_supported", "token_endpoint_auth_methods_supported"):  # fmt: skip
+        assert isinstance(body[name], list)
+        assert all(isinstance(each, str) for each in body[name])
+    assert body["code_challenge_methods_supported"] == ["S256"]
+    assert set(body["token_endpoint_auth_signing_alg_values_supported"]) == {"RS384", "ES384"}
+    assert {"authorization_code", "client_credentials"} <= set(body["grant_types_supported"])
+
+
+async def test_smart_configuration_is_for_any_origin(client: httpx.AsyncClient) -> None:
+    answer = await client.get(SMART, headers={"Origin": "https://anywhere.example"})
+    assert answer.headers["access-control-allow-origin"] in ("*", "https://anywhere.example")
+
+
+async def test_openid_configuration(client: httpx.AsyncClient, server: RunningServer) -> None:
+    """Seven fields are required, and RS256."""
+    body = (await client.get("/.well-known/openid-configuration")).json()
+    for name in ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "response_types_supported",
+                 "subject_types_supported", "id_token_signing_alg_values_supported"):  # fmt: skip
+        assert body[name], name
+    assert body["issuer"] == server.url
+    assert "RS256" in body["id_token_signing_alg_values_supported"]
+
+
+async def test_authorization_server_metadata_is_the_same(client: httpx.AsyncClient) -> None:
+    one = (await client.get("/.well-known/openid-configuration")).json()
+    other = (await client.get("/.well-known/oauth-authorization-server")).json()
+    assert one == other
+    assert one["authorization_response_iss_parameter_supported"] is True
+
+
+async def test_jwks_can_be_imported(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/oauth/jwks", headers={"Origin": "https://anywhere.example"})
+    assert answer.headers["access-control-allow-origin"] in ("*", "https://anywhere.example")
+    keys = KeySet.import_key_set(answer.json())
+    assert all(key.kid and not key.is_private for key in keys.keys)

@@ -1,0 +1,114 @@
+"""Dynamic client registration (RFC 7591, 7592)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import RunningServer
+from tests.factories import Person, bearer
+
+from .driver import CALLBACK, App, Browser, es384, public
+
+GOOD = {"client_name": "My App", "redirect_uris": [CALLBACK]}
+
+
+async def post(client: httpx.AsyncClient, **changed: Any) -> httpx.Response:
+    return await client.post("/oauth/register", json=GOOD | changed)
+
+
+async def test_an_app_registers_and_is_unverified(
+    server: RunningServer, client: httpx.AsyncClient, browser: Browser, patient: Person
+) -> None:
+    answer = await post(client)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    body = answer.json()
+    assert body["token_endpoint_auth_method"] == "none"
+    assert "client_secret" not in body
+    assert "system/" not in body["scope"]
+    app = App(server, body["client_id"])
+    assert "Not verified" in (await browser.ask(app)).text
+    assert (await browser.connect(app))["patient"] == patient.fhir_id
+
+
+async def test_a_confidential_app_gets_a_secret(
+    server: RunningServer, client: httpx.AsyncClient, browser: Browser, patient: Person
+) -> None:
+    body = (await post(client, token_endpoint_auth_method="client_secret_basic")).json()
+    app = App(server, body["client_id"], body["client_secret"])
+    assert (await browser.connect(app))["patient"] == patient.fhir_id
+
+
+async def test_an_app_with_keys(
+    server: RunningServer, client: httpx.AsyncClient, browser: Browser, patient: Person
+) -> None:
+    key = es384()
+    body = (await post(client, token_endpoint_auth_method="private_key_jwt", jwks=public(key))).json()
+    app = App(server, body["client_id"], key=key)
+    assert (await browser.connect(app))["patient"] == patient.fhir_id
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"redirect_uris": []},
+        {"redirect_uris": "https://app.example/"},
+        {"redirect_uris": ["http://app.example/"]},
+        {"redirect_uris": ["https://app.example/#x"]},
+        {"redirect_uris": ["https://*.example/"]},
+        {"redirect_uris": ["https://user:p@app.example/"]},
+        {"redirect_uris": ["javascript:alert(1)"]},
+        {"redirect_uris": ["data:text/html,x"]},
+        {"redirect_uris": ["/callback"]},
+        {"redirect_uris": [7]},
+        {"client_name": "x" * 200},
+        {"client_name": "a\u202eb"},
+        {"client_name": 7},
+        {"grant_types": ["client_credentials"]},
+        {"grant_types": ["implicit"]},
+        {"response_types": ["token"]},
+        {"token_endpoint_auth_method": "client_secret_jwt"},
+        {"token_endpoint_auth_method": ["none"]},
+        {"token_endpoint_auth_method": "private_key_jwt"},
+        {"jwks": {"keys": [{"kty": "oct", "k": "AAAA", "kid": "x"}]}},
+        {"jwks": "x"},
+        {"jwks_uri": "http://app.example/jwks"},
+        {"logo_uri": "http://app.example/logo.png"},
+        {"scope": "banana"},
+    ],
+)
+async def test_what_cannot_be_is_refused(client: httpx.AsyncClient, changed: dict[str, Any]) -> None:
+    answer = await post(client, **changed)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"] in ("invalid_redirect_uri", "invalid_client_metadata")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"\xff"])
+async def test_what_is_no_registration_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
+    assert (await client.post("/oauth/register", content=body)).status_code == 400
+
+
+async def test_a_registration_never_gets_system_scopes(client: httpx.AsyncClient) -> None:
+    body = (await post(client, scope="system/*.cruds patient/*.rs")).json()
+    assert body["scope"] == "patient/*.rs"
+
+
+async def test_an_app_takes_its_registration_back(
+    server: RunningServer, client: httpx.AsyncClient, browser: Browser, patient: Person
+) -> None:
+    """RFC 7592, 2.3."""
+    body = (await post(client)).json()
+    app, address = App(server, body["client_id"]), body["registration_client_uri"]
+    tokens = await browser.connect(app)
+    assert (await client.get(address, headers=bearer("made up"))).status_code == 401
+    assert (await client.delete(address)).status_code == 401
+    mine = bearer(body["registration_access_token"])
+    assert (await client.get(address, headers=mine)).json()["client_id"] == app.id
+    assert (await client.delete(address, headers=mine)).status_code == 204
+    assert (await client.get(address, headers=mine)).status_code == 401
+    assert (await browser.ask(app)).status_code == 400
+    refreshed = await client.post("/oauth/token", data=app.refresh(tokens["refresh_token"]))
+    assert refreshed.status_code in (400, 401)
