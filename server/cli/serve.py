@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,6 +71,8 @@ def _listen(settings: Settings, host: str, port: int, workers: int) -> None:
     if workers > 1:
         metrics.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    # uvicorn raises the signal again after an orderly end: it must not kill us before the database is stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "server.app:create_from_environment",
         factory=True,
