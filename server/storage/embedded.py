@@ -222,13 +222,21 @@ class Cluster:
             return False
         except PermissionError:
             pass
-        return "postgres" in _name_of(pid)
+        return _is_postgres(pid)
 
     def _forget_dead_postmaster(self) -> None:
-        """Remove a pid file whose number another program has by now: PostgreSQL would take it for its own."""
+        """Remove a pid file that PostgreSQL would believe: of a number that another program has by now, or of a killed
+        postmaster that nobody buries (in containers, where process 1 often does not)."""
         found = self._postmaster()
         if found and not self._lives(found.pid):
+            self._wait_for_orphans()
             (self.directory / "postmaster.pid").unlink(missing_ok=True)
+
+    def _wait_for_orphans(self) -> None:
+        """A killed postmaster's sessions end by themselves at once; none may write while the next one starts."""
+        deadline = time.monotonic() + _PATIENCE
+        while _works_in(self.directory) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -267,11 +275,22 @@ def _socket_directory(cluster: Path, owner: system_user.Owner | None) -> Path:
     return system_user.private_directory(cluster, owner)
 
 
-def _name_of(pid: int) -> str:
+def _is_postgres(pid: int) -> bool:
+    """Whether this process is a PostgreSQL that runs: not another program, not dead and unburied."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text()
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
     except OSError:
-        return "postgres"  # no /proc: believe the file
+        return True  # no /proc: believe the file
+    return "postgres" in name and not rest.strip().startswith("Z")
+
+
+def _works_in(directory: Path) -> bool:
+    """Whether any process has this directory for its own; where there is no /proc, none is seen."""
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):
+            if entry.readlink() == directory:
+                return True
+    return False
 
 
 def _last_line(text: str) -> str:
