@@ -197,13 +197,15 @@ class OutPart:
     """One part on its way out: its type, where else it can be had, how long it is, and its content."""
 
     media_type: str
-    size: int
+    size: int | None  # where known beforehand
     chunks: AsyncIterator[bytes] | bytes
     location: str = ""
 
     def head(self, boundary: str) -> bytes:
         """The delimiter and headers of the part (PS3.18, 8.6.1.2.1)."""
-        lines = [f"\r\n--{boundary}", f"Content-Type: {self.media_type}", f"Content-Length: {self.size}"]
+        lines = [f"\r\n--{boundary}", f"Content-Type: {self.media_type}"]
+        if self.size is not None:
+            lines.append(f"Content-Length: {self.size}")
         if self.location:
             lines.append(f"Content-Location: {self.location}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -223,9 +225,14 @@ def closing(boundary: str) -> bytes:
     return f"\r\n--{boundary}--\r\n".encode()
 
 
-def total_size(heads: Iterable[bytes], sizes: Iterable[int], boundary: str) -> int:
-    """The Content-Length of a body whose parts are known beforehand."""
-    return sum(map(len, heads)) + sum(sizes) + len(closing(boundary))
+def total_size(parts: Iterable[OutPart], boundary: str) -> int | None:
+    """The Content-Length of the body; None when a part is made only on the way."""
+    total = len(closing(boundary))
+    for part in parts:
+        if part.size is None:
+            return None
+        total += len(part.head(boundary)) + part.size
+    return total
 
 
 async def write_parts(parts: Iterable[OutPart], boundary: str) -> AsyncIterator[bytes]:

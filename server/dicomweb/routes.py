@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from . import delete, metadata, qido, stow
+from . import delete, metadata, qido, stow, wado
 from .capabilities import Elsewhere
 
 STUDY = "/studies/{study}"
@@ -27,6 +27,9 @@ _table = [
     Route(f"{STUDY}/instances", qido.find_instances, methods=["GET"], name="find_instances_of_study"),
     Route(f"{SERIES}/instances", qido.find_instances, methods=["GET"], name="find_instances_of_series"),
     # 10.4 retrieve
+    Route(STUDY, wado.retrieve, methods=["GET"], name="retrieve_study"),
+    Route(SERIES, wado.retrieve, methods=["GET"], name="retrieve_series"),
+    Route(INSTANCE, wado.retrieve, methods=["GET"], name="retrieve_instance"),
     Route(f"{STUDY}/metadata", metadata.retrieve_metadata, methods=["GET"], name="study_metadata"),
     Route(f"{SERIES}/metadata", metadata.retrieve_metadata, methods=["GET"], name="series_metadata"),
     Route(f"{INSTANCE}/metadata", metadata.retrieve_metadata, methods=["GET"], name="instance_metadata"),

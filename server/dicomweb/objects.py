@@ -1,0 +1,65 @@
+"""Stored instances on their way out: as they are, or in another transfer syntax.
+
+DICOM PS3.18, 8.7.3.2 and 8.7.8; decision 15: `*` is byte for byte what was sent; a named syntax is made or refused;
+with none named it is Explicit VR Little Endian, or the object as it is stored, truly labelled, where that cannot be
+made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from server.access.services import Services
+from server.imaging.catalogue import InstanceRow, address_of
+
+from .representations import AS_STORED, DICOM
+
+
+@dataclass(frozen=True)
+class Sending:
+    """One instance and how it goes out."""
+
+    services: Services
+    row: InstanceRow
+    transfer_syntax: str
+
+    @property
+    def is_as_stored(self) -> bool:
+        return self.transfer_syntax == self.row.transfer_syntax
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, where known beforehand."""
+        return self.row.size if self.is_as_stored else None
+
+    @property
+    def media_type(self) -> str:
+        return f"{DICOM}; transfer-syntax={self.transfer_syntax}"
+
+    @property
+    def uids(self) -> tuple[str, str, str]:
+        return self.row.study_uid, self.row.series_uid, self.row.sop_uid
+
+    @property
+    def etag(self) -> tuple[bytes, str]:
+        """What decides every byte."""
+        return self.row.sha256, self.transfer_syntax
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, read when they are asked for."""
+        return self.services.objects.stream(address_of(self.services, self.row))
+
+
+def sendings(
+    services: Services, rows: Sequence[InstanceRow], transfer_syntax: str | None
+) -> list[Sending] | None:
+    """How each instance goes out; None when one cannot be had in the transfer syntax that was named."""
+    found = [_sending(services, row, transfer_syntax) for row in rows]
+    return [each for each in found if each] if all(found) else None
+
+
+def _sending(services: Services, row: InstanceRow, wanted: str | None) -> Sending | None:
+    if wanted in (None, AS_STORED, row.transfer_syntax):
+        return Sending(services, row, row.transfer_syntax)
+    return None

@@ -1,0 +1,181 @@
+"""WADO-RS: retrieve studies, series and instances.
+
+DICOM PS3.18, 10.4 (Retrieve Transaction). Nobody gets a part for the whole: all rows are found before the first
+byte goes, and an object that cannot be read cuts the answer off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import STUDY_READ, Right
+from server.core.errors import Conflict, NotAcceptable, NotFound
+from server.core.media import not_acceptable
+from server.imaging import catalogue
+from server.imaging.catalogue import InstanceRow, address_of
+
+from . import multipart, trail
+from .archive import zipped
+from .conditional import CACHING, byte_range, etag, not_modified, range_headers
+from .metadata import TWICE, retrieve_metadata, uids_of
+from .multipart import OutPart
+from .objects import Sending, sendings
+from .representations import AS_STORED, DICOM, Wish, refused, wishes
+from .streamed import streamed
+from .urls import accept_of, patient_of, root_of, services_of
+
+ZIP = "application/zip"
+_JSON = ("application/dicom+json", "application/json", "application/dicom+xml")
+SMALL = 4 * 2**20  # bytes: an answer of so much is made whole
+
+
+class Form(Enum):
+    """What the answer is."""
+
+    PARTS = auto()  # multipart/related
+    SINGLE = auto()  # application/dicom
+    ARCHIVE = auto()  # application/zip
+    METADATA = auto()
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A form that is acceptable, and the transfer syntax in it (None: the default, "*": as stored)."""
+
+    form: Form
+    transfer_syntax: str | None
+
+
+def forms(accept: str | None, *, one: bool) -> list[Chosen]:
+    """What could be answered, the most wanted first; `one`: the address is that of an instance."""
+    never = refused(accept)
+    chosen = [_form(wish, one=one) for wish in wishes(accept)]
+    return [
+        each for each in chosen if each and not (each.form in (Form.PARTS, Form.SINGLE) and DICOM in never)
+    ]
+
+
+def _form(wish: Wish, *, one: bool) -> Chosen | None:
+    if wish.type.name in _JSON:
+        return Chosen(Form.METADATA, None)
+    if wish.multipart:
+        return Chosen(Form.PARTS, wish.transfer_syntax) if wish.covers(DICOM) else None
+    if one and wish.covers(DICOM):
+        return Chosen(Form.SINGLE, wish.transfer_syntax)
+    return Chosen(Form.ARCHIVE, wish.transfer_syntax or AS_STORED) if wish.covers(ZIP) else None
+
+
+async def retrieve(request: Request) -> Response:
+    """`GET` of a study, a series or an instance (PS3.18, 10.4.1.1.1)."""
+    one = "instance" in request.path_params
+    acceptable = forms(accept_of(request), one=one)
+    if acceptable and acceptable[0].form is Form.METADATA:
+        return await retrieve_metadata(request)
+    rows = await rows_of(request, Right.DOWNLOAD)
+    if not acceptable:
+        raise not_acceptable(_offers(one=one))
+    chosen, sending = _first_that_can_be_made(acceptable, rows, request)
+    tag = etag(*(each.etag for each in sending), chosen.form)
+    await _noted(request, rows, one=one)
+    if (answer := not_modified(request, tag)) is not None:
+        return answer
+    match chosen.form:
+        case Form.SINGLE:
+            return await _single(request, sending[0], tag)
+        case Form.ARCHIVE:
+            return _archive(request, sending, tag)
+        case _:
+            return await _parts(request, sending, tag)
+
+
+async def rows_of(
+    request: Request, right: Right, *, frames: tuple[int, int] | None = None
+) -> list[InstanceRow]:
+    """The instances that the address names, of one patient; NotFound when none is in reach, Conflict for two."""
+    services = services_of(request)
+    reach = await services.gate.reach_for(
+        request, STUDY_READ, patient_id=patient_of(request), right=right, lazily=True
+    )
+    rows = await catalogue.instances_of(services.db, *uids_of(request), reach=reach, frames=frames)
+    if not rows:
+        await services.gate.confirm(request)
+        raise NotFound()
+    if rows[0].patient_id != rows[-1].patient_id:  # ordered by patient
+        raise Conflict(TWICE)
+    return rows
+
+
+def _first_that_can_be_made(
+    acceptable: Sequence[Chosen], rows: Sequence[InstanceRow], request: Request
+) -> tuple[Chosen, list[Sending]]:
+    """The most wanted form that every instance can be sent in (decision 15: a named syntax, or 406)."""
+    services = services_of(request)
+    for chosen in acceptable:
+        if chosen.form is not Form.METADATA:
+            sending = sendings(services, rows, chosen.transfer_syntax)
+            if sending is not None:
+                return chosen, sending
+    held = ", ".join(sorted({row.transfer_syntax for row in rows}))
+    raise NotAcceptable(f"The transfer syntax asked for cannot be made of what is held here: {held}.")
+
+
+def _offers(*, one: bool) -> list[str]:
+    offers = [f'multipart/related; type="{DICOM}"', ZIP, *_JSON[:2]]
+    return [*offers, DICOM] if one else offers
+
+
+async def _noted(request: Request, rows: Sequence[InstanceRow], *, one: bool) -> None:
+    patient_id, study_uid = rows[0].patient_id, rows[0].study_uid
+    if one:
+        await trail.taken(request, patient_id, study_uid)
+    else:
+        await trail.downloaded(request, patient_id, study_uid, len(rows))
+
+
+async def _single(request: Request, sending: Sending, tag: str) -> Response:
+    """One instance without multipart; a stretch of it when it is sent as it is stored."""
+    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{sending.row.sop_uid}.dcm"'}
+    if sending.size is None:
+        return streamed(request, sending.chunks(), sending.media_type, headers=headers)
+    part = byte_range(request, sending.size, tag)
+    start, stop = part or (0, sending.size)
+    headers |= range_headers(part, sending.size)
+    chunks = services_of(request).objects.stream(address_of(services_of(request), sending.row), start, stop)
+    status = 200 if part is None else 206
+    if stop - start > SMALL or request.method == "HEAD":
+        return streamed(
+            request, chunks, sending.media_type, size=stop - start, status=status, headers=headers
+        )
+    body = b"".join([chunk async for chunk in chunks])
+    return Response(body, status, headers={**CACHING, **headers, "Content-Type": sending.media_type})
+
+
+async def _parts(request: Request, sending: Sequence[Sending], tag: str) -> Response:
+    """multipart/related, with a Content-Length where nothing is made on the way."""
+    boundary, root = multipart.new_boundary(), root_of(request)
+    parts = [
+        OutPart(each.media_type, each.size, each.chunks(), root.of_patient(each.row.patient_id, *each.uids))
+        for each in sending
+    ]
+    content_type = multipart.content_type(DICOM, boundary)
+    size = multipart.total_size(parts, boundary)
+    chunks = multipart.write_parts(parts, boundary)
+    if size is None or size > SMALL or request.method == "HEAD":
+        return streamed(request, chunks, content_type, size=size, headers={"ETag": tag})
+    body = b"".join([chunk async for chunk in chunks])
+    return Response(body, headers={**CACHING, "ETag": tag, "Content-Type": content_type})
+
+
+def _archive(request: Request, sending: Sequence[Sending], tag: str) -> Response:
+    """application/zip (PS3.18, 8.7.3.3.2)."""
+
+    def members() -> list[tuple[str, AsyncIterator[bytes]]]:
+        return [("/".join(each.uids) + ".dcm", each.chunks()) for each in sending]
+
+    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{sending[0].row.study_uid}.zip"'}
+    return streamed(request, zipped(members()), ZIP, headers=headers)
