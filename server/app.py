@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.access.origins import Origins
 from server.access.running import running_services
 from server.access.services import Services
+from server.core import logs
 from server.core.errors import ServerError
 from server.core.settings import Settings, read_settings
 from server.core.surface import Surface
@@ -62,6 +63,7 @@ def create_app(settings: Settings) -> Starlette:
 
 def create_from_environment() -> Starlette:
     """What uvicorn's worker processes call: the command line has put every setting into the environment."""
+    logs.configure()
     return create_app(read_settings())
 
 

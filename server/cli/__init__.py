@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from server.core import logs
 from server.core.errors import ServerError
 
 from . import archive, people, serve
@@ -32,6 +33,7 @@ app.command("resync")(archive.resync)
 
 def main() -> None:
     """Run a command; what goes wrong is one sentence, never a trace."""
+    logs.configure()
     try:
         app()
     except ServerError as error:
