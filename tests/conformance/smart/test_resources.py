@@ -1,0 +1,146 @@
+"""What a token opens: FHIR and DICOMweb hold it to its scopes, its patient and its life.
+
+RFC 6750; SMART App Launch 2.2, "Scopes"; decisions 1 and 3.
+"""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from server.accounts import people as accounts
+from server.core import clock
+from tests.conformance.dicomweb.samples import MULTIPART, body, instance
+from tests.factories import People, Person, bearer
+
+from .driver import App, Browser
+from .test_tokens import refresh
+
+
+async def test_the_patient_is_read_with_the_token(app: App, browser: Browser, patient: Person) -> None:
+    tokens = await browser.connect(app)
+    answer = await browser.client.get(
+        f"/fhir/Patient/{tokens['patient']}", headers=bearer(tokens["access_token"])
+    )
+    assert answer.status_code == 200
+    assert answer.json()["id"] == patient.fhir_id
+
+
+async def test_no_token_and_a_dead_one_are_401(client: httpx.AsyncClient, patient: Person) -> None:
+    for headers in ({}, bearer("made up"), {"Authorization": "Bearer"}, {"Authorization": "Basic eDp5"}):
+        for path in (f"/fhir/Patient/{patient.fhir_id}", "/dicomweb/studies"):
+            answer = await client.get(path, headers=headers)
+            assert answer.status_code == 401, (path, headers)
+            assert "www-authenticate" in answer.headers
+
+
+async def test_a_revoked_token_is_401_everywhere(app: App, browser: Browser, patient: Person) -> None:
+    tokens = await browser.connect(app)
+    token = bearer(tokens["access_token"])
+    paths = (f"/fhir/Patient/{patient.fhir_id}", "/dicomweb/studies")
+    for path in paths:
+        assert (await browser.client.get(path, headers=token)).status_code in (200, 204)
+    form = {"token": tokens["access_token"], "client_id": app.id}
+    await browser.client.post("/oauth/revoke", data=form)
+    for path in paths:
+        assert (await browser.client.get(path, headers=token)).status_code == 401
+    assert (await refresh(app, browser, tokens["refresh_token"])).status_code == 400
+
+
+async def test_a_deselected_type_is_refused(app: App, browser: Browser, patient: Person) -> None:
+    tokens = await browser.connect(app, untick=("patient/ImagingStudy.rs",))
+    token = bearer(tokens["access_token"])
+    for path in (f"/fhir/ImagingStudy?patient={patient.fhir_id}", "/dicomweb/studies"):
+        answer = await browser.client.get(path, headers=token)
+        assert answer.status_code == 403, path
+        assert "insufficient_scope" in answer.headers["www-authenticate"]
+    assert (await browser.client.get(f"/fhir/Patient/{patient.fhir_id}", headers=token)).status_code == 200
+
+
+async def test_another_patients_record_is_refused(
+    app: App, browser: Browser, patient: Person, people: People
+) -> None:
+    other = await people.patient("Other Person")
+    tokens = await browser.connect(app)
+    token = bearer(tokens["access_token"])
+    assert (await browser.client.get(f"/fhir/Patient/{other.fhir_id}", headers=token)).status_code == 404
+    for patient_id in (other.fhir_id, "does-not-exist"):
+        path = f"/fhir/ImagingStudy?patient={patient_id}"
+        assert (await browser.client.get(path, headers=token)).status_code == 403
+
+
+async def test_a_doctors_fhir_user_can_be_read(app: App, browser: Browser, people: People) -> None:
+    doctor, patient = await people.doctor(), await people.patient()
+    await people.share(patient, doctor)
+    await browser.sign_in(doctor)
+    tokens = await browser.connect(app.with_scope("openid fhirUser patient/Patient.rs user/Practitioner.r"))
+    token = bearer(tokens["access_token"])
+    path = f"/fhir/Practitioner/{doctor.fhir_id}"
+    assert (await browser.client.get(path, headers=token)).status_code == 200
+
+
+async def store(app: App, person: Person, people: People, modality: str) -> str:
+    """Store one small study; its UID."""
+    sample = instance(Modality=modality)
+    token = await people.token(person, "patient/ImagingStudy.cruds")
+    headers = {**bearer(token), "Content-Type": MULTIPART}
+    async with httpx.AsyncClient(base_url=app.server.url, timeout=60) as client:
+        answer = await client.post("/dicomweb/studies", content=body([sample.data]), headers=headers)
+    assert answer.status_code == 200, answer.text
+    return sample.study
+
+
+@pytest.mark.parametrize("modality", ["http://dicom.nema.org/resources/ontology/DCM|CT", "CT"])
+async def test_a_granular_scope_is_the_same_in_fhir_and_dicomweb(
+    app: App, browser: Browser, people: People, modality: str
+) -> None:
+    person = await people.patient()
+    await browser.sign_in(person)
+    ct, mr = await store(app, person, people, "CT"), await store(app, person, people, "MR")
+    scope = f"launch/patient patient/ImagingStudy.rs?modality={modality}"
+    tokens = await browser.connect(app.with_scope(scope))
+    assert tokens["scope"] == scope
+    token = bearer(tokens["access_token"])
+    found = (await browser.client.get("/dicomweb/studies", headers=token)).json()
+    assert [study["0020000D"]["Value"] for study in found] == [[ct]]
+    bundle = (await browser.client.get(f"/fhir/ImagingStudy?patient={person.fhir_id}", headers=token)).json()
+    identifiers = [each["resource"]["identifier"] for each in bundle["entry"]]
+    assert [f"urn:oid:{ct}" in [one["value"] for one in each] for each in identifiers] == [True]
+    assert (await browser.client.get(f"/dicomweb/studies/{ct}/metadata", headers=token)).status_code == 200
+    assert (await browser.client.get(f"/dicomweb/studies/{mr}/metadata", headers=token)).status_code == 404
+
+
+async def test_an_ended_share_ends_the_doctors_app(app: App, browser: Browser, people: People) -> None:
+    doctor, patient = await people.doctor(), await people.patient()
+    await people.share(patient, doctor)
+    await browser.sign_in(doctor)
+    tokens = await browser.connect(app)
+    token, path = bearer(tokens["access_token"]), f"/fhir/Patient/{patient.fhir_id}"
+    assert (await browser.client.get(path, headers=token)).status_code == 200
+    await app.server.services.db.execute(
+        _statement("UPDATE share SET state = 'ended' WHERE patient_id = :patient"),
+        {"patient": patient.fhir_id},
+    )
+    assert (await browser.client.get(path, headers=token)).status_code == 404
+
+
+async def test_a_closed_account_ends_its_apps(app: App, browser: Browser, own_patient: Person) -> None:
+    tokens = await browser.connect(app)
+    await accounts.disable(app.server.services.db, own_patient.account_id, why="test")
+    path = f"/fhir/Patient/{own_patient.fhir_id}"
+    assert (await browser.client.get(path, headers=bearer(tokens["access_token"]))).status_code == 401
+
+
+async def test_a_disabled_app_is_refused(app: App, browser: Browser, patient: Person) -> None:
+    tokens = await browser.connect(app)
+    await app.server.services.db.execute(
+        _statement("UPDATE client SET disabled_at = :now WHERE id = :id"),
+        {"id": app.id, "now": clock.now()},
+    )
+    assert (await refresh(app, browser, tokens["refresh_token"])).status_code in (400, 401)
+
+
+def _statement(text: str) -> object:
+    from server.storage.sql import Statement
+
+    return Statement("test", text)
