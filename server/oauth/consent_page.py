@@ -42,7 +42,7 @@ async def show(request: Request, services: Services, asked: Asked, signed_in: Si
         whose = "your account"
     return pages.render(
         "consent.html",
-        leads_to=asked.redirect_uri,
+        leads_to=[asked.redirect_uri],
         app=asked.client,
         person=signed_in,
         profiles=choices,

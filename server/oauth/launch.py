@@ -8,17 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import orjson
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
+from server.access.action import STUDY_READ
 from server.access.scopes import Scopes
 from server.access.services import Services
+from server.access.sign_in import SignedIn, address_of, require_csrf, require_same_origin
 from server.core import clock, ids
-from server.core.errors import NotFound, Unprocessable
+from server.core.errors import Forbidden, NotFound, Unprocessable
 
-from . import clients
+from . import clients, forms, pages, profiles
 from .clients import QUERIES
 
 LIFETIME = timedelta(minutes=10)
@@ -30,6 +34,58 @@ class Launch:
 
     patient_id: str
     context: dict[str, Any] = field(default_factory=dict)
+
+
+async def show(request: Request) -> Response:
+    """GET /oauth/launch?patient=…&study=…: the apps that can be started with this record open."""
+    services: Services = request.app.state.services
+    signed_in = await services.gate.sign_in.of(request)
+    if signed_in is None:
+        here = f"/oauth/launch?{request.url.query}"
+        return RedirectResponse(f"/sign-in?next={quote(here, safe='')}", 303)
+    fields = forms.once(forms.parse(request.url.query))
+    profile, study = await _what(request, services, signed_in, fields)
+    apps = await services.db.fetch_all(QUERIES["apps_to_launch"])
+    return pages.render(
+        "launch.html",
+        leads_to=[app["launch_url"] for app in apps],
+        apps=apps,
+        person=signed_in,
+        profile=profile,
+        study=study or "",
+    )
+
+
+async def start(request: Request) -> Response:
+    """POST /oauth/launch: start an app with this patient, and study, in context."""
+    services: Services = request.app.state.services
+    require_same_origin(request, services.settings)
+    fields = await forms.read_form(request)
+    signed_in = await services.gate.sign_in.of(request)
+    if signed_in is None:
+        raise Forbidden("You were signed out meanwhile. Sign in and try again.")
+    require_csrf(signed_in, fields.get("csrf"))
+    profile, study = await _what(request, services, signed_in, fields)
+    client_id = fields.get("client_id", "")
+    address = await begin(services, client_id, signed_in.account_id, profile.id, imaging_study=study)
+    return Response(status_code=303, headers={"Location": address, "Cache-Control": "no-store"})
+
+
+async def _what(
+    request: Request, services: Services, signed_in: SignedIn, fields: dict[str, str]
+) -> tuple[profiles.Profile, str | None]:
+    """The patient and the study of the request, as far as this person may see them. Raises NotFound."""
+    choices = await profiles.in_reach(request, services, signed_in)
+    profile = next((each for each in choices if each.id == fields.get("patient")), None)
+    if profile is None:
+        raise NotFound()
+    study = fields.get("study")
+    if study is not None:
+        actor = signed_in.actor(address_of(request))
+        reach = await services.gate.reach_for_actor(actor, STUDY_READ, patient_id=profile.id)
+        if not await services.db.fetch_val(QUERIES["study_in_reach"], {"id": study}, reach=reach.studies()):
+            raise NotFound()
+    return profile, study
 
 
 def possible(asked: Scopes, *, launched: bool) -> Scopes:

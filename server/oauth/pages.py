@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,8 +21,8 @@ _templates = Environment(
 _STYLE = resources.files(__package__).joinpath("templates/style.css").read_bytes()
 
 
-def render(template: str, status: int = 200, *, leads_to: str | None = None, **values: Any) -> Response:
-    """The page. `leads_to` is where its form may end up (a redirect counts as the form's action, CSP 3)."""
+def render(template: str, status: int = 200, *, leads_to: Iterable[str] = (), **values: Any) -> Response:
+    """The page. `leads_to` is where its forms may end up (a redirect counts as a form's action, CSP 3)."""
     text = _templates.get_template(template).render(**values)
     return HTMLResponse(text, status, _headers(leads_to))
 
@@ -32,8 +33,8 @@ async def style(request: Request) -> Response:
     return Response(_STYLE, media_type="text/css", headers=headers)
 
 
-def _headers(leads_to: str | None) -> dict[str, str]:
-    targets = f"'self' {_source(leads_to)}" if leads_to else "'self'"
+def _headers(leads_to: Iterable[str]) -> dict[str, str]:
+    targets = " ".join(["'self'", *sorted({_source(url) for url in leads_to})])
     policy = (
         "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none';"
         f" form-action {targets}; frame-ancestors 'none'"

@@ -162,7 +162,7 @@ SELECT patient_id, context FROM launch_context
 
 -- name: apps_to_launch
 -- Apps that can be started from here (EHR launch).
-SELECT id, name, logo_uri, verified FROM client
+SELECT id, name, launch_url, verified FROM client
  WHERE launch_url IS NOT NULL AND disabled_at IS NULL ORDER BY name, id
 
 -- name: forget_launches
@@ -171,3 +171,6 @@ DELETE FROM launch_context WHERE expires_at < :now
 -- name: forget_backend_grants
 -- One row a backend token, of five minutes each; the log keeps what was issued.
 DELETE FROM app_grant WHERE account_id IS NULL AND expires_at < :before
+
+-- name: study_in_reach
+SELECT true FROM study WHERE study.fhir_id = :id AND {reach}

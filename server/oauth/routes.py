@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from . import authorize, consent_page, discovery, introspect, manage, pages, register, revoke, token
+from . import authorize, consent_page, discovery, introspect, launch, manage, pages, register, revoke, token
 
 routes = [
     Route("/authorize", authorize.authorize, methods=["GET", "POST"]),
@@ -18,6 +18,8 @@ routes = [
     Route("/register/{client_id}", register.delete_registration, methods=["DELETE"]),
     Route("/manage", manage.show, methods=["GET"]),
     Route("/manage", manage.end, methods=["POST"]),
+    Route("/launch", launch.show, methods=["GET"]),
+    Route("/launch", launch.start, methods=["POST"]),
     Route("/jwks", discovery.jwks, methods=["GET"]),
     Route("/smart-style.json", discovery.smart_style, methods=["GET"]),
     Route("/style.css", pages.style, methods=["GET"]),
