@@ -35,10 +35,13 @@ class Where:
 
     def _apart_from(self, taken: Mapping[str, Any]) -> Where:
         """The same condition with names that do not clash with `taken` (equal values may share a name)."""
-        new_names = {}
+        new_names: dict[str, str] = {}
         for name, value in self.values.items():
             new = name
-            while new in taken and not _same(taken[new], value):
+            # Neither a name of the other condition, nor another one of this, given or renamed just now.
+            while (new in taken and not _same(taken[new], value)) or (
+                new != name and (new in self.values or new in new_names.values())
+            ):
                 new = f"{new}_"
             if new != name:
                 new_names[name] = new
