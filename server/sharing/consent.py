@@ -1,14 +1,15 @@
-"""Consents that come through FHIR: the same shares, written the other way round.
+"""Consents that come through FHIR: the same shares, written the other way round (decision 5).
 
-A Consent of scope patient-privacy whose provision is a permit for one recipient is a share: posted as active and
-naming a registered Practitioner (or an Organization) it holds at once and the other party is told; naming an e-mail
-it is an invitation; set to inactive it is over. One that says more than can be enforced is refused while active and
-only kept while not. Consents about anything else are kept, and grant nothing.
+A Consent of scope patient-privacy whose provision permits one recipient is a share: active and naming a registered
+Practitioner (or an Organization) it holds at once, and the other party is told; naming an e-mail it is an
+invitation; set to inactive it is over. One that says more than can be enforced is refused while active, and only
+kept while not. Consents about anything else are kept and grant nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from server.access.actor import Actor
@@ -21,13 +22,14 @@ from server.core.errors import Conflict, NotFound, Unprocessable
 from server.core.ids import digest, new_id, new_secret
 from server.records import store
 from server.records.store import Stored
-from server.storage.db import Record
 
 from . import notify, share
-from .acts import QUERIES, record
-from .consent_json import Json, NotEnforceable, Terms, is_about_sharing, terms_of
-from .model import LIVING, WAITS, Share, State, require_future, right_set, share_of
+from .acts import QUERIES, note, study_ids_of
+from .consent_json import Json, NotEnforceable, Terms, consent_of, is_about_sharing, terms_of
+from .model import LIVING, WAITING, WAITS, Share, State, require_future, share_of
 
+PROMISING = ("active", "proposed")
+RECIPIENT = "Consent.provision.actor[0].reference"
 OVER = {
     State.INVITED: (State.WITHDRAWN, Event.SHARE_WITHDRAWN),
     State.REQUESTED: (State.DECLINED, Event.SHARE_DECLINED),
@@ -36,13 +38,27 @@ OVER = {
 
 
 @dataclass(frozen=True)
-class _Party:
-    """The other side of a share, found here."""
+class Party:
+    """The other side of a share: registered here, or known by an e-mail address only."""
 
-    practitioner_id: str | None
-    organization_id: str | None
     name: str
     email: str
+    practitioner_id: str | None = None
+    organization_id: str | None = None
+    account_id: Any = None
+
+    @property
+    def registered(self) -> bool:
+        return bool(self.practitioner_id or self.organization_id)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A share as a Consent wants it to be, and what has happened with that."""
+
+    share: Share
+    event: Event | None = None
+    secret: str | None = None  # of a new invitation
 
 
 async def create(
@@ -57,25 +73,25 @@ async def create(
 ) -> Stored:
     """Store a new Consent and, where it is one, make the share it stands for.
 
-    Raises NotFound (the patient is not in reach), Unprocessable (more than can be enforced while active, a
-    recipient or study that is not here).
+    Raises Unprocessable (the patient is not in reach, more than can be enforced while active, a recipient or study
+    that is not here), Conflict when the recipient has a share already.
     """
     consent_id = id or new_id()
     async with services.db.transaction():
+        step = await _first(services, consent_id, patient_id, resource, reach)
         stored = await store.create(
             services.db,
-            resource,
+            await _body(services, step, resource),
             reach=reach,
             patient_id=patient_id,
             author=actor.author,
             id=consent_id,
             method=method,
         )
-        if (terms := _terms(resource)) and resource.get("status") in ("active", "proposed"):
-            await _begin(
-                services, consent_id, patient_id, resource["status"], terms, actor=actor, reach=reach
-            )
-        return await store.read(services.db, "Consent", stored.id, reach=reach)
+        if step is not None:
+            await services.db.fetch_one(QUERIES["add_share"], _values(step))
+            await _tell(services, step, actor)
+    return stored
 
 
 async def update(
@@ -88,24 +104,31 @@ async def update(
     if_match: int | None = None,
     method: str = "PUT",
 ) -> Stored:
-    """Store the next version and bring the share behind it to where the status says.
+    """Store the next version, and bring the share behind it to where that says.
 
     Raises NotFound, PreconditionFailed, Conflict, Unprocessable.
     """
     consent_id = resource["id"]
     async with services.db.transaction():
         before = await _share_behind(services, consent_id, reach)
-        await store.update(
+        if before is None:
+            step = await _first(services, consent_id, patient_id, resource, reach)
+        else:
+            step = await _next(services, before, resource, reach)
+        stored = await store.update(
             services.db,
-            resource,
+            await _body(services, step, resource),
             reach=reach,
             patient_id=patient_id,
             author=actor.author,
             if_match=if_match,
             method=method,
         )
-        await _follow(services, before, resource, patient_id, actor=actor, reach=reach)
-        return await store.read(services.db, "Consent", consent_id, reach=reach)
+        if step is not None:
+            statement = QUERIES["add_share" if before is None else "save_share"]
+            await services.db.fetch_one(statement, _values(step))
+            await _tell(services, step, actor)
+    return stored
 
 
 async def delete(
@@ -114,24 +137,117 @@ async def delete(
     """End the share behind the Consent, then the Consent. Raises NotFound, PreconditionFailed."""
     async with services.db.transaction():
         before = await _share_behind(services, consent_id, reach)
-        if before is not None and before.stored_state in LIVING:
-            await share.move(services, before, *OVER[before.stored_state], actor=actor)
-            if_match = None if if_match is None else if_match + 1
-        return await store.delete(
+        stored = await store.delete(
             services.db, "Consent", consent_id, reach=reach, author=actor.author, if_match=if_match
         )
+        if before is not None and before.stored_state in LIVING:
+            step = over(before, clock.now())
+            await services.db.fetch_one(QUERIES["save_share"], _values(step))
+            await _tell(services, step, actor)
+    return stored
 
 
-async def _share_behind(services: Services, consent_id: str, reach: Reach) -> Share | None:
-    try:
-        return await share.locked(services, consent_id, reach)
-    except NotFound:
+def over(before: Share, now: datetime) -> Step:
+    """A share that is taken back: withdrawn, refused or ended, by where it stood; one that is over stays as it is."""
+    if before.stored_state not in LIVING:
+        return Step(before)
+    state, event = OVER[before.stored_state]
+    return Step(replace(before, stored_state=state, ended_at=now, waits_until=None), event)
+
+
+def moved(before: Share, wanted: Share, status: str, party: Party, now: datetime) -> Step:
+    """Where a promise (active or proposed) brings a share; `wanted` is `before` with the terms of the Consent."""
+    if before.state is State.ACTIVE:
+        if status == "proposed":
+            raise Unprocessable("What holds cannot be proposed again; set it to inactive to end it.")
+        return Step(wanted, Event.SHARE_CHANGED if wanted != before else None)
+    if status == "active" and party.registered:
+        return _held(wanted, party, now)
+    if before.state in WAITING:
+        return Step(wanted, Event.SHARE_CHANGED if wanted != before else None)
+    return _invited(replace(wanted, ended_at=None), Event.SHARE_RESENT, now)
+
+
+def _held(wanted: Share, party: Party, now: datetime) -> Step:
+    held = replace(
+        wanted,
+        stored_state=State.ACTIVE,
+        practitioner_id=party.practitioner_id,
+        organization_id=party.organization_id,
+        accepted_at=now,
+        waits_until=None,
+        ended_at=None,
+    )
+    return Step(held, Event.SHARE_ACCEPTED)
+
+
+def _invited(wanted: Share, event: Event, now: datetime) -> Step:
+    if not wanted.email:
+        raise Unprocessable("Nobody can answer this: name a registered Practitioner and set it to active.")
+    return Step(replace(wanted, stored_state=State.INVITED, waits_until=now + WAITS), event, new_secret())
+
+
+async def _first(
+    services: Services, consent_id: str, patient_id: str, resource: Json, reach: Reach
+) -> Step | None:
+    """The share that a Consent begins; None for one that is only kept."""
+    terms, status = _terms(resource), resource.get("status")
+    if terms is None or status not in PROMISING:
         return None
+    await _require_patient(services, patient_id, reach)
+    party = await _party(services, terms, active=status == "active")
+    holds = status == "active" and party.registered
+    if not holds and not party.email:
+        return None  # proposed to somebody who cannot answer
+    await _require_free(services, patient_id, party, holds=holds)
+    now = clock.now()
+    wanted = Share(
+        id=consent_id,
+        patient_id=patient_id,
+        practitioner_id=None,
+        organization_id=None,
+        name=party.name,
+        email=party.email,
+        stored_state=State.INVITED,
+        rights=terms.rights,
+        studies=await _studies(services, patient_id, terms, reach),
+        message="",
+        created_at=now,
+        waits_until=None,
+        accepted_at=None,
+        until=require_future(terms.until),
+        ended_at=None,
+        last_looked_at=None,
+        parent_id=None,
+    )
+    return _held(wanted, party, now) if holds else _invited(wanted, Event.SHARE_INVITED, now)
+
+
+async def _next(services: Services, before: Share, resource: Json, reach: Reach) -> Step:
+    """Where the next version of its Consent brings a share."""
+    terms, status = _terms(resource), str(resource.get("status"))
+    if status not in PROMISING:
+        return over(before, clock.now())
+    if terms is None:
+        raise NotEnforceable("The Consent of a share stays one: patient-privacy, a permit, one recipient.")
+    party = await _party(services, terms, active=status == "active")
+    _require_same(before, party)
+    if before.state not in LIVING:
+        await _require_free(services, before.patient_id, party, holds=status == "active" and party.registered)
+    wanted = replace(
+        before,
+        rights=terms.rights,
+        studies=await _studies(services, before.patient_id, terms, reach),
+        until=terms.until if terms.until == before.until else require_future(terms.until),
+    )
+    return moved(before, wanted, status, party, clock.now())
 
 
 def _terms(resource: Json) -> Terms | None:
-    """What the Consent asks for; None for one that is no share. Raises NotEnforceable for an active one that says
-    more than can be enforced."""
+    """What the Consent asks for, or None for one that is no share.
+
+    Raises NotEnforceable for an active one that says more than can be enforced.
+    """
     if not is_about_sharing(resource):
         return None
     try:
@@ -142,218 +258,112 @@ def _terms(resource: Json) -> Terms | None:
         return None
 
 
-async def _follow(
-    services: Services, before: Share | None, resource: Json, patient_id: str, *, actor: Actor, reach: Reach
-) -> None:
-    """The share does what the new version's status says."""
-    status, terms = resource.get("status"), _terms(resource)
-    if before is None:
-        if terms and status in ("active", "proposed"):
-            await _begin(services, resource["id"], patient_id, status, terms, actor=actor, reach=reach)
-        return
-    if status not in ("active", "proposed"):
-        if before.stored_state in LIVING:
-            await share.move(services, before, *OVER[before.stored_state], actor=actor)
-        return
-    if terms is None:
-        raise NotEnforceable(
-            "The Consent of a share stays one: scope patient-privacy, permit, one recipient."
-        )
-    await _require_same_party(services, before, terms)
-    await _go_on(services, before, status, terms, actor=actor, reach=reach)
+async def _body(services: Services, step: Step | None, resource: Json) -> Json:
+    """What is stored: the Consent as sent, saying what the share is (an active one that waits is proposed)."""
+    if step is None:
+        return resource
+    return consent_of(step.share, await study_ids_of(services, step.share), resource)
 
 
-async def _go_on(
-    services: Services, before: Share, status: str, terms: Terms, *, actor: Actor, reach: Reach
-) -> None:
-    """A share that lives goes on with these terms; one that is over begins anew."""
-    if before.state is State.ACTIVE and status == "proposed":
-        raise Unprocessable(
-            "What holds cannot be proposed again; set it to inactive to end it.", expression="Consent.status"
-        )
-    if before.state not in LIVING:
-        await _begin_anew(services, before, status, terms, actor=actor, reach=reach)
-        return
-    studies = await _studies(services, before.patient_id, terms, reach)
-    kept = (before.rights, before.studies, before.until)
-    if kept != (terms.rights, studies and tuple(studies), terms.until):
-        arguments: dict[str, Any] = {"rights": terms.rights, "studies": studies, "until": terms.until}
-        before = await _change(services, before, arguments, actor=actor, reach=reach)
-    if status == "active" and before.state in (State.REQUESTED, State.INVITED):
-        party = await _party(services, terms, active=True)
-        if party is not None:
-            await _activate(services, before, party, actor=actor)
-            return
-    await _as_it_stands(services, before, actor=actor)
-
-
-async def _change(
-    services: Services, before: Share, arguments: dict[str, Any], *, actor: Actor, reach: Reach
-) -> Share:
-    if before.state is State.REQUESTED:
-        values = {"patient": before.patient_id, "id": before.id, "from": [before.stored_state]}
-        values |= arguments | {"rights": right_set(arguments["rights"])}
-        row = await services.db.fetch_one(QUERIES["set_terms"], values)
-        assert row is not None
-        return share_of(row)
-    return await share.change(services, before.id, **arguments, actor=actor, reach=reach)
-
-
-async def _begin(
-    services: Services,
-    consent_id: str,
-    patient_id: str,
-    status: str,
-    terms: Terms,
-    *,
-    actor: Actor,
-    reach: Reach,
-) -> None:
-    """A new share: at once for a registered party of an active Consent, an invitation for everything else."""
-    party = await _party(services, terms, active=status == "active")
-    studies = await _studies(services, patient_id, terms, reach)
-    if status == "active" and party is not None:
-        await _add_active(services, consent_id, patient_id, party, terms, studies, actor=actor)
-        return
-    email = party.email if party is not None else terms.email
-    if not email:
-        return  # proposed to somebody who cannot answer: kept, and grants nothing
-    made = await share.invite(
-        services,
-        patient_id,
-        name=(party.name if party is not None else "") or terms.name,
-        email=email,
-        rights=terms.rights,
-        studies=studies,
-        until=terms.until,
-        actor=actor,
-        reach=reach,
-        share_id=consent_id,
-    )
-    if made.id != consent_id:
-        raise Conflict("This doctor is invited already; update that Consent.")
-
-
-async def _begin_anew(
-    services: Services, before: Share, status: str, terms: Terms, *, actor: Actor, reach: Reach
-) -> None:
-    studies = await _studies(services, before.patient_id, terms, reach)
-    values: dict[str, Any] = {"patient": before.patient_id, "id": before.id, "name": before.name}
-    values |= {
-        "rights": right_set(terms.rights),
-        "studies": studies,
-        "until": require_future(terms.until),
+def _values(step: Step) -> dict[str, Any]:
+    it = step.share
+    return {
+        "patient": it.patient_id,
+        "id": it.id,
+        "practitioner": it.practitioner_id,
+        "organization": it.organization_id,
+        "name": it.name,
+        "email": it.email,
+        "folded": people.fold_email(it.email),
+        "state": it.stored_state,
+        "rights": sorted(it.rights),
+        "studies": it.studies,
+        "message": it.message,
+        "secret_hash": digest(step.secret) if step.secret else None,
+        "now": it.created_at,
+        "waits_until": it.waits_until,
+        "accepted_at": it.accepted_at,
+        "until": it.until,
+        "ended_at": it.ended_at,
     }
-    values |= {"message": before.message, "waits_until": clock.now() + WAITS}
-    secret = new_secret()
-    row = await services.db.fetch_one(QUERIES["invite_again"], values | {"secret_hash": digest(secret)})
-    assert row is not None
-    party = await _party(services, terms, active=status == "active")
-    if status == "active" and party is not None:
-        await _activate(services, share_of(row), party, actor=actor)
+
+
+async def _tell(services: Services, step: Step, actor: Actor) -> None:
+    """The event, and the mail to the other party."""
+    if step.event is None:
         return
-    if not before.email:
-        raise Unprocessable("Nobody can answer this; name a registered Practitioner and set it to active.")
-    made = await record(services, row, Event.SHARE_RESENT, who=actor.who(), author=actor.author)
-    await notify.invited(services, made, secret)
+    await note(services, step.share, step.event, who=actor.who())
+    match step.event:
+        case Event.SHARE_ACCEPTED:
+            await notify.granted(services, step.share)
+        case Event.SHARE_INVITED | Event.SHARE_RESENT:
+            assert step.secret is not None
+            await notify.invited(services, step.share, step.secret)
+        case Event.SHARE_CHANGED:
+            pass
+        case _:
+            await notify.over(services, step.share)
 
 
-async def _add_active(
-    services: Services,
-    consent_id: str,
-    patient_id: str,
-    party: _Party,
-    terms: Terms,
-    studies: list[str] | None,
-    *,
-    actor: Actor,
-) -> None:
-    parties = {
-        "patient": patient_id,
-        "practitioner": party.practitioner_id,
-        "organization": party.organization_id,
-    }
-    existing = await services.db.fetch_one(QUERIES["share_with"], parties)
-    if existing is not None and share_of(existing).state in LIVING:
-        raise Conflict(f"There is a Consent for this recipient already: Consent/{existing['id']}.")
-    now = clock.now()
-    values: dict[str, Any] = {
-        "id": consent_id,
-        "name": party.name,
-        "email": party.email,
-        "state": State.ACTIVE,
-    }
-    values |= {
-        "folded": people.fold_email(party.email),
-        "rights": right_set(terms.rights),
-        "studies": studies,
-    }
-    values |= {"message": "", "secret_hash": None, "now": now, "waits_until": None, "accepted_at": now}
-    values |= {"until": require_future(terms.until)}
-    row = await services.db.fetch_one(QUERIES["add_share"], values | parties)
-    assert row is not None
-    made = await _recorded(services, row, actor)
-    await notify.granted(services, made)
-
-
-async def _activate(services: Services, before: Share, party: _Party, *, actor: Actor) -> None:
-    await share.activate(
-        services,
-        before,
-        practitioner_id=party.practitioner_id,
-        organization_id=party.organization_id,
-        actor=actor,
-    )
-
-
-async def _as_it_stands(services: Services, now: Share, *, actor: Actor) -> None:
-    """The Consent says what the share is, whatever the client wrote (an active one that waits is proposed)."""
-    from .acts import write_consent
-
-    await write_consent(services, now, author=actor.author)
-
-
-async def _recorded(services: Services, row: Record, actor: Actor) -> Share:
-    return await record(services, row, Event.SHARE_ACCEPTED, who=actor.who(), author=actor.author)
-
-
-async def _party(services: Services, terms: Terms, *, active: bool) -> _Party | None:
-    """The registered party a Consent names, or None for one named by e-mail; Unprocessable for an unknown one."""
+async def _party(services: Services, terms: Terms, *, active: bool) -> Party:
+    """Whom a Consent names. Raises NotEnforceable where an active one names somebody who is not registered here."""
     if terms.recipient is None:
-        return None
+        return Party(terms.name, people.normal_email(terms.email))
     kind, _, id = terms.recipient.partition("/")
     row = await services.db.fetch_one(QUERIES[kind.lower()], {"id": id})
     if row is not None and kind == "Practitioner":
-        return _Party(row["id"], None, row["name"], row["email"])
+        return Party(row["name"], row["email"], practitioner_id=row["id"], account_id=row["account_id"])
     if row is not None:
-        return _Party(None, row["id"], row["name"], "")
+        return Party(row["name"], "", organization_id=row["id"])
     if active:
-        raise NotEnforceable(
-            f"There is no registered {kind} of this id here.",
-            expression="Consent.provision.actor[0].reference",
-        )
-    return None
+        raise NotEnforceable(f"There is no registered {kind} of this id here.", expression=RECIPIENT)
+    return Party(terms.name, "")
 
 
-async def _require_same_party(services: Services, before: Share, terms: Terms) -> None:
+def _require_same(before: Share, party: Party) -> None:
     """A share is with one party from its beginning to its end."""
-    party = await _party(services, terms, active=False)
-    bound = before.practitioner_id or before.organization_id
-    named = (party.practitioner_id or party.organization_id) if party is not None else None
-    if bound is not None:
-        same = named == bound
+    if before.practitioner_id or before.organization_id:
+        bound = (before.practitioner_id, before.organization_id)
+        same = bound == (party.practitioner_id, party.organization_id)
     else:
-        email = party.email if party is not None else terms.email
-        same = people.fold_email(email) == people.fold_email(before.email)
+        same = people.fold_email(party.email) == people.fold_email(before.email)
     if not same:
         raise Unprocessable(
-            "The recipient of a share does not change; make a new Consent.",
-            expression="Consent.provision.actor[0].reference",
+            "The recipient of a share does not change; make a new Consent.", expression=RECIPIENT
         )
 
 
-async def _studies(services: Services, patient_id: str, terms: Terms, reach: Reach) -> list[str] | None:
-    """The UIDs of the ImagingStudy resources a Consent names, each within the caller's reach."""
+async def _require_patient(services: Services, patient_id: str, reach: Reach) -> None:
+    """Locks the patient, so that two Consents for one recipient at once see each other."""
+    values = {"patient": patient_id}
+    if await services.db.fetch_val(QUERIES["lock_patient"], values, reach=reach.patients()) is None:
+        raise Unprocessable("The patient of this Consent is not one whose record you may share.")
+
+
+async def _require_free(services: Services, patient_id: str, party: Party, *, holds: bool) -> None:
+    """One living share for a recipient, and none with oneself. Raises Conflict, Unprocessable."""
+    await share.require_another(services, patient_id, email=party.email, account_id=party.account_id)
+    if holds:
+        query, values = (
+            "share_with",
+            {"practitioner": party.practitioner_id, "organization": party.organization_id},
+        )
+    else:
+        query, values = "invitation_of", {"folded": people.fold_email(party.email)}
+    row = await services.db.fetch_one(QUERIES[query], {"patient": patient_id, **values})
+    if row is not None and share_of(row).state in LIVING:
+        raise Conflict(f"This recipient has a Consent already: Consent/{row['id']}.")
+
+
+async def _share_behind(services: Services, consent_id: str, reach: Reach) -> Share | None:
+    try:
+        return await share.locked(services, consent_id, reach)
+    except NotFound:
+        return None
+
+
+async def _studies(services: Services, patient_id: str, terms: Terms, reach: Reach) -> tuple[str, ...] | None:
+    """The UIDs of the ImagingStudy resources that a Consent names, each within the caller's reach."""
     if terms.study_ids is None:
         return None
     ids = sorted(set(terms.study_ids))
@@ -363,4 +373,4 @@ async def _studies(services: Services, patient_id: str, terms: Terms, reach: Rea
         raise NotEnforceable(
             "One of the ImagingStudy resources is not there.", expression="Consent.provision.data"
         )
-    return sorted(row["study_uid"] for row in rows)
+    return tuple(sorted(row["study_uid"] for row in rows))

@@ -17,7 +17,7 @@ from server.access.action import Right
 from server.core import clock
 from server.core.errors import Unprocessable
 
-from .model import Share, State
+from .model import LIVING, Share, State
 
 Json = dict[str, Any]
 
@@ -42,6 +42,8 @@ STATUS = {
     State.EXPIRED: "inactive",
     State.ENDED: "inactive",
 }
+
+OVER_STATUS = ("rejected", "inactive", "entered-in-error")
 
 # Without our extension, the action codes of R4 say what is given; without those, seeing in every form.
 RIGHTS_OF_ACTION = {
@@ -81,12 +83,19 @@ def consent_of(share: Share, study_ids: Mapping[str, str], before: Json | None =
     """
     consent = dict(before or _frame(share))
     was = consent.get("provision", {})
-    consent["status"] = STATUS[share.stored_state]
+    consent["status"] = _status(share, consent.get("status"))
     consent["extension"] = _with_state(consent.get("extension", []), share.stored_state)
     consent["provision"] = _provision(share, study_ids, was)
     contained = _contained(share, consent.get("contained", []), was, consent["provision"])
     consent.pop("contained", None)
     return consent | {"contained": contained} if contained else consent
+
+
+def _status(share: Share, said: str | None) -> str:
+    """The word of FHIR for the state; a client's own word for what is over stays (entered-in-error, rejected)."""
+    if share.stored_state not in LIVING and said in OVER_STATUS:
+        return said
+    return STATUS[share.stored_state]
 
 
 def _frame(share: Share) -> Json:
@@ -126,24 +135,24 @@ def _data(share: Share, study_ids: Mapping[str, str]) -> list[Json]:
 
 def _period(share: Share, before: Json) -> Json:
     """From when to when it holds: a client's own words where they say the same."""
-    begin, start = share.accepted_at or share.created_at, before.get("start")
-    if start in (None, _instant(share.created_at)):
-        start = _instant(begin)
+    begin, period = share.accepted_at or share.created_at, dict(before)
+    if period.get("start") in (None, _instant(share.created_at)):
+        period["start"] = _instant(begin)
+    end = period.pop("end", None)
     if share.ended_at is not None:
-        return {**before, "start": start, "end": _instant(max(share.ended_at, begin))}
+        return period | {"end": _instant(max(share.ended_at, begin))}
     if share.until is None:
-        return {**{key: value for key, value in before.items() if key != "end"}, "start": start}
-    end = before.get("end")
+        return period
     same = end is not None and end_of_moment(str(end)) == share.until
-    return {**before, "start": start, "end": end if same else _instant(share.until)}
+    return period | {"end": end if same else _instant(share.until)}
 
 
 def _actor(share: Share, before: Json | None = None) -> Json:
     kept = before or {"role": {"coding": [ROLE]}}
     reference = str(kept.get("reference", {}).get("reference", ""))
     bound = _bound_to(share)
-    if reference == bound or (bound is None and reference.startswith("#")):
-        return kept
+    if reference and bound in (None, reference):
+        return kept  # as the client named the one it waits for
     return {**kept, "reference": {"reference": bound or "#recipient", "display": share.name}}
 
 

@@ -34,6 +34,15 @@ UPDATE share SET name = :name, rights = :rights, studies = :studies, message = :
  WHERE patient_id = :patient AND id = :id
 RETURNING *
 
+-- name: save_share
+-- As a Consent says. The link of an invitation lives while it waits; a new one takes its place.
+UPDATE share SET practitioner_id = :practitioner, organization_id = :organization, name = :name, state = :state,
+       rights = :rights, studies = :studies, until = :until, waits_until = :waits_until, accepted_at = :accepted_at,
+       ended_at = :ended_at,
+       secret_hash = CASE WHEN CAST(:state AS text) = 'invited' THEN coalesce(:secret_hash, secret_hash) END
+ WHERE patient_id = :patient AND id = :id
+RETURNING *
+
 -- name: lock_share
 -- One share within the caller's reach, kept from changing until the transaction ends.
 SELECT share.* FROM share JOIN patient ON patient.id = share.patient_id
@@ -202,7 +211,7 @@ SELECT access_request.*, CASE WHEN share.state IN ('active', 'ended') THEN share
  ORDER BY access_request.created_at DESC LIMIT 200
 
 -- name: request_by_id
-SELECT * FROM access_request WHERE id = :id
+SELECT * FROM access_request WHERE id = :id FOR UPDATE
 
 -- name: requests_waiting_for
 -- Those for this address that have not become a share yet.

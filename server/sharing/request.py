@@ -22,6 +22,7 @@ from server.core.ids import new_id
 from server.jobs import queue
 from server.jobs.queue import Job
 from server.storage.db import Record
+from server.storage.where import TRUE
 
 from . import notify
 from .acts import QUERIES, living, record
@@ -107,7 +108,9 @@ async def deliver(services: Services, job: Job) -> None:
 async def _become_share(services: Services, row: Record, patient_id: str) -> bool:
     """Make the share that waits for the patient's answer; False when this doctor waits or sees already."""
     doctor = await services.db.fetch_one(QUERIES["practitioner"], {"id": row["practitioner_id"]})
-    if doctor is None:
+    # The server's own act, no caller's: two requests of one doctor at once must see each other.
+    patient = await services.db.fetch_val(QUERIES["lock_patient"], {"patient": patient_id}, reach=TRUE)
+    if doctor is None or patient is None:
         return False
     own = {"patient": patient_id, "folded": "", "account": doctor["account_id"]}
     if await services.db.fetch_val(QUERIES["is_holder"], own):

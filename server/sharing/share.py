@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from server.access.action import Right
 from server.access.actor import Actor
@@ -77,7 +78,7 @@ async def invite(
     values |= {"secret_hash": digest(secret), "waits_until": clock.now() + WAITS}
     async with services.db.transaction():
         await _require_patient(services, patient_id, reach)
-        await _require_another(services, patient_id, folded=values["folded"])
+        await require_another(services, patient_id, email=address)
         values |= {
             "patient": patient_id,
             "studies": await chosen_studies(services, patient_id, studies, reach),
@@ -267,9 +268,13 @@ async def chosen_studies(
     return uids
 
 
-async def require_another(services: Services, patient_id: str, *, account_id: object = None) -> None:
-    """Raises Unprocessable when the account holds the profile itself."""
-    await _require_another(services, patient_id, account_id=account_id)
+async def require_another(
+    services: Services, patient_id: str, *, email: str = "", account_id: UUID | None = None
+) -> None:
+    """Raises Unprocessable when the address or the account holds the profile itself."""
+    values = {"patient": patient_id, "folded": people.fold_email(email), "account": account_id}
+    if await services.db.fetch_val(QUERIES["is_holder"], values):
+        raise Unprocessable("This is your own address; you see everything already.")
 
 
 async def _invite(services: Services, values: dict[str, Any], share_id: str | None) -> tuple[Record, Event]:
@@ -338,14 +343,6 @@ async def _require_patient(services: Services, patient_id: str, reach: Reach) ->
     )
     if found is None:
         raise NotFound()
-
-
-async def _require_another(
-    services: Services, patient_id: str, *, folded: str = "", account_id: object = None
-) -> None:
-    values = {"patient": patient_id, "folded": folded, "account": account_id}
-    if await services.db.fetch_val(QUERIES["is_holder"], values):
-        raise Unprocessable("This is your own address; you see everything already.")
 
 
 async def _require_unshared(services: Services, before: Share) -> None:
