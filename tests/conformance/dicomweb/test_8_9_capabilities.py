@@ -1,0 +1,45 @@
+"""DICOM PS3.18, 8.9: Retrieve Capabilities; and what is not in the table of routes."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import httpx
+
+
+async def test_wadl(web: httpx.AsyncClient):
+    answer = await web.options("/dicomweb/", headers={"Accept": "application/vnd.sun.wadl+xml"})
+    assert answer.status_code == 200
+    root = ElementTree.fromstring(answer.content)  # noqa: S314 - our own
+    resources = {each.get("path") for each in root.iter("{http://wadl.dev.java.net/2009/02}resource")}
+    assert {"studies", "studies/{study}/metadata"} <= resources
+
+
+async def test_json(web: httpx.AsyncClient):
+    answer = await web.options("/dicomweb/studies", headers={"Accept": "application/json"})
+    assert answer.json()["base"].endswith("/dicomweb")
+    assert {each["path"] for each in answer.json()["resources"]} == {"/studies"}
+    assert answer.headers["allow"] == "GET, HEAD, POST, OPTIONS"
+
+
+async def test_needs_no_token(client: httpx.AsyncClient):
+    assert (await client.options("/dicomweb/")).status_code == 200
+
+
+async def test_unknown_resources(web: httpx.AsyncClient):
+    for path in ("/dicomweb/nothing", "/dicomweb/studies/1.2/nothing", "/dicomweb/"):
+        answer = await web.get(path)
+        assert answer.status_code == 404
+        assert answer.json()["error"]
+    assert (await web.options("/dicomweb/nothing")).status_code == 404
+
+
+async def test_methods_that_are_not_possible(web: httpx.AsyncClient):
+    answer = await web.put("/dicomweb/studies/1.2")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "DELETE, GET, HEAD, POST, OPTIONS"
+
+
+async def test_preflight_needs_no_token(client: httpx.AsyncClient):
+    headers = {"Origin": "https://viewer.example", "Access-Control-Request-Method": "GET"}
+    assert (await client.options("/dicomweb/studies", headers=headers)).status_code == 204
