@@ -101,7 +101,8 @@ class Lightbox:
 
     def _environment(self) -> dict[str, str]:
         """Ours, without settings that would lead somewhere else."""
-        return {name: value for name, value in os.environ.items() if not name.startswith("LIGHTBOX_")}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTBOX_")}
+        return ours | {"LIGHTBOX_BASE_URL": self.url}
 
 
 def _free_port() -> int:
