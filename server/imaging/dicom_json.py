@@ -40,6 +40,7 @@ class Converter:
 
     bulk_root: str = ""  # "/studies/S/series/E/instances/I/bulkdata"; empty: no URIs
     trouble: set[str] = field(default_factory=set)
+    inline: int = INLINE  # bytes of a binary value that stay within the JSON
 
     def data_set(self, data: DataSet, *, skip: Callable[[int], bool] | None = None) -> Json:
         """The object of a whole data set, tags ascending (F.2.2)."""
@@ -84,12 +85,12 @@ class Converter:
             return self._sequence(element, decoder, signed, path)
         if signed and vr == "US" and is_signed_or_not(element.tag):
             vr = "SS"
-        if is_bulk(element):
+        if is_bulk(element, self.inline):
             return self._bulk(element, vr, path)
         if not element.value or vr == "SQ":
             return {"vr": vr}
         if vr in BINARY_VRS:
-            return {"vr": vr, "InlineBinary": inline(element.value, vr, data.big)}
+            return {"vr": vr, "InlineBinary": inline_binary(element.value, vr, data.big)}
         values = self._values(element.value, vr, data.big, decoder)
         return {"vr": vr, "Value": values} if any(each is not None for each in values) else {"vr": vr}
 
@@ -190,7 +191,7 @@ def _person(text: str) -> Json | None:
     return {key: group for key, group in zip(GROUPS, groups, strict=True) if group} or None
 
 
-def inline(value: bytes, vr: str, big: bool) -> str:
+def inline_binary(value: bytes, vr: str, big: bool) -> str:
     """F.2.7: Base64 of the value in little endian."""
     return b64encode(little(value, vr, big)).decode("ascii")
 
@@ -221,10 +222,10 @@ def from_column(prepared: bytes) -> bytes:
     return prepared.replace(b"\1", b"\0")
 
 
-def is_bulk(element: Element) -> bool:
+def is_bulk(element: Element, inline: int = INLINE) -> bool:
     """Whether the metadata name this element by a URI."""
     if element.items is not None:
         return False
     if element.value is None or element.tag == PIXEL_DATA:
         return True
-    return len(element.value) > INLINE and element.vr in BINARY_VRS
+    return len(element.value) > inline and element.vr in BINARY_VRS

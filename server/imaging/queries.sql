@@ -272,3 +272,25 @@ UPDATE study SET standing = :standing, updated_at = :now, fhir_stale = true
  WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at IS NULL AND standing <> :standing
    AND EXISTS (SELECT FROM patient WHERE patient.id = study.patient_id AND {reach})
 RETURNING patient_id, study_uid
+
+-- name: thumbnail_of
+-- The picture that is kept of a series; of a study, of the first series that is likely to have one.
+SELECT study.patient_id, series.series_uid, thumbnail.sealed, key.wrapped
+  FROM study
+  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+  JOIN keys.patient_key AS key ON key.patient_id = study.patient_id
+  LEFT JOIN thumbnail ON thumbnail.patient_id = series.patient_id AND thumbnail.study_uid = series.study_uid
+       AND thumbnail.series_uid = series.series_uid
+       AND EXISTS (SELECT FROM instance WHERE instance.patient_id = thumbnail.patient_id
+                    AND instance.sop_uid = thumbnail.sop_uid AND instance.deleted_at IS NULL)
+ WHERE {reach} AND {of} AND series.deleted_at IS NULL
+ ORDER BY series.modality IN ('SR', 'PR', 'KO', 'AU', 'DOC', 'SEG', 'RTSTRUCT', 'RTPLAN', 'REG'),
+          series.series_number NULLS LAST, series.series_uid
+ LIMIT 1
+
+-- name: keep_thumbnail
+INSERT INTO thumbnail (patient_id, study_uid, series_uid, sop_uid, width, sealed, created_at)
+VALUES (:patient_id, :study_uid, :series_uid, :sop_uid, :width, :sealed, :now)
+    ON CONFLICT (patient_id, study_uid, series_uid)
+    DO UPDATE SET sop_uid = excluded.sop_uid, sealed = excluded.sealed, width = excluded.width,
+                  created_at = excluded.created_at

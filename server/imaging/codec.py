@@ -1,0 +1,169 @@
+"""Frames out of their encoding: numbers in an array, colours as RGB.
+
+DICOM PS3.5, 8.2 (native and encapsulated encodings). The decoders are pydicom's plugins over Pillow, GDCM, OpenJPEG,
+CharLS: each is C or C++ that met bad input before, so this runs in a process of its own (`codec_worker`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .description import Description
+
+Array = NDArray[Any]
+
+MAX_PIXELS = 400_000_000  # of one frame
+
+# Which plugin first; those not named are not asked (pylibjpeg-libjpeg is not used: it is under the GPL).
+_JPEG = "1.2.840.10008.1.2.4."
+_PLUGINS: dict[str, tuple[str, ...]] = {
+    "1.2.840.10008.1.2.5": ("gdcm", "pydicom"),
+    f"{_JPEG}50": ("pillow", "gdcm"),
+    f"{_JPEG}51": ("gdcm", "pillow"),
+    f"{_JPEG}57": ("gdcm",),
+    f"{_JPEG}70": ("gdcm",),
+    f"{_JPEG}80": ("pyjpegls", "gdcm"),
+    f"{_JPEG}81": ("pyjpegls", "gdcm"),
+    f"{_JPEG}90": ("pylibjpeg", "gdcm", "pillow"),
+    f"{_JPEG}91": ("pylibjpeg", "gdcm", "pillow"),
+    f"{_JPEG}201": ("pylibjpeg",),
+    f"{_JPEG}202": ("pylibjpeg",),
+    f"{_JPEG}203": ("pylibjpeg",),
+}
+
+
+class Undecodable(Exception):
+    """No decoder could read this frame."""
+
+
+def can_decode(transfer_syntax: str) -> bool:
+    """Whether there is a decoder for it."""
+    return transfer_syntax in _PLUGINS
+
+
+def decode(frame: bytes, description: Description) -> tuple[Array, Description]:
+    """The frame as an array (rows, columns[, samples]) and what is true of it now. Raises Undecodable."""
+    if not 0 < description.rows * description.columns <= MAX_PIXELS:
+        raise Undecodable("the frame has no size, or too large a one")
+    if can_decode(description.transfer_syntax):
+        return _compressed(frame, description)
+    return native(frame, description)
+
+
+def native(frame: bytes, description: Description) -> tuple[Array, Description]:
+    """An uncompressed frame in little endian."""
+    if description.bits_allocated == 1:
+        bits = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")
+        return _shaped(bits[: description.rows * description.columns], description)
+    dtype = _dtype(description)
+    if description.photometric == "YBR_FULL_422":
+        return _half_chroma(np.frombuffer(frame, dtype), description)
+    usable = len(frame) // dtype.itemsize * dtype.itemsize
+    return _shaped(np.frombuffer(frame[:usable], dtype), description)
+
+
+def _dtype(description: Description) -> np.dtype[Any]:
+    if description.kind != "integer":
+        return np.dtype("<f4" if description.kind == "float" else "<f8")
+    size = {8: 1, 16: 2, 32: 4, 64: 8}.get(description.bits_allocated)
+    if size is None:
+        raise Undecodable("the pixels have an odd number of bits")
+    return np.dtype(f"<{'i' if description.signed else 'u'}{size}")
+
+
+def _shaped(values: Array, description: Description) -> tuple[Array, Description]:
+    rows, columns, samples = description.rows, description.columns, description.samples
+    wanted = rows * columns * samples
+    if len(values) * 2 < wanted:
+        raise Undecodable("most of the frame is missing")
+    if len(values) < wanted:  # cut off: what is missing is black
+        values = np.concatenate([values, np.zeros(wanted - len(values), values.dtype)])
+    values = values[:wanted]
+    array: Array
+    if samples == 1:
+        array = values.reshape(rows, columns)
+    elif description.planar == 1:
+        array = values.reshape(samples, rows, columns).transpose(1, 2, 0)
+    else:
+        array = values.reshape(rows, columns, samples)
+    return _stored_bits(array, description), replace(description, planar=0)
+
+
+def _stored_bits(array: Array, description: Description) -> Array:
+    """The bits above Bits Stored are not part of the value: some hold overlays, some the sign twice (PS3.5, 8.1.1)."""
+    spare = description.bits_allocated - description.bits_stored
+    if description.kind != "integer" or spare <= 0 or description.bits_allocated == 1:
+        return array
+    trimmed: Array = np.right_shift(np.left_shift(array, spare), spare)
+    return trimmed
+
+
+def _half_chroma(values: Array, description: Description) -> tuple[Array, Description]:
+    """PS3.3, C.7.6.3.1.2: Y1 Y2 Cb Cr for each two pixels of a row."""
+    rows, columns = description.rows, description.columns
+    if len(values) < rows * columns * 2:
+        raise Undecodable("the frame is cut off")
+    groups = values[: rows * columns * 2].reshape(-1, 4)
+    array = np.empty((len(groups), 2, 3), values.dtype)
+    array[:, 0, 0], array[:, 1, 0] = groups[:, 0], groups[:, 1]
+    array[:, :, 1] = groups[:, 2:3]
+    array[:, :, 2] = groups[:, 3:4]
+    return array.reshape(rows, columns, 3), replace(description, photometric="YBR_FULL", planar=0)
+
+
+def _compressed(frame: bytes, description: Description) -> tuple[Array, Description]:
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels import get_decoder
+
+    decoder = get_decoder(description.transfer_syntax)
+    available = set(decoder.available_plugins)
+    source = encapsulate([frame], has_bot=False)
+    trouble: Exception | None = None
+    for plugin in _PLUGINS[description.transfer_syntax]:
+        if plugin not in available:
+            continue
+        try:
+            array, said = decoder.as_array(source, index=0, decoding_plugin=plugin, **_options(description))
+        except Exception as error:
+            trouble = error
+            continue
+        return _read(array, said, description)
+    raise Undecodable(type(trouble).__name__ if trouble else "there is no decoder for it")
+
+
+def _options(description: Description) -> dict[str, Any]:
+    return {
+        "rows": description.rows,
+        "columns": description.columns,
+        "samples_per_pixel": description.samples,
+        "photometric_interpretation": description.photometric,
+        "bits_allocated": description.bits_allocated,
+        "bits_stored": description.bits_stored,
+        "pixel_representation": int(description.signed),
+        "planar_configuration": description.planar,
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+    }
+
+
+def _read(array: Array, said: dict[str, Any], description: Description) -> tuple[Array, Description]:
+    now = replace(
+        description,
+        transfer_syntax="1.2.840.10008.1.2.1",
+        rows=array.shape[0],
+        columns=array.shape[1],
+        photometric=str(said.get("photometric_interpretation", description.photometric)),
+        bits_allocated=array.dtype.itemsize * 8,
+        bits_stored=min(int(said.get("bits_stored", description.bits_stored)), array.dtype.itemsize * 8),
+        planar=0,
+    )
+    return array, now
+
+
+def to_bytes(array: Array) -> bytes:
+    """The array as native little endian pixels, colour by pixel."""
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False)).tobytes()

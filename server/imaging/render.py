@@ -1,0 +1,171 @@
+"""Frames as pictures, and the small pictures that lists show.
+
+DICOM PS3.18, 10.4.1.1.3 (rendered) and 10.4.1.1.5 (thumbnail). Uncompressed frames are drawn in a thread; what needs
+a codec is decoded and drawn in a process apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+from PIL import Image
+
+from server.access.reach import Reach
+from server.access.services import Services
+from server.core import clock
+from server.core.errors import NotFound
+from server.storage.sql import load
+from server.storage.where import Where
+
+from . import catalogue
+from .catalogue import InstanceRow
+from .codec import Undecodable, native
+from .codec_pool import POOL, Failed
+from .description import Description
+from .frames import (
+    NoFrame,
+    NotDecoded,
+    description_of,
+    is_encapsulated,
+    stored_frame,
+)
+from .picture import Look, animated, picture
+
+QUERIES = load(__package__)
+
+KEPT_SIDE = 256  # of the thumbnails that are kept
+_WITH_PIXELS = Where("instance.frame_count > 0")
+_MOST = 5000  # instances of a series that are looked at for its picture
+
+
+async def rendered(services: Services, row: InstanceRow, number: int, look: Look) -> bytes:
+    """Frame `number` (from 1) as a picture; the row was read with its metadata and this frame's place.
+
+    Raises NoFrame, NotDecoded.
+    """
+    content = await stored_frame(services, row, number)
+    description = await description_of(services, row, number)
+    if not is_encapsulated(row):
+        return await asyncio.to_thread(_draw, content, description, look)
+    header = {"job": "picture", "description": description.to_json(), "look": look.to_json()}
+    try:
+        answer, image = await POOL.do(header, content)
+    except Failed as error:
+        raise NotDecoded() from error
+    if not answer["ok"]:
+        raise NotDecoded()
+    return image
+
+
+def _draw(content: bytes, description: Description, look: Look) -> bytes:
+    try:
+        return picture(*native(content, description), look)
+    except (Undecodable, ValueError, IndexError, OverflowError, MemoryError) as error:
+        raise NotDecoded("These pixels cannot be shown; they can be had as they are stored.") from error
+
+
+async def moving(
+    services: Services, rows: list[tuple[InstanceRow, int]], look: Look, milliseconds: int
+) -> bytes:
+    """Frames one after the other as a GIF."""
+    stills = [await rendered(services, row, number, look) for row, number in rows]
+    return await asyncio.to_thread(animated, stills, milliseconds)
+
+
+async def thumbnail(
+    services: Services,
+    study_uid: str,
+    series_uid: str | None = None,
+    *,
+    reach: Reach,
+    width: int = KEPT_SIDE,
+    height: int = KEPT_SIDE,
+) -> tuple[str, bytes]:
+    """The small JPEG of a series, or of a study's first series with pixels; and whose it is.
+
+    It is made when it is first asked for, and kept, sealed. Raises NotFound, NoFrame when there are no pixels.
+    """
+    row = await services.db.fetch_one(
+        QUERIES["thumbnail_of"], {}, reach=reach.studies(), of=catalogue.these(study_uid, series_uid)
+    )
+    if row is None:
+        raise NotFound()
+    patient_id = row["patient_id"]
+    if max(width, height) > KEPT_SIDE:
+        return patient_id, await _make(
+            services, study_uid, row["series_uid"], reach.at(patient_id), width, height
+        )
+    context = _context(row["series_uid"])
+    if row["sealed"]:
+        image = services.keyring.open(row["wrapped"], row["sealed"], context)
+    else:
+        image = await _make(
+            services,
+            study_uid,
+            row["series_uid"],
+            reach.at(patient_id),
+            KEPT_SIDE,
+            KEPT_SIDE,
+            keep=row["wrapped"],
+        )
+    if (width, height) != (KEPT_SIDE, KEPT_SIDE):
+        image = await asyncio.to_thread(_smaller, image, width, height)
+    return patient_id, image
+
+
+async def _make(
+    services: Services,
+    study_uid: str,
+    series_uid: str,
+    reach: Reach,
+    width: int,
+    height: int,
+    *,
+    keep: bytes | None = None,
+) -> bytes:
+    rows = await catalogue.instances_of(
+        services.db, study_uid, series_uid, reach=reach, match=_WITH_PIXELS, limit=_MOST
+    )
+    if not rows:
+        raise NoFrame("This series has no pixels.")
+    middle = rows[len(rows) // 2]
+    number = (middle.frame_count + 1) // 2
+    (row,) = await catalogue.instances_of(
+        services.db,
+        study_uid,
+        series_uid,
+        middle.sop_uid,
+        reach=reach,
+        metadata=True,
+        frames=(number, number),
+    )
+    image = await rendered(services, row, number, Look(width=width, height=height, quality=80))
+    if keep is not None:
+        sealed = services.keyring.seal(keep, image, _context(series_uid))
+        values = {
+            "patient_id": row.patient_id,
+            "study_uid": study_uid,
+            "series_uid": series_uid,
+            "sop_uid": row.sop_uid,
+            "width": KEPT_SIDE,
+            "sealed": sealed,
+            "now": clock.now(),
+        }
+        await services.db.execute(QUERIES["keep_thumbnail"], values)
+    return image
+
+
+def _context(series_uid: str) -> bytes:
+    return f"thumbnail {series_uid}".encode()
+
+
+def _smaller(image: bytes, width: int, height: int) -> bytes:
+    picture = Image.open(io.BytesIO(image))
+    picture.thumbnail((width, height))
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+__all__ = ["KEPT_SIDE", "Look", "moving", "rendered", "thumbnail"]
