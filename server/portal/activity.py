@@ -119,7 +119,7 @@ def entry_of(happened: Happened, language: str, reader: str) -> Entry:
     name = gettext(N_("You")) if str(who.account_id) == reader else who.name or who.client_name or "Lightbox"
     if who.client_name and who.client_name != name:
         name = gettext(N_("%(name)s (through %(app)s)")) % {"name": name, "app": who.client_name}
-    doctor = str(happened.detail.get("name") or gettext(N_("a doctor")))
+    doctor = str(happened.detail.get("with") or gettext(N_("a doctor")))
     sentence = gettext(SENTENCES.get(happened.event, OTHER)) % {"who": name, "doctor": doctor}
     if title := happened.detail.get("description"):
         sentence = f"{sentence.rstrip('.')}: {title}."

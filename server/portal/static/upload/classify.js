@@ -9,6 +9,8 @@ const EXPLICIT_BIG = "1.2.840.10008.1.2.2";
 const DEFLATED = "1.2.840.10008.1.2.1.99";
 const DIRECTORY_STORAGE = "1.2.840.10008.1.3.10";
 
+const META = { little: true, explicit: true, metaOnly: true };
+
 const LONG = new Set(["OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"]);
 const SHORT = new Set([
   "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US",
@@ -93,8 +95,7 @@ function looksLikeDataSet(view) {
 
 function withPreamble(view, size) {
   const meta = {};
-  const end = readElements(view, 132, { little: true, explicit: true }, size, (tag, at, length) => {
-    if (tag >>> 16 !== 2) return false;
+  const end = readElements(view, 132, META, size, (tag, at, length) => {
     if (tag === 0x00020002) meta.sopClass = plain(view, at, length);
     if (tag === 0x00020010) meta.syntax = plain(view, at, length);
     return true;
@@ -112,7 +113,7 @@ function withoutPreamble(view, encoding, size) {
   let start = 0;
   if (view.getUint16(0, encoding.little) === 2) {
     // A file meta group without preamble: the data set follows it in the syntax it names, mostly like the group itself.
-    const end = readElements(view, 0, { little: true, explicit: true }, size, (tag) => tag >>> 16 === 2);
+    const end = readElements(view, 0, META, size, () => true);
     if (end === null) return { kind: "dicom" };
     start = end;
   }
@@ -149,6 +150,8 @@ function readElements(view, at, encoding, size, visit) {
   let before = -1;
   while (at + 8 <= size) {
     if (at + 12 > view.byteLength && view.byteLength < size) need(Math.min(size, at + 65536));
+    // After the file meta group comes another encoding: its first element must not be read in this one.
+    if (encoding.metaOnly && view.getUint16(at, true) !== 2) return at;
     const { tag, start, length } = element(view, at, encoding);
     if (tag < before || length === null) return null; // tags only rise (PS3.5, 7.1)
     before = tag;
