@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -64,7 +68,21 @@ def create_app(settings: Settings) -> Starlette:
 def create_from_environment() -> Starlette:
     """What uvicorn's worker processes call: the command line has put every setting into the environment."""
     logs.configure()
+    _end_with_parent()
     return create_app(read_settings())
+
+
+def _end_with_parent() -> None:
+    """A worker whose first process was killed ends too: it would go on holding the port."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def routes() -> list[BaseRoute]:
