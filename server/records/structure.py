@@ -125,7 +125,10 @@ def is_r4_resource(name: str) -> bool:
 @cache
 def structure(name: str) -> Structure:
     """The definition of a type; raises KeyError for a name that is none."""
-    model = get_fhir_model_class(name)
+    try:
+        model = get_fhir_model_class(name)
+    except ValueError as error:
+        raise KeyError(name) from error
     elements: dict[str, Element] = {}
     for field_name, field in model.model_fields.items():
         if field_name == "fhir_comments" or field_name.endswith("__ext"):
