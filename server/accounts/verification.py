@@ -19,7 +19,7 @@ from server.core import clock
 from server.core.errors import Gone
 from server.core.ids import digest, new_secret
 from server.core.settings import Settings
-from server.jobs import letter, mailer
+from server.jobs import letter, mailer, queue
 from server.jobs.mailer import Mail, Seal
 from server.jobs.queue import Kit, Periodic
 from server.storage.db import Database
@@ -35,6 +35,8 @@ VERIFY_PATH = "/verify/{secret}"
 RESET_PATH = "/reset/{secret}"
 SIGN_IN_PATH = "/sign-in"
 KEPT_AFTER_END = timedelta(days=30)
+
+CONFIRMED = "address-confirmed"  # the job for rooms above: what waited for this address can be shown now
 
 # A mailbox must not be filled by somebody who knows its address.
 MAILS = attempts.Limit("mails", free=5, longest=60 * 60)
@@ -110,6 +112,7 @@ async def confirm(services: Needs, secret: str, *, address: str = "") -> Account
     async with services.db.transaction():
         account = await people.get(services.db, await _spend(services.db, secret, Purpose.VERIFY))
         account = await people.set_verified(services.db, account.id)
+        await queue.enqueue(services.db, CONFIRMED, {"account": str(account.id)})
         await services.audit.record(Event.EMAIL_VERIFIED, who=who(account, address), patient_id=None)
     return account
 
@@ -123,6 +126,7 @@ async def reset(services: Needs, secret: str, password: str, *, address: str = "
         account_id = await _spend(services.db, secret, Purpose.RESET)
         await people.change_password(services.db, account_id, password)
         account = await people.set_verified(services.db, account_id)
+        await queue.enqueue(services.db, CONFIRMED, {"account": str(account.id)})
         await services.audit.record(Event.PASSWORD_CHANGED, who=who(account, address), patient_id=None)
     return account
 

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from server.access.actor import Actor
 from server.audit.events import Event
 from server.core import clock
+from server.sharing import share
 
 from .urls import services_of
 
@@ -44,6 +45,7 @@ async def downloaded(request: Request, patient_id: str, study_uid: str, instance
         patient_id=patient_id,
         detail={"study": study_uid, "instances": instances},
     )
+    await share.note_look(services, patient_id, actor.practitioner_id)
 
 
 async def searched(request: Request, patients: Iterable[str]) -> None:
@@ -88,6 +90,7 @@ async def _once_an_hour(request: Request, event: Event, patient_id: str, study_u
         detail={"study": study_uid},
         fold=f"{event} {_caller(actor)} {patient_id} {study_uid} {clock.now():%Y-%m-%dT%H}",
     )
+    await share.note_look(services, patient_id, actor.practitioner_id)
 
 
 def _caller(actor: Actor) -> str:

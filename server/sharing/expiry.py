@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from server.access.services import Services
+from server.accounts import verification
 from server.audit.events import Event
 from server.core import clock
 from server.jobs.queue import Kit, Periodic
@@ -46,6 +47,6 @@ async def _write_down(services: Services, patient_id: str, share_id: str, state:
 
 
 KIT = Kit(
-    handlers={request.JOB: request.deliver},
+    handlers={request.JOB: request.deliver, verification.CONFIRMED: request.address_confirmed},
     periodic=(Periodic("sharing: what time ends", EVERY, run),),
 )

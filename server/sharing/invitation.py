@@ -11,11 +11,13 @@ from datetime import datetime
 
 from server.access.actor import Actor
 from server.access.services import Services
+from server.accounts import verification
 from server.audit.events import Event
 from server.audit.who import Who
 from server.core import clock
 from server.core.errors import Forbidden, Gone, NotFound
 from server.core.ids import digest
+from server.jobs import queue
 from server.storage.db import Record
 from server.storage.where import Where
 
@@ -78,6 +80,7 @@ async def prove_address(services: Services, secret: str, *, actor: Actor) -> boo
     async with services.db.transaction():
         proved = await services.db.fetch_val(QUERIES["prove_address"], values) is not None
         if proved:
+            await queue.enqueue(services.db, verification.CONFIRMED, {"account": str(actor.account_id)})
             await services.audit.record(Event.EMAIL_VERIFIED, who=actor.who(), patient_id=None)
     return proved
 

@@ -76,7 +76,7 @@ async def asked_by(services: Services, *, actor: Actor) -> list[Asked]:
 
 
 async def take_up(services: Services, account_id: UUID) -> int:
-    """Show a patient the requests that waited for their address; how many. Call it once an address is confirmed."""
+    """Show a patient the requests that waited for their address; how many."""
     account = await people.get(services.db, account_id)
     count = 0
     async with services.db.transaction():
@@ -87,6 +87,11 @@ async def take_up(services: Services, account_id: UUID) -> int:
         for row in await services.db.fetch_all(QUERIES["requests_waiting_for"], values):
             count += await _become_share(services, row, patient_id)
     return count
+
+
+async def address_confirmed(services: Services, job: Job) -> None:
+    """An address was confirmed: what waited for it can be shown."""
+    await take_up(services, UUID(job.payload["account"]))
 
 
 async def deliver(services: Services, job: Job) -> None:
