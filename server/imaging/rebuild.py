@@ -35,7 +35,7 @@ _tasks: set[asyncio.Task[None]] = set()  # a task that nobody holds may vanish
 def soon(services: Services, studies: set[tuple[str, str]]) -> None:
     """Rebuild these studies (patient, study) when they have been quiet for a moment. Reads do not wait for it."""
     if studies:
-        task = asyncio.create_task(_later(services, sorted({each[0] for each in studies})))  # noqa: RUF006 - in _tasks
+        task = asyncio.create_task(_later(services, sorted({each[0] for each in studies})))
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)
 
