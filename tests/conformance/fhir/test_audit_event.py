@@ -1,0 +1,100 @@
+"""AuditEvents: the patient's own log, rendered from the chain. FHIR R4, AuditEvent; IHE BALP 1.1."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import httpx
+
+from server.records import validate
+from tests.factories import People, Person
+
+from .conftest import Api, Json
+
+
+async def events(api: Api, query: str = "") -> list[Json]:
+    bundle = (await api.get(f"AuditEvent?_count=100&{query}")).json()
+    return [each["resource"] for each in bundle.get("entry", [])]
+
+
+def references(event: Json) -> set[str]:
+    return {each["what"]["reference"] for each in event["entity"] if "reference" in each.get("what", {})}
+
+
+async def test_what_happens_is_in_the_log(api: Api) -> None:
+    """Create, read, update, delete: each an event with its agent, its patient and its data."""
+    made = await api.made(api.observation())
+    path = f"Observation/{made['id']}"
+    await api.get(path)
+    await api.put(path, made | {"status": "amended"})
+    await api.delete(path)
+    about = [event for event in await events(api) if path in references(event)]
+    assert [(event["action"], event["subtype"][0]["code"]) for event in about] == [
+        ("D", "delete"), ("U", "update"), ("R", "read"), ("C", "create"),
+    ]  # fmt: skip
+    for event in about:
+        assert f"Patient/{api.patient}" in references(event)
+        assert sum(agent["requestor"] for agent in event["agent"]) == 1
+        assert event["agent"][0]["policy"][0].startswith("urn:ietf:params:oauth:jti:")
+        assert await validate.find_issues(event) == []
+
+
+async def test_searches_are_logged_with_their_query(api: Api) -> None:
+    """BALP: entity query, base64."""
+    await api.get("Observation?value-string=something&patient=" + api.patient)
+    await api.client.get("/health/live")
+    await asyncio.sleep(1.2)  # committed in groups, within a second (decision 25)
+    queries = [
+        base64.b64decode(entity["query"]).decode()
+        for event in await events(api, "subtype=search")
+        for entity in event["entity"]
+        if "query" in entity
+    ]
+    assert any("value-string=something" in query for query in queries)
+
+
+async def test_the_log_is_searched(api: Api, stranger: Api) -> None:
+    made = await api.made(api.observation())
+    [event] = [
+        each for each in await events(api, "action=C") if f"Observation/{made['id']}" in references(each)
+    ]
+    assert (await api.get(f"AuditEvent/{event['id']}")).json() == event
+    day = event["recorded"][:10]
+    for query in (f"patient={api.patient}", f"date={day}", f"date=ge{day}", "subtype=create", "type=rest", "outcome=0",
+                  f"agent=Patient/{api.patient}", f"entity=Patient/{api.patient}", f"_id={event['id']}"):  # fmt: skip
+        assert event in await events(api, query), query
+    for query in ("date=lt2000", "action=D", "outcome=8", "agent=Practitioner/nobody", "_id=x"):
+        assert event not in await events(api, query), query
+    assert (await api.get("AuditEvent?entity=Observation/x")).status_code == 400
+    assert (await api.get("AuditEvent?date=nonsense")).status_code == 400
+    assert event not in await events(stranger)
+    assert (await stranger.get(f"AuditEvent/{event['id']}")).status_code == 404
+
+
+async def test_pages(api: Api) -> None:
+    for _ in range(3):
+        await api.made(api.observation())
+    first = (await api.get("AuditEvent?_count=2&action=C")).json()
+    following = next(link["url"] for link in first["link"] if link["relation"] == "next").partition("/fhir/")[
+        2
+    ]
+    second = (await api.get(following)).json()
+    ids = [each["resource"]["id"] for bundle in (first, second) for each in bundle["entry"]]
+    assert len(ids) == len(set(ids)) == 4
+
+
+async def test_only_the_holder_reads_the_log(
+    client: httpx.AsyncClient, people: People, ada: Person, api: Api
+) -> None:
+    """A share opens the record, not the log of it."""
+    doctor = await people.doctor()
+    await people.share(ada, doctor)
+    theirs = Api(client, await people.token(doctor, "user/*.rs"), ada.fhir_id)
+    assert (await theirs.get("AuditEvent")).json()["total"] == 0
+    assert (await theirs.get(f"AuditEvent?patient={ada.fhir_id}")).status_code == 403
+    await theirs.get(f"Patient/{ada.fhir_id}")
+    seen = [
+        each for each in await events(api, f"agent=Practitioner/{doctor.fhir_id}") if each["action"] == "R"
+    ]
+    assert seen[0]["agent"][0]["who"]["reference"] == f"Practitioner/{doctor.fhir_id}"
