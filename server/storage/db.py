@@ -33,6 +33,7 @@ _AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # rolling back on a connection that was cut in the middle of an answer
     OSError,
 )
 
