@@ -7,6 +7,7 @@ patient where there is a choice, and the buttons `decision` = allow | deny. What
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -20,7 +21,7 @@ from server.audit.who import Who
 from server.core import clock
 from server.core.errors import Forbidden
 
-from . import codes, forms, launch, pages, profiles, sentences
+from . import codes, forms, launch, narrowing, pages, profiles, sentences
 from .authorization_request import Asked, answered, read, refused, to_authorize
 from .codes import Code
 from .launch import Launch
@@ -31,15 +32,27 @@ PERIODS = {"1": "1 day", "30": "30 days", "90": "90 days", "365": "1 year"}
 USUAL_PERIOD = "90"
 
 
+_BOXES = ("scope", "kind")
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """The boxes left ticked: scopes, and kinds of images (modalities)."""
+
+    scopes: frozenset[str]
+    kinds: frozenset[str]
+
+
 async def show(request: Request, services: Services, asked: Asked, signed_in: SignedIn) -> Response:
     """The page."""
     started = await _launched(services, asked, signed_in)
     choices = await profiles.in_reach(request, services, signed_in) if needs_patient(asked.scopes) else []
     if started:
         choices = [each for each in choices if each.id == started.patient_id]
-    whose = choices[0].name if len(choices) == 1 else "the person you choose"
-    if not needs_patient(asked.scopes):
-        whose = "your account"
+    only = choices[0] if len(choices) == 1 else None
+    kinds: list[str] = []
+    if only and narrowing.is_possible(asked.scopes):
+        kinds = await profiles.kinds_of_images(request, services, signed_in, only.id)
     return pages.render(
         "consent.html",
         leads_to=[asked.redirect_uri],
@@ -47,8 +60,10 @@ async def show(request: Request, services: Services, asked: Asked, signed_in: Si
         person=signed_in,
         profiles=choices,
         nobody=needs_patient(asked.scopes) and not choices,
-        lines=sentences.lines(asked.scopes, whose=whose),
-        periods=PERIODS if asked.scopes.has("offline_access") else {},
+        lines=sentences.lines(asked.scopes, your=only.your if only else "the chosen person's"),
+        kinds={kind: sentences.kind_of_images(kind) for kind in kinds} if len(kinds) > 1 else {},
+        stays=_stays(asked.scopes),
+        periods=PERIODS,
         usual_period=USUAL_PERIOD,
         query=asked.query,
     )
@@ -59,8 +74,8 @@ async def decide(request: Request) -> Response:
     services: Services = request.app.state.services
     require_same_origin(request, services.settings)
     pairs = await forms.read_pairs(request)
-    fields = forms.once([pair for pair in pairs if pair[0] != "scope"])
-    ticked = frozenset(value for name, value in pairs if name == "scope")
+    fields = forms.once([pair for pair in pairs if pair[0] not in _BOXES])
+    ticked = Ticked(*(frozenset(value for name, value in pairs if name == box) for box in _BOXES))
     signed_in = await services.gate.sign_in.of(request)
     if signed_in is None:
         raise Forbidden("You were signed out meanwhile. Start again from the app.")
@@ -93,10 +108,12 @@ async def _allowed(
     asked: Asked,
     signed_in: SignedIn,
     fields: Mapping[str, str],
-    ticked: frozenset[str],
+    ticked: Ticked,
 ) -> Response:
     started = await _launched(services, asked, signed_in)
-    scopes = granted(asked.scopes, ticked)
+    scopes = granted(asked.scopes, ticked.scopes)
+    if "kinds" in fields:
+        scopes = narrowing.narrowed(scopes, frozenset(fields["kinds"].split(",")), ticked.kinds)
     patient_id = None
     if needs_patient(scopes):
         patient_id = await _chosen(request, services, signed_in, fields.get("patient"), started)
@@ -160,6 +177,13 @@ async def _launched(services: Services, asked: Asked, signed_in: SignedIn) -> La
     if started is None:
         raise InvalidRequest("This start of the app took too long, or was another person's. Start it again.")
     return started
+
+
+def _stays(scopes: Scopes) -> str:
+    """How long it lasts: while the person is away, while signed in, or an hour."""
+    if scopes.has("offline_access"):
+        return "away"
+    return "session" if scopes.has("online_access") else "hour"
 
 
 def _who(signed_in: SignedIn, asked: Asked, request: Request) -> Who:

@@ -23,6 +23,7 @@ from server.storage.db import Record
 
 from . import forms, pages, profiles, sentences
 from .clients import QUERIES
+from .profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -92,29 +93,26 @@ async def apps_of(request: Request, services: Services, signed_in: SignedIn) -> 
     values = {"account": signed_in.account_id, "now": clock.now()}
     rows = await services.db.fetch_all(QUERIES["living_grants"], values)
     known = await profiles.in_reach(request, services, signed_in) if rows else []
-    names = {each.id: each.name for each in known}
+    by_id = {each.id: each for each in known}
     by_app: dict[str, list[Record]] = {}
     for row in rows:
         by_app.setdefault(row["client_id"], []).append(row)
-    return [_app(grants, names) for grants in by_app.values()]
+    return [_app(grants, by_id) for grants in by_app.values()]
 
 
-def _app(grants: list[Record], names: dict[str, str]) -> App:
+def _app(grants: list[Record], known: dict[str, Profile]) -> App:
     first = grants[0]
     union = Scopes.of(item for grant in grants for item in Scopes.parse(grant["scope"]))
-    about = dict.fromkeys(
-        names.get(grant["patient_id"], "a record you cannot see any more")
-        for grant in grants
-        if grant["patient_id"]
-    )
-    whose = next(iter(about), "your account") if len(about) < 2 else "those records"
+    patients = dict.fromkeys(grant["patient_id"] for grant in grants if grant["patient_id"])
+    about = [known[each].name if each in known else "a record you cannot open any more" for each in patients]
+    only = known.get(next(iter(patients))) if len(patients) == 1 else None
     untils = [grant["expires_at"] for grant in grants]
     return App(
         first["client_id"],
         first["name"],
         first["verified"],
-        tuple(about),
-        tuple(line.sentence for line in sentences.lines(union, whose=whose)),
+        tuple(dict.fromkeys(about)),
+        tuple(line.sentence for line in sentences.lines(union, your=only.your if only else "the")),
         min(grant["created_at"] for grant in grants),
         max((grant["used_at"] for grant in grants if grant["used_at"]), default=None),
         None if None in untils else max(untils),

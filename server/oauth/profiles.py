@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from server.access.action import Action, Verb
+from server.access.action import STUDY_SEARCH, Action, Verb
 from server.access.reach import Reach
 from server.access.services import Services
 from server.access.sign_in import SignedIn, address_of
@@ -23,13 +23,20 @@ class Profile:
     id: str
     name: str
     birth_date: str
+    own: bool  # the person's own
+
+    @property
+    def your(self) -> str:
+        """How a sentence to the person speaks of what is in it."""
+        return "your" if self.own else f"{self.name}'s"
 
 
 async def in_reach(request: Request, services: Services, signed_in: SignedIn) -> list[Profile]:
-    """All of them, the last changed first."""
+    """All of them, the person's own first, then the last changed."""
     reach = await _reach(request, services, signed_in)
-    rows = await services.db.fetch_all(QUERIES["patients_in_reach"], {}, reach=reach.resources())
-    return [_profile(row["id"], orjson.loads(row["json"])) for row in rows]
+    values = {"account": signed_in.account_id}
+    rows = await services.db.fetch_all(QUERIES["patients_in_reach"], values, reach=reach.resources())
+    return [_profile(row["id"], orjson.loads(row["json"]), own=row["own"]) for row in rows]
 
 
 async def reaches(request: Request, services: Services, signed_in: SignedIn, patient_id: str) -> bool:
@@ -39,12 +46,22 @@ async def reaches(request: Request, services: Services, signed_in: SignedIn, pat
     return bool(await services.db.fetch_val(QUERIES["patient_in_reach"], values, reach=reach.patients()))
 
 
+async def kinds_of_images(
+    request: Request, services: Services, signed_in: SignedIn, patient_id: str
+) -> list[str]:
+    """The modalities of the studies this person may see of a patient."""
+    actor = signed_in.actor(address_of(request))
+    reach = await services.gate.reach_for_actor(actor, STUDY_SEARCH, patient_id=patient_id)
+    rows = await services.db.fetch_all(QUERIES["modalities_in_reach"], {}, reach=reach.studies())
+    return [row["modality"] for row in rows]
+
+
 async def _reach(request: Request, services: Services, signed_in: SignedIn) -> Reach:
     actor = signed_in.actor(address_of(request))
     return await services.gate.reach_for_actor(actor, Action("Patient", Verb.SEARCH))
 
 
-def _profile(patient_id: str, resource: dict[str, Any]) -> Profile:
+def _profile(patient_id: str, resource: dict[str, Any], *, own: bool) -> Profile:
     name = (resource.get("name") or [{}])[0]
     text = name.get("text") or " ".join([*name.get("given", []), name.get("family", "")])
-    return Profile(patient_id, text.strip() or "A record without a name", resource.get("birthDate", ""))
+    return Profile(patient_id, text.strip() or "A record without a name", resource.get("birthDate", ""), own)

@@ -130,10 +130,16 @@ SELECT account.id, account.name, account.email, account.role, practitioner.id AS
  LIMIT 1
 
 -- name: patients_in_reach
--- The profiles a person may choose from, with the resource that names them.
-SELECT resource.id, resource.json FROM resource
+-- The profiles a person may choose from, with the resource that names them; the person's own first.
+SELECT resource.id, resource.json,
+       EXISTS (SELECT 1 FROM holder WHERE holder.patient_id = resource.id AND holder.account_id = :account
+               AND holder.as_what = 'self') AS own
+  FROM resource
  WHERE resource.type = 'Patient' AND NOT resource.deleted AND {reach}
- ORDER BY resource.last_updated DESC LIMIT 200
+ ORDER BY own DESC, resource.last_updated DESC, resource.id LIMIT 200
+
+-- name: modalities_in_reach
+SELECT DISTINCT unnest(study.modalities) AS modality FROM study WHERE {reach} ORDER BY modality
 
 -- name: patient_in_reach
 SELECT patient.id FROM patient WHERE patient.id = :patient AND {reach}

@@ -7,27 +7,29 @@ from dataclasses import dataclass
 
 from server.access.scopes import Filter, Scope, Scopes
 
+# {your} becomes "your", "Ada Moor's", "the".
 _THINGS = {
-    "*": "everything in the record",
-    "Patient": "name, birth date and contact details",
-    "ImagingStudy": "imaging studies and their images",
-    "Endpoint": "the address where images can be fetched",
-    "DiagnosticReport": "reports",
-    "DocumentReference": "documents",
-    "Observation": "measurements and results",
-    "Condition": "diagnoses and health problems",
-    "AllergyIntolerance": "allergies",
-    "MedicationRequest": "medicines",
-    "Immunization": "vaccinations",
-    "Procedure": "procedures and operations",
-    "Encounter": "visits",
-    "ServiceRequest": "orders from doctors",
-    "Practitioner": "the doctors named in the record",
-    "Organization": "the hospitals and practices named in the record",
-    "Device": "the machines that made the images",
-    "Provenance": "where each entry came from",
-    "AuditEvent": "the list of who looked at the record",
-    "Binary": "attached files",
+    "*": "everything in {your} record",
+    "Patient": "{your} name, birth date and contact details",
+    "ImagingStudy": "{your} imaging studies and their images",
+    "Endpoint": "the address where {your} images can be fetched",
+    "DiagnosticReport": "{your} reports",
+    "DocumentReference": "{your} documents",
+    "Observation": "{your} measurements and results",
+    "Condition": "{your} diagnoses and health problems",
+    "AllergyIntolerance": "{your} allergies",
+    "MedicationRequest": "{your} medicines",
+    "Immunization": "{your} vaccinations",
+    "Procedure": "{your} procedures and operations",
+    "Encounter": "{your} visits",
+    "ServiceRequest": "orders from doctors in {your} record",
+    "Consent": "whom {your} record is shared with",
+    "Practitioner": "the doctors named in {your} record",
+    "Organization": "the hospitals and practices named in {your} record",
+    "Device": "the machines that made {your} images",
+    "Provenance": "where each entry of {your} record came from",
+    "AuditEvent": "who looked at {your} record",
+    "Binary": "files attached to {your} record",
 }
 _MODALITIES = {
     "CT": "CT",
@@ -40,6 +42,7 @@ _MODALITIES = {
     "PT": "PET",
     "NM": "nuclear medicine",
 }
+_SHARING = "It can invite people to see the record, and change what they may see."
 _SPECIAL = {
     "openid": "Know that it is you, by a number that says nothing else about you",
     "fhirUser": "Know which entry in the record is yours",
@@ -61,28 +64,33 @@ class Line:
     sentence: str
     more: str = ""
     grave: bool = False  # changes or deletes, or acts in the person's name
+    data: bool = True  # opens data; else it is about who and how long
 
 
-def lines(scopes: Scopes, *, whose: str) -> list[Line]:
-    """A line for each scope, in the order asked."""
+def lines(scopes: Scopes, *, your: str) -> list[Line]:
+    """A line for each scope, in the order asked; `your` says whose record it is ("your", "Ada Moor's")."""
     return [
-        Line(item, _SPECIAL[item] + ".") if isinstance(item, str) else _line(item, whose)
+        Line(item, _SPECIAL[item] + ".", data=False) if isinstance(item, str) else _line(item, your)
         for item in scopes.items
     ]
 
 
-def _line(scope: Scope, whose: str) -> Line:
+def kind_of_images(modality: str) -> str:
+    """A DICOM modality (PS3.3 C.7.3.1.1.1) as patients call it."""
+    return _MODALITIES.get(modality, modality)
+
+
+def _line(scope: Scope, your: str) -> Line:
+    of_all = scope.context != "patient"
+    owner = "the" if of_all else your
+    what = (_THINGS.get(scope.type) or "{your} " + _words(scope.type)).replace("{your}", owner)
+    narrowed = "".join(_narrowed(each) for each in scope.filters)
+    of_whom = " of everyone whose record you may open" if of_all else ""
     if scope.type == "Consent" and scope.verbs & {"c", "u"}:
         return Line(
-            scope.text,
-            "Share your record with others, in your name.",
-            "It can invite people to see your record and change what they may see.",
-            grave=True,
+            scope.text, f"Share {owner} record{of_whom} with others, in your name.", _SHARING, grave=True
         )
-    what = _THINGS.get(scope.type) or _words(scope.type)
-    narrowed = "".join(_narrowed(each) for each in scope.filters)
-    of_whom = "of everyone whose record you may see" if scope.context == "user" else f"of {whose}"
-    sentence = f"{_verbs(scope)} {what}{narrowed}, {of_whom}."
+    sentence = f"{_verbs(scope)} {what}{narrowed}{of_whom}."
     return Line(scope.text, sentence, _more(scope), grave=bool(scope.verbs & {"u", "d"}))
 
 
@@ -97,15 +105,15 @@ def _verbs(scope: Scope) -> str:
 
 
 def _narrowed(filter: Filter) -> str:
-    names = dict.fromkeys(_MODALITIES.get(value.code, value.code) for value in filter.values)
+    names = dict.fromkeys(kind_of_images(value.code) for value in filter.values)
     return f" ({' or '.join(names)} only)"
 
 
 def _more(scope: Scope) -> str:
     if scope.type == "*" and scope.verbs & {"u", "d"}:
         return "This is the widest permission there is. Most apps do not need it."
-    if scope.type in ("*", "ImagingStudy") and scope.verbs & {"r", "s"}:
-        return "Who can see images can also keep copies of them."
+    if scope.type in ("*", "ImagingStudy") and "r" in scope.verbs:
+        return "An app that can see images can also keep copies of them."
     return ""
 
 

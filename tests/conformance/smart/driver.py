@@ -159,7 +159,7 @@ class Form(HTMLParser):
 
     def _input(self, got: dict[str, str]) -> None:
         if got.get("type") == "checkbox":
-            self.boxes.append(got["value"])
+            self.boxes += [got["value"]] if got["name"] == "scope" else []
         if got.get("type") == "radio":
             self.choices.append(got["value"])
         if got.get("type") in ("checkbox", "radio") and "checked" not in got:
@@ -198,7 +198,7 @@ class Browser:
         """Press a button of the consent page."""
         assert page.status_code == 200, page.text
         form = Form(page.text)
-        pairs = [pair for pair in form.fields if pair[0] != "scope" or pair[1] not in untick]
+        pairs = [pair for pair in form.fields if pair[0] not in ("scope", "kind") or pair[1] not in untick]
         pairs = [pair for pair in pairs if pair[0] not in changed]
         if patient:
             pairs = [*(pair for pair in pairs if pair[0] != "patient"), ("patient", patient)]

@@ -117,6 +117,18 @@ async def test_a_granular_scope_is_the_same_in_fhir_and_dicomweb(
     assert (await browser.client.get(f"/dicomweb/studies/{mr}/metadata", headers=token)).status_code == 404
 
 
+async def test_the_person_narrows_imaging_to_one_kind(app: App, browser: Browser, people: People) -> None:
+    person = await people.patient()
+    await browser.sign_in(person)
+    ct, _ = await store(app, person, people, "CT"), await store(app, person, people, "MR")
+    tokens = await browser.connect(app, untick=("MR",))
+    assert (
+        "patient/ImagingStudy.rs?modality=http://dicom.nema.org/resources/ontology/DCM|CT" in tokens["scope"]
+    )
+    found = (await browser.client.get("/dicomweb/studies", headers=bearer(tokens["access_token"]))).json()
+    assert [study["0020000D"]["Value"] for study in found] == [[ct]]
+
+
 async def test_an_ended_share_ends_the_doctors_app(app: App, browser: Browser, people: People) -> None:
     doctor, patient = await people.doctor(), await people.patient()
     await people.share(patient, doctor)
