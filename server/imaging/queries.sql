@@ -294,3 +294,38 @@ VALUES (:patient_id, :study_uid, :series_uid, :sop_uid, :width, :sealed, :now)
     ON CONFLICT (patient_id, study_uid, series_uid)
     DO UPDATE SET sop_uid = excluded.sop_uid, sealed = excluded.sealed, width = excluded.width,
                   created_at = excluded.created_at
+
+-- name: stale_studies
+-- Whose ImagingStudy is behind; the oldest first.
+SELECT study.patient_id, study.study_uid FROM study
+ WHERE study.fhir_stale AND {reach} AND (:patients::text[] IS NULL OR study.patient_id = ANY(:patients))
+ ORDER BY study.updated_at LIMIT :limit
+
+-- name: long_stale
+SELECT patient_id, study_uid FROM study WHERE fhir_stale AND updated_at < :before ORDER BY updated_at LIMIT :limit
+
+-- name: all_studies
+SELECT patient_id, study_uid FROM study
+ WHERE (patient_id, study_uid) > (:patient_id, :study_uid)
+ ORDER BY patient_id, study_uid LIMIT :limit
+
+-- name: study_to_rebuild
+-- Locked: two at once would write the same version twice.
+SELECT patient_id, study_uid, fhir_id, study_day, study_time, modalities, attributes,
+       deleted_at IS NOT NULL OR standing = 'not-mine' AS hidden
+  FROM study
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND (fhir_stale OR :anyway)
+   FOR UPDATE
+
+-- name: series_to_rebuild
+SELECT series_uid, modality, series_number, series_day, series_time, attributes FROM series
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at IS NULL
+ ORDER BY series_number NULLS LAST, series_uid
+
+-- name: instances_to_rebuild
+SELECT series_uid, sop_uid, sop_class, instance_number FROM instance
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at IS NULL
+ ORDER BY series_uid, instance_number NULLS LAST, sop_uid
+
+-- name: rebuilt
+UPDATE study SET fhir_stale = false WHERE patient_id = :patient_id AND study_uid = :study_uid

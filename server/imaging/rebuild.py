@@ -1,130 +1,174 @@
-"""ImagingStudy and Endpoint from the catalogue: made whole, under a lock on the study, when it was stored to.
+"""ImagingStudy and Endpoint made from the catalogue, under a lock on the study.
 
-A store marks its studies stale in its own transaction. They are rebuilt soon after, when the study has been quiet
-for a moment (an upload is many stores and should be one version), and in any case before FHIR shows them.
+A store only marks its studies as stale, in its transaction. They are rebuilt a moment later in the background, before
+a FHIR read that could see them, and by the worker when both were missed; `lightbox resync` rebuilds everything.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 
 import orjson
 import structlog
 
+from server.access.reach import Reach
 from server.access.services import Services
 from server.core import clock
-from server.core.errors import ServerError
+from server.jobs.queue import Kit, Periodic
 from server.records import store
-from server.storage.db import Record
 from server.storage.sql import load
 
 from .to_fhir.endpoint import endpoint
 from .to_fhir.imaging_study import Instance, Series, Study, imaging_study
 
-QUERIES = load(__package__, "rebuild.sql")
-QUIET = timedelta(seconds=2)
-PAGE = 200
-
+QUERIES = load(__package__)
 log = structlog.get_logger(__name__)
-_tasks: set[asyncio.Task[None]] = set()  # a task that nobody holds may vanish
+
+QUIET = 1.5  # seconds without a change before a study is rebuilt
+LONGEST = 10.0  # seconds after which it is rebuilt all the same
+AT_ONCE = 200  # studies that a read waits for
+MISSED = timedelta(minutes=1)
+
+StudyKey = tuple[str, str]  # patient, Study Instance UID
 
 
-def soon(services: Services, studies: set[tuple[str, str]]) -> None:
-    """Rebuild these studies (patient, study) when they have been quiet for a moment. Reads do not wait for it."""
-    if studies:
-        task = asyncio.create_task(_later(services, sorted({each[0] for each in studies})))
-        _tasks.add(task)
-        task.add_done_callback(_tasks.discard)
+class _Waiting:
+    """The studies of one server process that are to be rebuilt soon."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._first: dict[StudyKey, float] = {}
+        self._last: dict[StudyKey, float] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    def add(self, studies: Iterable[StudyKey]) -> None:
+        moment = asyncio.get_running_loop().time()
+        for key in studies:
+            self._first.setdefault(key, moment)
+            self._last[key] = moment
+        if self._last and (self.task is None or self.task.done()):
+            self.task = asyncio.create_task(self._run(), name="rebuild")
+
+    async def _run(self) -> None:
+        while self._last:
+            await asyncio.sleep(QUIET / 3)
+            moment = asyncio.get_running_loop().time()
+            due = [
+                key
+                for key, last in self._last.items()
+                if moment - last >= QUIET or moment - self._first[key] >= LONGEST
+            ]
+            for key in due:
+                self._last.pop(key, None)
+                self._first.pop(key, None)
+                try:
+                    await rebuild(self._services, *key)
+                except Exception as error:  # it stays stale: a read or the worker will do it
+                    log.warning("a study is rebuilt later", error=type(error).__name__)
+        _waiting.pop(id(self._services), None)
 
 
-async def refresh(services: Services, patients: Sequence[str] | None = None) -> int:
-    """Rebuild every stale study, of these patients or of all; how many there were."""
-    return await _rebuild_stale(services, patients, quiet=False)
+_waiting: dict[int, _Waiting] = {}
 
 
-async def everything(services: Services) -> int:
-    """Rebuild all studies, stale or not (`lightbox resync`); how many there are."""
-    await services.db.execute(QUERIES["all_stale"])
-    return await refresh(services)
+def soon(services: Services, studies: Iterable[StudyKey]) -> None:
+    """Rebuild these studies in a moment, when no more comes in."""
+    keys = set(studies)
+    if not keys:
+        return
+    found = _waiting.get(id(services))
+    if found is None or found._services is not services:
+        found = _waiting[id(services)] = _Waiting(services)
+    found.add(keys)
 
 
-async def readdress(services: Services) -> int:
-    """Make the Endpoints anew that carry another public address than ours; how many there were."""
-    rows = await services.db.fetch_all(QUERIES["addressed_elsewhere"], {"base": services.settings.base_url})
+async def refresh(services: Services, *, reach: Reach, patients: Sequence[str] = ()) -> None:
+    """Bring what this reach can see up to date, before it is read; of these patients, or of all of them."""
+    values = {"patients": list(patients) or None, "limit": AT_ONCE}
+    rows = await services.db.fetch_all(QUERIES["stale_studies"], values, reach=reach.studies())
     for row in rows:
-        await _put_endpoint(services, row["patient_id"])
+        await rebuild(services, row["patient_id"], row["study_uid"])
+
+
+async def catch_up(services: Services) -> int:
+    """Rebuild what was missed, for the worker; how many."""
+    values = {"before": clock.now() - MISSED, "limit": AT_ONCE}
+    rows = await services.db.fetch_all(QUERIES["long_stale"], values)
+    for row in rows:
+        await rebuild(services, row["patient_id"], row["study_uid"])
     return len(rows)
 
 
-async def _later(services: Services, patients: list[str]) -> None:
-    await asyncio.sleep(QUIET.total_seconds() * 1.05)
-    try:
-        await _rebuild_stale(services, patients, quiet=True)
-    except ServerError as error:  # they stay stale, and are rebuilt before they are shown
-        log.warning("studies not rebuilt yet", error=type(error).__name__)
+async def _missed(services: Services) -> None:
+    await catch_up(services)
 
 
-async def _rebuild_stale(services: Services, patients: Sequence[str] | None, *, quiet: bool) -> int:
-    values = {
-        "patients": None if patients is None else list(patients),
-        "before": clock.now() - QUIET if quiet else None,
-        "limit": PAGE,
-    }
+KIT = Kit(periodic=(Periodic("imaging: studies to rebuild", MISSED, _missed),))
+
+
+async def everything(services: Services) -> int:
+    """Rebuild every study, stale or not; how many (`lightbox resync`)."""
     count = 0
-    while rows := await services.db.fetch_all(QUERIES["stale"], values):
+    last = {"patient_id": "", "study_uid": ""}
+    while rows := await services.db.fetch_all(QUERIES["all_studies"], {**last, "limit": 500}):
         for row in rows:
-            await _rebuild(services, row["patient_id"], row["study_uid"])
+            await rebuild(services, row["patient_id"], row["study_uid"], anyway=True)
+        last = {"patient_id": rows[-1]["patient_id"], "study_uid": rows[-1]["study_uid"]}
         count += len(rows)
     return count
 
 
-async def _rebuild(services: Services, patient_id: str, study_uid: str) -> None:
-    values = {"patient": patient_id, "study": study_uid}
+async def rebuild(services: Services, patient_id: str, study_uid: str, *, anyway: bool = False) -> None:
+    """Make the ImagingStudy anew; a new version only when its content changed."""
+    key = {"patient_id": patient_id, "study_uid": study_uid}
     async with services.db.transaction():
-        row = await services.db.fetch_one(QUERIES["take"], values)
+        row = await services.db.fetch_one(QUERIES["study_to_rebuild"], {**key, "anyway": anyway})
         if row is None:
             return
-        series = await services.db.fetch_all(QUERIES["series"], values)
-        instances = await services.db.fetch_all(QUERIES["instances"], values)
-        resource = imaging_study(_study(row, series, instances))
-        await _put_endpoint(services, patient_id)
-        await store.put(services.db, resource, patient_id=patient_id, study_uid=study_uid, author="server")
-        await services.db.execute(QUERIES["fresh"], values)
-
-
-async def _put_endpoint(services: Services, patient_id: str) -> None:
-    resource = endpoint(patient_id, services.settings.patient_dicomweb(patient_id))
-    await store.put(services.db, resource, patient_id=patient_id, author="server")
-
-
-def _study(row: Record, series: Sequence[Record], instances: Sequence[Record]) -> Study:
-    of_series: dict[str, list[Instance]] = defaultdict(list)
-    for each in instances:
-        of_series[each["series_uid"]].append(
-            Instance(each["sop_uid"], each["sop_class"], each["instance_number"])
-        )
-    return Study(
-        fhir_id=row["fhir_id"],
-        patient_id=row["patient_id"],
-        uid=row["study_uid"],
-        modalities=row["modalities"],
-        attributes=_attributes(row),
-        series=[
-            Series(
-                each["series_uid"],
-                each["series_number"],
-                each["modality"],
-                _attributes(each),
-                of_series[each["series_uid"]],
+        if not row["hidden"]:  # a hidden one is out of every reach with the study, and comes back as it was
+            address = services.settings.patient_dicomweb(patient_id)
+            made = imaging_study(
+                Study(
+                    id=row["fhir_id"],
+                    uid=study_uid,
+                    patient_id=patient_id,
+                    day=row["study_day"],
+                    time=row["study_time"],
+                    modalities=row["modalities"],
+                    attributes=orjson.loads(row["attributes"]),
+                    series=await _series(services, key),
+                )
             )
-            for each in series
-        ],
-    )
+            await store.put(
+                services.db, endpoint(patient_id, address), patient_id=patient_id, author="server"
+            )
+            await store.put(services.db, made, patient_id=patient_id, study_uid=study_uid, author="server")
+        await services.db.execute(QUERIES["rebuilt"], key)
 
 
-def _attributes(row: Record) -> dict[str, object]:
-    found: dict[str, object] = orjson.loads(row["attributes"])
+async def _series(services: Services, key: dict[str, str]) -> list[Series]:
+    rows = await services.db.fetch_all(QUERIES["instances_to_rebuild"], key)
+    by_series = {
+        uid: [Instance(row["sop_uid"], row["sop_class"], row["instance_number"]) for row in group]
+        for uid, group in groupby(rows, key=itemgetter("series_uid"))
+    }
+    found = []
+    for row in await services.db.fetch_all(QUERIES["series_to_rebuild"], key):
+        instances = by_series.get(row["series_uid"], [])
+        if instances:
+            found.append(
+                Series(
+                    uid=row["series_uid"],
+                    modality=row["modality"],
+                    number=row["series_number"],
+                    day=row["series_day"],
+                    time=row["series_time"],
+                    attributes=orjson.loads(row["attributes"]),
+                    instances=instances,
+                )
+            )
     return found

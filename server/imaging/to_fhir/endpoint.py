@@ -1,6 +1,6 @@
-"""The Endpoint at which a patient's images are retrieved.
+"""The Endpoint of a patient: where the images named by an ImagingStudy are retrieved.
 
-FHIR R4, Endpoint; Argonaut SMART Imaging Access 0.1.0 (requires-access-token).
+FHIR R4, Endpoint; Argonaut SMART Imaging Access 0.1.0 (both spellings of its extension).
 """
 
 from __future__ import annotations
@@ -9,29 +9,25 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# One extension in the two spellings that clients look for.
-REQUIRES_ACCESS_TOKEN = (
+_REQUIRES_TOKEN = (
     "http://fhir.org/argonaut/smart-imaging/StructureDefinition/requires-access-token",
     "http://hl7.org/fhir/smart-app-launch/StructureDefinition/requires-access-token",
 )
-CONNECTION_TYPE = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
-
-
-def endpoint_id(patient_id: str) -> str:
-    """The id of a patient's Endpoint: one a patient, so it needs no row of its own."""
-    return f"wado-{patient_id}"
 
 
 def endpoint(patient_id: str, address: str) -> Json:
-    """The Endpoint; a client appends `/studies/{uid}` to its address."""
+    """The Endpoint whose id is the patient's: there is one DICOMweb root for each."""
     return {
         "resourceType": "Endpoint",
-        "id": endpoint_id(patient_id),
-        "extension": [{"url": url, "valueBoolean": True} for url in REQUIRES_ACCESS_TOKEN],
+        "id": patient_id,
+        "extension": [{"url": url, "valueBoolean": True} for url in _REQUIRES_TOKEN],
         "status": "active",
-        "connectionType": {"system": CONNECTION_TYPE, "code": "dicom-wado-rs", "display": "DICOM WADO-RS"},
+        "connectionType": {
+            "system": "http://terminology.hl7.org/CodeSystem/endpoint-connection-type",
+            "code": "dicom-wado-rs",
+        },
         "name": "DICOMweb",
         "payloadType": [{"text": "DICOM WADO-RS"}],
-        "payloadMimeType": ["application/dicom", "application/dicom+json"],
+        "payloadMimeType": ["application/dicom"],
         "address": address,
     }

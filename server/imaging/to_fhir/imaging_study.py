@@ -1,28 +1,26 @@
-"""A study of the catalogue as an ImagingStudy: small pure steps, one target element each.
+"""A study of the catalogue as an ImagingStudy: small steps, one target element each.
 
-FHIR R4, ImagingStudy (mappings to DICOM); Argonaut SMART Imaging Access 0.1.0.
+FHIR R4, ImagingStudy; DICOM PS3.3, C.7.2 and C.7.3 (General Study and General Series modules).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import codes
-from .codes import person, text, values
-from .endpoint import endpoint_id
 from .names import fhir_moment, human_name
 
 Json = dict[str, Any]
 
+_MOST = 2**31 - 1
 _IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
-_PERFORMER = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance, as the resource needs it."""
+    """One SOP instance."""
 
     uid: str
     sop_class: str
@@ -31,159 +29,214 @@ class Instance:
 
 @dataclass(frozen=True)
 class Series:
-    """One series: its attributes in DICOM JSON, and its instances in order."""
+    """One series with what is left of it."""
 
     uid: str
-    number: int | None
     modality: str
-    attributes: Json
-    instances: Sequence[Instance]
+    number: int | None
+    day: str  # YYYYMMDD
+    time: str  # HHMMSSffffff
+    attributes: Json  # DICOM JSON
+    instances: Sequence[Instance] = ()
 
 
 @dataclass(frozen=True)
 class Study:
-    """One study: what the catalogue knows of it."""
+    """One study as the catalogue has it."""
 
-    fhir_id: str
-    patient_id: str
+    id: str
     uid: str
+    patient_id: str
+    day: str
+    time: str
     modalities: Sequence[str]
     attributes: Json
-    series: Sequence[Series]
-
-
-Step = Callable[[Study], Json]
+    series: Sequence[Series] = field(default=())
 
 
 def imaging_study(study: Study) -> Json:
-    """The resource, whole; the same study gives the same resource."""
-    resource: Json = {"resourceType": "ImagingStudy", "id": study.fhir_id}
+    """The whole resource."""
+    resource: Json = {"resourceType": "ImagingStudy", "id": study.id}
     for step in STEPS:
-        resource |= step(study)
+        step(resource, study)
     return resource
 
 
-def _identifier(study: Study) -> Json:
-    found: list[Json] = [{"system": "urn:dicom:uid", "value": codes.oid(study.uid)}]
-    if number := text(study.attributes, "00080050"):
-        found.append(_accession(number))
-    return {"identifier": found}
+def set_identifier(resource: Json, study: Study) -> None:
+    """Study Instance UID, Accession Number, Study ID."""
+    identifiers: list[Json] = [{"system": "urn:dicom:uid", "value": f"urn:oid:{study.uid}"}]
+    if accession := text(study.attributes, "00080050"):
+        identifiers.append(_accession(accession))
+    if study_id := text(study.attributes, "00200010"):
+        identifiers.append({"use": "usual", "value": study_id})
+    resource["identifier"] = identifiers
 
 
-def _accession(number: str) -> Json:
-    return {"type": {"coding": [{"system": _IDENTIFIER_TYPE, "code": "ACSN"}]}, "value": number}
+def set_status(resource: Json, study: Study) -> None:
+    """What is in the catalogue can be had."""
+    resource["status"] = "available"
 
 
-def _status(study: Study) -> Json:
-    return {"status": "available"}
+def set_modality(resource: Json, study: Study) -> None:
+    """Modalities in Study; at least one."""
+    resource["modality"] = [codes.modality(code) for code in study.modalities or ("OT",)]
 
 
-def _modality(study: Study) -> Json:
-    return {"modality": [codes.modality(code) for code in study.modalities]} if study.modalities else {}
+def set_subject(resource: Json, study: Study) -> None:
+    """The patient in whose record it lies, whatever the images say."""
+    resource["subject"] = {"reference": f"Patient/{study.patient_id}"}
 
 
-def _subject(study: Study) -> Json:
-    return {"subject": {"reference": f"Patient/{study.patient_id}"}}
+def set_started(resource: Json, study: Study) -> None:
+    """Study Date and Time."""
+    offset = text(study.attributes, "00080201")
+    if started := fhir_moment(study.day, study.time, offset):
+        resource["started"] = started
 
 
-def _started(study: Study) -> Json:
-    started = _moment(study.attributes, "00080020", "00080030")
-    return {"started": started} if started else {}
+def set_based_on(resource: Json, study: Study) -> None:
+    """The order, known by its accession number."""
+    if accession := text(study.attributes, "00080050"):
+        resource["basedOn"] = [{"type": "ServiceRequest", "identifier": _accession(accession)}]
 
 
-def _moment(attributes: Json, day: str, time: str) -> str | None:
-    digits = "".join(part for part in text(attributes, time).replace(":", ""))
-    whole, _, fraction = digits.partition(".")
-    padded = whole.ljust(6, "0") + fraction if whole.isdigit() and len(whole) in (2, 4, 6) else ""
-    return fhir_moment(text(attributes, day), padded, text(attributes, "00080201"))
+def set_referrer(resource: Json, study: Study) -> None:
+    """Referring Physician's Name."""
+    if name := person(study.attributes, "00080090"):
+        resource["referrer"] = {"display": name}
 
 
-def _based_on(study: Study) -> Json:
-    """The order behind the study, by its accession number: a logical reference (R4, 2.3.0.2)."""
-    number = text(study.attributes, "00080050")
-    return {"basedOn": [{"type": "ServiceRequest", "identifier": _accession(number)}]} if number else {}
+def set_interpreter(resource: Json, study: Study) -> None:
+    """Name of Physician(s) Reading Study."""
+    names = persons(study.attributes, "00081060")
+    if names:
+        resource["interpreter"] = [{"display": name} for name in names]
 
 
-def _referrer(study: Study) -> Json:
-    display = _display(study.attributes, "00080090")
-    return {"referrer": {"display": display}} if display else {}
+def set_endpoint(resource: Json, study: Study) -> None:
+    """Where the images are retrieved."""
+    resource["endpoint"] = [{"reference": f"Endpoint/{study.patient_id}"}]
 
 
-def _display(attributes: Json, tag: str) -> str:
-    groups = (human_name(group).get("text", "") for group in person(attributes, tag))
-    return next((name for name in groups if name), "")
+def set_counts(resource: Json, study: Study) -> None:
+    """Number of series and instances."""
+    resource["numberOfSeries"] = len(study.series)
+    resource["numberOfInstances"] = sum(len(series.instances) for series in study.series)
 
 
-def _endpoint(study: Study) -> Json:
-    return {"endpoint": [{"reference": f"Endpoint/{endpoint_id(study.patient_id)}"}]}
+def set_procedure_code(resource: Json, study: Study) -> None:
+    """Procedure Code Sequence."""
+    concepts = [codes.concept(item) for item in items(study.attributes, "00081032")]
+    if found := [concept for concept in concepts if concept]:
+        resource["procedureCode"] = found
 
 
-def _counts(study: Study) -> Json:
-    instances = sum(len(series.instances) for series in study.series)
-    return {"numberOfSeries": len(study.series), "numberOfInstances": instances}
+def set_reason_code(resource: Json, study: Study) -> None:
+    """Reason for Performed Procedure Code Sequence, or the reason in words."""
+    concepts = [codes.concept(item) for item in items(study.attributes, "00401012")]
+    found = [concept for concept in concepts if concept]
+    if not found and (reason := text(study.attributes, "00401002")):
+        found = [{"text": reason}]
+    if found:
+        resource["reasonCode"] = found
 
 
-def _procedure(study: Study) -> Json:
-    found = [concept for item in values(study.attributes, "00081032") if (concept := codes.coded(item))]
-    return {"procedureCode": found} if found else {}
+def set_description(resource: Json, study: Study) -> None:
+    """Study Description."""
+    if description := text(study.attributes, "00081030"):
+        resource["description"] = description
 
 
-def _description(study: Study) -> Json:
-    description = text(study.attributes, "00081030")
-    return {"description": description} if description else {}
+def set_series(resource: Json, study: Study) -> None:
+    """Every series with its instances."""
+    if study.series:
+        resource["series"] = [_series(series) for series in study.series]
 
 
-def _series(study: Study) -> Json:
-    found = [series_element(series) for series in study.series]
-    return {"series": found} if found else {}
-
-
-STEPS: tuple[Step, ...] = (
-    _identifier,
-    _status,
-    _modality,
-    _subject,
-    _started,
-    _based_on,
-    _referrer,
-    _endpoint,
-    _counts,
-    _procedure,
-    _description,
-    _series,
+STEPS: tuple[Callable[[Json, Study], None], ...] = (
+    set_identifier,
+    set_status,
+    set_modality,
+    set_subject,
+    set_started,
+    set_based_on,
+    set_referrer,
+    set_interpreter,
+    set_endpoint,
+    set_counts,
+    set_procedure_code,
+    set_reason_code,
+    set_description,
+    set_series,
 )
 
 
-def series_element(series: Series) -> Json:
-    """ImagingStudy.series of one series."""
-    element: Json = {"uid": series.uid}
-    if series.number is not None and 0 <= series.number <= 2_147_483_647:
-        element["number"] = series.number
-    element["modality"] = codes.modality(series.modality or "OT")  # 1..1 in R4
-    optional = {
-        "description": text(series.attributes, "0008103E"),
+def _accession(value: str) -> Json:
+    return {"type": {"coding": [{"system": _IDENTIFIER_TYPE, "code": "ACSN"}]}, "value": value}
+
+
+def _series(series: Series) -> Json:
+    attributes = series.attributes
+    found: Json = {
+        "uid": series.uid,
+        "number": _unsigned(series.number),
+        "modality": codes.modality(series.modality or "OT"),
+        "description": text(attributes, "0008103E"),
         "numberOfInstances": len(series.instances),
-        "bodySite": codes.body_site(text(series.attributes, "00180015")),
-        "laterality": codes.laterality(text(series.attributes, "00200060")),
-        "started": _moment(series.attributes, "00080021", "00080031"),
-        "performer": _performers(series.attributes),
+        "bodySite": codes.body_site(text(attributes, "00180015")),
+        "laterality": codes.laterality(text(attributes, "00200060")),
+        "started": fhir_moment(series.day, series.time, text(attributes, "00080201")),
+        "performer": _performers(attributes),
         "instance": [_instance(instance) for instance in series.instances],
     }
-    return element | {name: value for name, value in optional.items() if value}
-
-
-def _performers(attributes: Json) -> list[Json]:
-    """Performing Physician and Operator, each by name: they have no account here."""
-    function = {"coding": [{"system": _PERFORMER, "code": "PRF"}]}
-    shown = (_display(attributes, tag) for tag in ("00081050", "00081070"))
-    return [{"function": function, "actor": {"display": name}} for name in dict.fromkeys(shown) if name]
+    return _without_empty(found)
 
 
 def _instance(instance: Instance) -> Json:
-    element: Json = {
-        "uid": instance.uid,
-        "sopClass": {"system": codes.URI, "code": codes.oid(instance.sop_class)},
-    }
-    if instance.number is not None and 0 <= instance.number <= 2_147_483_647:
-        element["number"] = instance.number
-    return element
+    return _without_empty(
+        {
+            "uid": instance.uid,
+            "sopClass": codes.sop_class(instance.sop_class),
+            "number": _unsigned(instance.number),
+        }
+    )
+
+
+def _performers(attributes: Json) -> list[Json]:
+    """Performing Physician and Operators, by name."""
+    names = [*persons(attributes, "00081050"), *persons(attributes, "00081070")]
+    return [{"actor": {"display": name}} for name in dict.fromkeys(names)]
+
+
+def _unsigned(number: int | None) -> int | None:
+    return number if number is not None and 0 <= number <= _MOST else None
+
+
+def _without_empty(found: Json) -> Json:
+    """FHIR has no empty values (R4, 2.6.2); a zero is none."""
+    return {name: value for name, value in found.items() if value not in (None, "", [])}
+
+
+def text(model: Json, tag: str) -> str:
+    """The first value of an attribute as text."""
+    values = model.get(tag, {}).get("Value") or [""]
+    value = values[0]
+    return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
+
+
+def items(model: Json, tag: str) -> list[Json]:
+    """The items of a sequence."""
+    return [item for item in model.get(tag, {}).get("Value") or [] if isinstance(item, dict)]
+
+
+def persons(model: Json, tag: str) -> list[str]:
+    """Person names, as people write them."""
+    values: Iterable[Any] = model.get(tag, {}).get("Value") or ()
+    groups = [next(iter(value.values()), "") for value in values if isinstance(value, dict)]
+    names = [human_name(group).get("text", "") for group in groups]
+    return [name for name in names if name]
+
+
+def person(model: Json, tag: str) -> str:
+    """The first of them, empty when there is none."""
+    return next(iter(persons(model, tag)), "")
