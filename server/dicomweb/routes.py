@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from . import delete, metadata, qido, stow, wado
+from . import delete, metadata, qido, stow, wado, wado_frames, wado_rendered
 from .capabilities import Elsewhere
 
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
+
+FRAMES = INSTANCE + "/frames/{frames}"
+_WITH_PICTURES = (("study", STUDY), ("series", SERIES), ("instance", INSTANCE), ("frames", FRAMES))
 
 _table = [
     # 10.5 store
@@ -33,6 +36,15 @@ _table = [
     Route(f"{STUDY}/metadata", metadata.retrieve_metadata, methods=["GET"], name="study_metadata"),
     Route(f"{SERIES}/metadata", metadata.retrieve_metadata, methods=["GET"], name="series_metadata"),
     Route(f"{INSTANCE}/metadata", metadata.retrieve_metadata, methods=["GET"], name="instance_metadata"),
+    Route(FRAMES, wado_frames.retrieve_frames, methods=["GET"], name="retrieve_frames"),
+    *(
+        Route(f"{of}/rendered", wado_rendered.retrieve_rendered, methods=["GET"], name=f"{name}_rendered")
+        for name, of in _WITH_PICTURES
+    ),
+    *(
+        Route(f"{of}/thumbnail", wado_rendered.retrieve_thumbnail, methods=["GET"], name=f"{name}_thumbnail")
+        for name, of in _WITH_PICTURES
+    ),
     # delete
     Route(STUDY, delete.delete, methods=["DELETE"], name="delete_study"),
     Route(SERIES, delete.delete, methods=["DELETE"], name="delete_series"),

@@ -94,14 +94,23 @@ async def retrieve(request: Request) -> Response:
 
 
 async def rows_of(
-    request: Request, right: Right, *, frames: tuple[int, int] | None = None
+    request: Request,
+    right: Right,
+    *,
+    of: tuple[str, str | None, str | None] | None = None,
+    frames: tuple[int, int] | None = None,
+    metadata: bool = False,
 ) -> list[InstanceRow]:
-    """The instances that the address names, of one patient; NotFound when none is in reach, Conflict for two."""
+    """The instances that the address (or `of`) names, of one patient.
+
+    Raises NotFound when none is in reach, Conflict when they are of two patients.
+    """
     services = services_of(request)
     reach = await services.gate.reach_for(
         request, STUDY_READ, patient_id=patient_of(request), right=right, lazily=True
     )
-    rows = await catalogue.instances_of(services.db, *uids_of(request), reach=reach, frames=frames)
+    uids = of or uids_of(request)
+    rows = await catalogue.instances_of(services.db, *uids, reach=reach, frames=frames, metadata=metadata)
     if not rows:
         await services.gate.confirm(request)
         raise NotFound()

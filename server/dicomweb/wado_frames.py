@@ -1,0 +1,157 @@
+"""WADO-RS: retrieve frames.
+
+DICOM PS3.18, 10.4.1.1.6 (frames), 8.7.3.3 and 8.7.3.4 (their media types). A frame is read by its range inside of
+the object, whatever the object's size; only what must be decoded needs the header too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import Right
+from server.core.errors import InvalidInput
+from server.core.media import not_acceptable
+from server.imaging.catalogue import InstanceRow
+from server.imaging.frames import NotDecoded, frame_location, is_encapsulated, native_frame, stored_frame
+from server.imaging.transfer_syntax import EXPLICIT, media_type
+
+from . import multipart, trail
+from .conditional import CACHING, byte_range, etag, not_modified, range_headers
+from .multipart import OutPart
+from .representations import AS_STORED, OCTETS, Wish, wishes
+from .streamed import streamed
+from .urls import accept_of, root_of, services_of
+from .wado import rows_of
+
+MAX_FRAMES = 10_000  # of one request
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """How the frames go out."""
+
+    media_type: str  # of each part, with its transfer syntax
+    decoded: bool
+    multipart: bool
+
+
+def numbers_of(request: Request) -> list[int]:
+    """The frame numbers of the address, from 1; raises InvalidInput."""
+    texts = request.path_params["frames"].split(",")
+    if len(texts) > MAX_FRAMES or not all(
+        text.isascii() and text.isdigit() and len(text) < 10 for text in texts
+    ):
+        raise InvalidInput(f"Frames are whole numbers from 1 with commas between, {MAX_FRAMES} at most.")
+    numbers = [int(text) for text in texts]
+    if min(numbers) < 1:
+        raise InvalidInput("Frames are numbered from 1.")
+    return numbers
+
+
+async def retrieve_frames(request: Request) -> Response:
+    """`GET …/frames/{list}`"""
+    numbers = numbers_of(request)
+    around = (min(numbers), max(numbers))
+    (row,) = await rows_of(request, Right.IMAGES, frames=around)
+    for number in numbers:
+        frame_location(row, number)  # all of them are there, before the first byte goes
+    await trail.viewed(request, row.patient_id, row.study_uid)
+    candidates = [each for wish in wishes(accept_of(request)) if (each := _encoded(wish, row, len(numbers)))]
+    if not candidates:
+        raise not_acceptable(_offers(row, len(numbers)))
+    tag = etag(row.sha256, numbers, candidates)
+    if (answer := not_modified(request, tag)) is not None:
+        return answer
+    if any(each.decoded for each in candidates) and is_encapsulated(row):
+        (row,) = await rows_of(request, Right.IMAGES, frames=around, metadata=True)
+    how, first = await _first(request, row, numbers[0], candidates)
+    if not how.multipart:
+        return _single(request, how, first, tag)
+    return _parts(request, row, numbers, how, first, tag)
+
+
+def _encoded(wish: Wish, row: InstanceRow, count: int) -> Encoded | None:
+    """What this wish means for the row; None when it cannot be fulfilled."""
+    if count > 1 and not wish.multipart:
+        return None
+    stored = media_type(row.transfer_syntax)
+    label = _as_stored(row)
+    if wish.transfer_syntax == AS_STORED:
+        # Viewers ask for octets "as stored" and mean the stored encoding, whatever its type is.
+        fits = wish.covers(stored) or wish.covers(OCTETS)
+        return Encoded(label, False, wish.multipart) if fits else None
+    if wish.transfer_syntax == row.transfer_syntax and wish.covers(stored):
+        return Encoded(label, False, wish.multipart)
+    if wish.covers(OCTETS) and wish.transfer_syntax in (None, EXPLICIT):
+        return Encoded(f"{OCTETS}; transfer-syntax={EXPLICIT}", True, wish.multipart)
+    if wish.covers(stored) and wish.transfer_syntax is None:
+        return Encoded(label, False, wish.multipart)
+    return None
+
+
+def _as_stored(row: InstanceRow) -> str:
+    """The media type of a stored frame; uncompressed ones go out in little endian, whatever the object is in."""
+    syntax = row.transfer_syntax if is_encapsulated(row) else EXPLICIT
+    return f"{media_type(row.transfer_syntax)}; transfer-syntax={syntax}"
+
+
+def _offers(row: InstanceRow, count: int) -> list[str]:
+    types = dict.fromkeys((OCTETS, media_type(row.transfer_syntax)))
+    parts = [f'multipart/related; type="{name}"' for name in types]
+    return parts if count > 1 else [*parts, *types]
+
+
+async def _first(
+    request: Request, row: InstanceRow, number: int, candidates: Sequence[Encoded]
+) -> tuple[Encoded, bytes]:
+    """The first frame, in the most wanted way that works."""
+    for how in candidates:
+        with suppress(NotDecoded):
+            return how, await _content(request, row, number, how)
+    if candidates[0].decoded:  # decision 15: as stored, and truly labelled
+        how = Encoded(_as_stored(row), False, candidates[0].multipart)
+        return how, await _content(request, row, number, how)
+    raise NotDecoded()
+
+
+async def _content(request: Request, row: InstanceRow, number: int, how: Encoded) -> bytes:
+    read = native_frame if how.decoded else stored_frame
+    return await read(services_of(request), row, number)
+
+
+def _single(request: Request, how: Encoded, content: bytes, tag: str) -> Response:
+    """One frame without multipart; a stretch of it by Range."""
+    part = byte_range(request, len(content), tag)
+    start, stop = part or (0, len(content))
+    headers = {**CACHING, "ETag": tag, "Content-Type": how.media_type, **range_headers(part, len(content))}
+    return Response(content[start:stop], 200 if part is None else 206, headers=headers)
+
+
+def _parts(
+    request: Request, row: InstanceRow, numbers: Sequence[int], how: Encoded, first: bytes, tag: str
+) -> Response:
+    """multipart/related; of several frames, each is read when its turn comes."""
+    boundary = multipart.new_boundary()
+    content_type = multipart.content_type(how.media_type, boundary)
+    base = root_of(request).of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
+
+    def part(number: int, content: bytes) -> bytes:
+        head = OutPart(how.media_type, len(content), content, f"{base}/frames/{number}").head(boundary)
+        return head + content
+
+    if len(numbers) == 1:
+        body = part(numbers[0], first) + multipart.closing(boundary)
+        return Response(body, headers={**CACHING, "ETag": tag, "Content-Type": content_type})
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield part(numbers[0], first)
+        for number in numbers[1:]:
+            yield part(number, await _content(request, row, number, how))
+        yield multipart.closing(boundary)
+
+    return streamed(request, parts(), content_type, headers={"ETag": tag})

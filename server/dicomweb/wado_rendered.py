@@ -1,0 +1,175 @@
+"""WADO-RS: rendered images and thumbnails.
+
+DICOM PS3.18, 10.4.1.1.3 (rendered), 10.4.1.1.5 (thumbnail), 8.3.5 (parameters), 8.7.4 (rendered media types). Of a
+series or a study the picture is that of its middle image, or of each of them where parts are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import STUDY_READ, Right
+from server.core.errors import NotFound
+from server.core.media import not_acceptable
+from server.imaging import render
+from server.imaging.catalogue import InstanceRow
+from server.imaging.frames import NoFrame, has_frames
+from server.imaging.render import KEPT_SIDE, Look
+
+from . import multipart, trail
+from .conditional import CACHING, etag, not_modified
+from .multipart import OutPart
+from .rendered_params import RenderedQuery, parse
+from .representations import Wish, wishes
+from .streamed import streamed
+from .urls import accept_of, patient_of, root_of, services_of
+from .wado import rows_of
+from .wado_frames import numbers_of
+
+FORMATS = {"image/jpeg": "jpeg", "image/png": "png", "image/gif": "gif"}
+MAX_MOVING = 300  # frames of a GIF
+_DEFAULT_RATE = 10  # frames a second
+
+
+def chosen_format(accept: str | None) -> tuple[str, Wish]:
+    """The media type of the picture and the wish it fulfils; raises NotAcceptable."""
+    for wish in wishes(accept):
+        for name in FORMATS:
+            if wish.covers(name):
+                return name, wish
+    raise not_acceptable(list(FORMATS))
+
+
+async def retrieve_rendered(request: Request) -> Response:
+    """`GET …/rendered` of a study, series, instance, or of frames."""
+    query = parse(request.query_params)
+    name, wish = chosen_format(accept_of(request))
+    frames = numbers_of(request) if "frames" in request.path_params else []
+    rows = [row for row in await rows_of(request, Right.IMAGES) if has_frames(row)]
+    if not rows:
+        raise NoFrame("There are no images in this.")
+    await trail.viewed(request, rows[0].patient_id, rows[0].study_uid)
+    pictures = _pictures(
+        rows, frames, everything=wish.multipart and wish.explicit, moving=name == "image/gif"
+    )
+    look = look_of(query, FORMATS[name])
+    tag = etag([(row.sha256, number) for row, number in pictures], look, wish.multipart)
+    if (answer := not_modified(request, tag)) is not None:
+        return answer
+    if wish.multipart and wish.explicit:
+        return _parts(request, pictures, look, name, tag)
+    image = (
+        await _still(request, pictures, look)
+        if len(pictures) == 1
+        else await _moving(request, pictures, look)
+    )
+    return Response(image, headers={**CACHING, "ETag": tag, "Content-Type": name})
+
+
+def look_of(query: RenderedQuery, format: str) -> Look:
+    """The parameters as the renderer takes them."""
+    look = Look(format=format)
+    if query.viewport is not None:
+        port = query.viewport
+        whole = (port.left, port.top, port.region_width, port.region_height) == (0.0, 0.0, None, None)
+        region = None if whole else (port.left, port.top, port.region_width, port.region_height)
+        look = replace(look, width=port.width, height=port.height, region=region)
+    if query.window is not None:
+        function = query.window.function.upper().replace("-", "_")
+        look = replace(look, center=query.window.center, window=query.window.width, function=function)
+    return replace(look, quality=query.quality) if query.quality is not None else look
+
+
+Picture = tuple[InstanceRow, int]
+
+
+def _pictures(
+    rows: Sequence[InstanceRow], frames: Sequence[int], *, everything: bool, moving: bool
+) -> list[Picture]:
+    """Which frames of which instances are to be seen."""
+    if frames:
+        return [(rows[0], number) for number in frames]
+    every = ((row, number) for row in rows for number in range(1, row.frame_count + 1))
+    if everything:
+        return list(every)
+    if moving and sum(row.frame_count for row in rows) > 1:
+        return [picture for picture, _ in zip(every, range(MAX_MOVING), strict=False)]
+    row = rows[len(rows) // 2]
+    return [(row, 1)]
+
+
+async def _still(request: Request, pictures: Sequence[Picture], look: Look) -> bytes:
+    row, number = await _whole(request, *pictures[0])
+    return await render.rendered(services_of(request), row, number, look)
+
+
+async def _moving(request: Request, pictures: Sequence[Picture], look: Look) -> bytes:
+    whole = [await _whole(request, row, number) for row, number in pictures]
+    return await render.moving(services_of(request), whole, look, 1000 // _DEFAULT_RATE)
+
+
+async def _whole(request: Request, row: InstanceRow, number: int) -> Picture:
+    """The row with its header and the place of the frame."""
+    of = (row.study_uid, row.series_uid, row.sop_uid)
+    rows = await rows_of(request, Right.IMAGES, of=of, frames=(number, number), metadata=True)
+    return rows[0], number
+
+
+def _parts(request: Request, pictures: Sequence[Picture], look: Look, name: str, tag: str) -> Response:
+    """One part a picture, each drawn when its turn comes."""
+    boundary, root = multipart.new_boundary(), root_of(request)
+
+    async def parts() -> AsyncIterator[bytes]:
+        for row, number in pictures:
+            image = await _still(request, [(row, number)], look)
+            base = root.of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
+            yield OutPart(name, len(image), image, f"{base}/frames/{number}/rendered").head(boundary) + image
+        yield multipart.closing(boundary)
+
+    return streamed(request, parts(), multipart.content_type(name, boundary), headers={"ETag": tag})
+
+
+async def retrieve_thumbnail(request: Request) -> Response:
+    """`GET …/thumbnail` of a study, series, instance, or of a frame: a small JPEG."""
+    query = parse(request.query_params)
+    if not any(wish.covers("image/jpeg") for wish in wishes(accept_of(request))):
+        raise not_acceptable(["image/jpeg"])
+    width, height = (
+        (query.viewport.width, query.viewport.height) if query.viewport else (KEPT_SIDE, KEPT_SIDE)
+    )
+    if "instance" in request.path_params:
+        return await _thumbnail_of_instance(request, width, height)
+    services, of = services_of(request), request.path_params
+    reach = await services.gate.reach_for(
+        request, STUDY_READ, patient_id=patient_of(request), right=Right.IMAGES, lazily=True
+    )
+    try:
+        patient_id, image = await render.thumbnail(
+            services, of["study"], of.get("series"), reach=reach, width=width, height=height
+        )
+    except NotFound:
+        await services.gate.confirm(request)
+        raise
+    await trail.viewed(request, patient_id, of["study"])
+    return _jpeg(request, image, etag(image))
+
+
+async def _thumbnail_of_instance(request: Request, width: int, height: int) -> Response:
+    number = numbers_of(request)[0] if "frames" in request.path_params else 1
+    (row,) = await rows_of(request, Right.IMAGES, frames=(number, number), metadata=True)
+    await trail.viewed(request, row.patient_id, row.study_uid)
+    look = Look(width=width, height=height, quality=80)
+    tag = etag(row.sha256, number, look)
+    if (answer := not_modified(request, tag)) is not None:
+        return answer
+    return _jpeg(request, await render.rendered(services_of(request), row, number, look), tag)
+
+
+def _jpeg(request: Request, image: bytes, tag: str) -> Response:
+    if (answer := not_modified(request, tag)) is not None:
+        return answer
+    return Response(image, headers={**CACHING, "ETag": tag, "Content-Type": "image/jpeg"})
