@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from starlette.responses import Response
 
-from server.access.action import Action, Verb
+from server.access.action import STUDY_READ, Action, Verb
 from server.audit import reading
 from server.audit.events import Event, Outcome
 from server.audit.reading import Happened
 
-from . import words
+from . import studies, words
 from .imaging import page_of
 from .pages import language_of, render
 from .profile import own_id
@@ -70,6 +70,15 @@ SENTENCES: dict[str, str] = {
 OTHER = N_("%(who)s did something with the record.")
 
 
+# What comes in series: many of one kind by one person, one after another, are one line.
+MANY: dict[str, str] = {
+    Event.STUDY_STORED: N_("%(who)s added images to %(count)d studies."),
+    Event.STUDY_VIEWED: N_("%(who)s looked at %(count)d studies."),
+    Event.STUDY_DOWNLOADED: N_("%(who)s downloaded original images of %(count)d studies."),
+}
+WITHIN = timedelta(minutes=30)
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of the diary."""
@@ -78,6 +87,7 @@ class Entry:
     sentence: str
     place: str
     refused: bool
+    titles: tuple[str, ...] = ()  # of the studies, where the line is about several
 
     @property
     def hour(self) -> str:
@@ -102,7 +112,7 @@ async def show(visit: Visit) -> Response:
         services.db, services.keyring, reach=reach, limit=PAGE, offset=(number - 1) * PAGE
     )
     language = language_of(visit.request, visit.me)
-    entries = [entry_of(each, language, str(visit.signed_in.account_id)) for each in happened]
+    entries = await entries_of(visit, happened, patient_id)
     return render(
         visit.request,
         "activity.html",
@@ -112,22 +122,63 @@ async def show(visit: Visit) -> Response:
     )
 
 
-def entry_of(happened: Happened, language: str, reader: str) -> Entry:
-    """An event in words, for the person whose record it is."""
-    gettext = translations(language).gettext
+async def entries_of(visit: Visit, happened: list[Happened], patient_id: str) -> list[Entry]:
+    """Events in words, with the names of the studies they are about."""
+    language, reader = language_of(visit.request, visit.me), str(visit.signed_in.account_id)
+    uids = {str(each.detail["study"]) for each in happened if each.detail.get("study")}
+    reach = (await visit.reach(STUDY_READ)).at(patient_id)
+    titles = await studies.titles(visit.services.db, sorted(uids), reach=reach, language=language)
+    return [_entry(group, language, reader, titles) for group in _series(happened)]
+
+
+def _series(happened: list[Happened]) -> list[list[Happened]]:
+    """Events one after another that are told as one."""
+    groups: list[list[Happened]] = []
+    for each in happened:
+        last = groups[-1][-1] if groups else None
+        if last is not None and each.event in MANY and _alike(last, each):
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return groups
+
+
+def _alike(one: Happened, other: Happened) -> bool:
+    same = one.event == other.event and one.who == other.who and one.outcome == other.outcome
+    return same and one.at - other.at < WITHIN and one.at.date() == other.at.date()
+
+
+def _entry(group: list[Happened], language: str, reader: str, titles: Mapping[str, str]) -> Entry:
+    """Events of one kind in words, for the person whose record it is."""
+    gettext, first = translations(language).gettext, group[0]
+    facts = {
+        "who": _who(first, gettext, reader),
+        "doctor": str(first.detail.get("with") or gettext(N_("a doctor"))),
+    }
+    named = list(
+        dict.fromkeys(titles[uid] for each in group if (uid := str(each.detail.get("study"))) in titles)
+    )
+    studies_meant = {each.detail.get("study") for each in group}
+    if len(studies_meant) > 1:
+        sentence = gettext(MANY[first.event]) % (facts | {"count": len(studies_meant)})
+    else:
+        sentence = gettext(SENTENCES.get(first.event, OTHER)) % facts
+        if named:
+            sentence = f"{sentence.rstrip('.')}: {named[0]}."
+    refused = first.outcome != Outcome.SUCCESS
+    if refused and first.event not in (Event.ACCESS_REFUSED, Event.SIGN_IN_FAILED):
+        sentence = f"{sentence} {gettext(N_('This was refused.'))}"
+    address = first.who.address
+    place = gettext(N_("from %(address)s")) % {"address": address} if address else ""
+    return Entry(first.at, sentence, place, refused, tuple(named) if len(studies_meant) > 1 else ())
+
+
+def _who(happened: Happened, gettext: Callable[[str], str], reader: str) -> str:
     who = happened.who
     name = gettext(N_("You")) if str(who.account_id) == reader else who.name or who.client_name or "Lightbox"
     if who.client_name and who.client_name != name:
-        name = gettext(N_("%(name)s (through %(app)s)")) % {"name": name, "app": who.client_name}
-    doctor = str(happened.detail.get("with") or gettext(N_("a doctor")))
-    sentence = gettext(SENTENCES.get(happened.event, OTHER)) % {"who": name, "doctor": doctor}
-    if title := happened.detail.get("description"):
-        sentence = f"{sentence.rstrip('.')}: {title}."
-    refused = happened.outcome != Outcome.SUCCESS
-    if refused and happened.event not in (Event.ACCESS_REFUSED, Event.SIGN_IN_FAILED):
-        sentence = f"{sentence} {gettext(N_('This was refused.'))}"
-    place = gettext(N_("from %(address)s")) % {"address": who.address} if who.address else ""
-    return Entry(happened.at, sentence, place, refused)
+        return gettext(N_("%(name)s (through %(app)s)")) % {"name": name, "app": who.client_name}
+    return name
 
 
 def _by_day(entries: Iterable[Entry], language: str) -> Iterable[Day]:

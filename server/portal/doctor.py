@@ -9,11 +9,13 @@ import orjson
 from starlette.responses import Response
 
 from server.access.action import STUDY_SEARCH
-from server.core.errors import NotFound
-from server.sharing import invitation, share
+from server.accounts import people
+from server.core.errors import Forbidden, NotFound, TooManyRequests, Unprocessable
+from server.sharing import invitation, request, share
 from server.storage.sql import load
 
 from . import studies, words
+from .forms import Form
 from .imaging import PAGE, page_of
 from .pages import language_of, render, see_other
 from .profile import PATIENT_READ, Profile
@@ -53,6 +55,35 @@ async def patients(visit: Visit) -> Response:
     )
 
 
+async def show_ask(visit: Visit) -> Response:
+    """Ask a patient for access ahead of an appointment."""
+    return await _ask_page(visit, Form())
+
+
+async def ask(visit: Visit) -> Response:
+    """The same answer for every address: whether it belongs to anybody here is not the doctor's to learn."""
+    form = visit.form
+    email, message = (
+        form.checked("email", people.normal_email),
+        form.lines("message", required=False, most=1000),
+    )
+    if form:
+        try:
+            await request.ask(visit.services, email, message=message, actor=visit.actor)
+            return see_other("/my-patients/ask", "asked-for")
+        except (Unprocessable, TooManyRequests, Forbidden) as exc:
+            form.refuse(exc)
+    return await _ask_page(visit, form)
+
+
+async def _ask_page(visit: Visit, form: Form) -> Response:
+    asked = await request.asked_by(visit.services, actor=visit.actor)
+    status = 200 if form else 422
+    return render(
+        visit.request, "ask.html", status, here="patients", form=form, asked=asked, states=words.STATES
+    )
+
+
 async def patient(visit: Visit) -> Response:
     """One patient: everything they share, on one page."""
     wanted = visit.place("patient")
@@ -60,6 +91,7 @@ async def patient(visit: Visit) -> Response:
     if found is None:
         raise NotFound()
     reach = (await visit.reach(STUDY_SEARCH)).at(wanted)
+    await share.note_look(visit.services, wanted, str(visit.signed_in.practitioner_id))
     language, number = language_of(visit.request, visit.me), visit.number("page")
     total, _ = await studies.count(visit.services.db, reach=reach)
     listed = await studies.find(

@@ -9,7 +9,10 @@ from starlette.responses import JSONResponse, Response
 
 from server.access.action import STUDY_READ, STUDY_SEARCH
 from server.access.reach import Reach
+from server.audit.events import Event
+from server.core import clock
 from server.core.errors import NotFound
+from server.sharing import share
 
 from . import people_seeing, studies, words
 from .pages import HEADERS, language_of, render
@@ -164,7 +167,24 @@ async def _study(visit: Visit) -> tuple[Study, Reach]:
     if patient_id := visit.query("patient"):
         reach = reach.at(patient_id)
     language = language_of(visit.request, visit.me)
-    return await studies.one(visit.services.db, visit.place("uid"), reach=reach, language=language), reach
+    found = await studies.one(visit.services.db, visit.place("uid"), reach=reach, language=language)
+    await _note_look(visit, found)
+    return found, reach
+
+
+async def _note_look(visit: Visit, found: Study) -> None:
+    """Written down before the page is shown, once an hour for a person and a study, as DICOMweb does."""
+    actor, event = visit.actor, Event.STUDY_VIEWED
+    hour = f"{clock.now():%Y-%m-%dT%H}"
+    await visit.services.audit.record(
+        event,
+        who=actor.who(),
+        patient_id=found.patient_id,
+        detail={"study": found.uid},
+        fold=f"{event} {actor.account_id} {actor.client_id} {found.patient_id} {found.uid} {hour}",
+    )
+    if actor.practitioner_id is not None:
+        await share.note_look(visit.services, found.patient_id, actor.practitioner_id)
 
 
 async def _is_own(visit: Visit, found: Study) -> bool:

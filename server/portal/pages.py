@@ -55,6 +55,7 @@ DONE = {
     "resent": N_("A new invitation is on its way. The link sent before no longer works."),
     "withdrawn": N_("The invitation is withdrawn. Its link no longer works."),
     "ended": N_("Sharing has ended. From this moment nothing of yours can be opened there."),
+    "asked-for": N_("Your request is on its way. The patient decides; you will see the answer here."),
     "declined": N_("You declined the invitation."),
     "given-back": N_("You gave the access back. The patient is told."),
     "request-declined": N_("You declined the request. Nothing was shared."),

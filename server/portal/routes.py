@@ -76,6 +76,8 @@ routes: list[BaseRoute] = [
     _get("/invitation/{secret}", invitation.show),
     _post("/invitation/{secret}", invitation.answer),
     _get("/my-patients", doctor.patients, Who.DOCTOR),
+    _get("/my-patients/ask", doctor.show_ask, Who.DOCTOR),
+    _post("/my-patients/ask", doctor.ask, Who.DOCTOR),
     _post("/my-patients/invitations/{share}", invitation.accept_waiting, Who.DOCTOR),
     _get("/my-patients/{patient}", doctor.patient, Who.DOCTOR),
     _post("/my-patients/{patient}/give-back", doctor.give_back, Who.DOCTOR),

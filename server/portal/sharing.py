@@ -20,7 +20,7 @@ from server.sharing.model import Share, State
 from server.sharing.share import Doctor
 
 from . import studies, words
-from .activity import AUDIT_READ, Entry, entry_of
+from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
 from .pages import language_of, render, see_other
 from .people_seeing import CONSENT_READ
@@ -255,9 +255,8 @@ async def _looks(visit: Visit, found: Share) -> list[Entry]:
         return []
     reach = (await visit.reach(AUDIT_READ)).at(found.patient_id).patients()
     happened = await reading.events_of(visit.services.db, visit.services.keyring, reach=reach, limit=500)
-    language = language_of(visit.request, visit.me)
     theirs = [each for each in happened if each.who.practitioner_id == found.practitioner_id]
-    return [entry_of(each, language, str(visit.signed_in.account_id)) for each in theirs[:MOST_LOOKS]]
+    return await entries_of(visit, theirs[:MOST_LOOKS], found.patient_id)
 
 
 async def _form_page(visit: Visit, form: Form) -> Response:

@@ -91,7 +91,7 @@ class Study:
     def title(self) -> str:
         """What was done, as the hospital described it, or the kind of images."""
         kinds = ", ".join(self.kinds)
-        text = value(self.attributes, "00081030").strip()
+        text = " ".join(value(self.attributes, "00081030").replace("^", " ").split())
         if not text:
             return kinds or translations(self.language).gettext("Images")
         return text if not kinds or kinds.casefold() in text.casefold() else f"{text} ({kinds})"
@@ -211,6 +211,15 @@ async def one(db: Database, uid: str, *, reach: Reach, language: str = "en") -> 
     if len(rows) > 1:
         raise Conflict("Two of your patients have this study; open it from the patient's page.")
     return Study(rows[0], language)
+
+
+async def titles(db: Database, uids: list[str], *, reach: Reach, language: str = "en") -> dict[str, str]:
+    """The titles and dates of these studies, by UID."""
+    match = Where("study.study_uid = ANY (:wanted_uids)", {"wanted_uids": uids})
+    values = {"limit": len(uids), "offset": 0}
+    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=match)
+    named = (Study(row, language) for row in rows)
+    return {each.uid: ", ".join((each.title, each.date_words)) for each in named}
 
 
 async def series_of(db: Database, study: Study, *, reach: Reach, preview: str) -> list[Series]:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from server.access.sign_in import address_of
 from server.accounts import people, verification
 from server.core.errors import Gone, TooManyRequests, Unprocessable
+from server.sharing import request
 
 from .forms import Form
 from .pages import render, see_other
@@ -27,7 +28,10 @@ async def show(visit: Visit) -> Response:
 
 async def confirm(visit: Visit) -> Response:
     """The address is confirmed; then sign in."""
-    await verification.confirm(visit.services, visit.place("secret"), address=address_of(visit.request))
+    account = await verification.confirm(
+        visit.services, visit.place("secret"), address=address_of(visit.request)
+    )
+    await request.take_up(visit.services, account.id)  # doctors who asked this address before it was here
     return see_other("/sign-in", "verified")
 
 
