@@ -9,6 +9,7 @@ import ipaddress
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
+from uuid import UUID
 
 from server.core import clock
 from server.core.errors import TooManyRequests
@@ -31,6 +32,7 @@ class Limit:
 PAIR = Limit("account-network", free=5, longest=15 * 60)
 NETWORK = Limit("network", free=30, longest=15 * 60)
 ACCOUNT = Limit("account", free=20, longest=30)
+VOUCHED = Limit("vouched", free=0, longest=0)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,19 @@ async def succeeded(db: Database, *subjects: Subject) -> None:
     """Forget the tries: it was the owner."""
     for each in subjects:
         await db.execute(QUERIES["clear_attempt"], {"subject": each.key})
+
+
+async def vouch(db: Database, account_id: UUID, network: str) -> None:
+    """The owner has shown to be there otherwise (a link from the mailbox): no stranger delays them for a day."""
+    values = {"subject": subject(VOUCHED, str(account_id), network).key, "now": clock.now()}
+    await db.execute(QUERIES["vouch"], values)
+
+
+async def vouched(db: Database, account_id: UUID, network: str) -> bool:
+    """Has the owner shown lately to be in this network?"""
+    key = subject(VOUCHED, str(account_id), network).key
+    row = await db.fetch_one(QUERIES["attempt_of"], {"subject": key})
+    return row is not None and row["last_at"] > clock.now() - FORGET_AFTER
 
 
 async def give_back(db: Database, each: Subject) -> None:

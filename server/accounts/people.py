@@ -131,9 +131,16 @@ async def _begin_attempt(
     own = attempts.subject(attempts.ACCOUNT, folded)
     whole = attempts.subject(attempts.NETWORK, network)
     await attempts.begin(db, pair, whole)
-    if row is None or not await sessions.signed_in_from(db, row["id"], network):
+    if row is None or not await _is_at_home(db, row["id"], network):
         await attempts.begin(db, own)
     return pair, own, whole
+
+
+async def _is_at_home(db: Database, account_id: UUID, network: str) -> bool:
+    """Does the owner sign in from this network, or have they opened a mail of ours there today?"""
+    return await sessions.signed_in_from(db, account_id, network) or await attempts.vouched(
+        db, account_id, network
+    )
 
 
 async def check_password(db: Database, account_id: UUID, password: str) -> None:

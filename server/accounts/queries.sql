@@ -113,5 +113,9 @@ DELETE FROM attempt WHERE subject = :subject
 -- A try that succeeded does not count, but those before it do.
 UPDATE attempt SET tries = greatest(tries - 1, 0) WHERE subject = :subject
 
+-- name: vouch
+INSERT INTO attempt (subject, tries, last_at) VALUES (:subject, 0, :now)
+ON CONFLICT (subject) DO UPDATE SET last_at = greatest(attempt.last_at, :now)
+
 -- name: forget_attempts
 DELETE FROM attempt WHERE last_at < :before

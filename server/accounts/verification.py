@@ -125,6 +125,7 @@ async def reset(services: Needs, secret: str, password: str, *, address: str = "
     async with services.db.transaction():
         account_id = await _spend(services.db, secret, Purpose.RESET)
         await people.change_password(services.db, account_id, password)
+        await attempts.vouch(services.db, account_id, attempts.network_of(address))
         account = await people.set_verified(services.db, account_id)
         await queue.enqueue(services.db, CONFIRMED, {"account": str(account.id)})
         await services.audit.record(Event.PASSWORD_CHANGED, who=who(account, address), patient_id=None)

@@ -15,7 +15,6 @@ from typing import Protocol
 import structlog
 
 from server.core import clock
-from server.core.errors import ServerError
 from server.storage.db import Database
 
 from . import queue
@@ -92,8 +91,8 @@ class Worker:
         try:
             if not await self.drain():
                 await self._sleep(await self._until_next())
-        except ServerError as exc:
-            log.warning("worker waits for the database", error=type(exc).__name__)
+        except Exception as exc:  # mostly the database, away for a while: a worker never gives up
+            log.warning("worker pauses", error=type(exc).__name__)
             await self._sleep(PAUSE_AFTER_TROUBLE)
 
     async def _sleep(self, seconds: float) -> None:
@@ -166,8 +165,9 @@ class Worker:
         while True:
             try:
                 await self._listen_once()
-            except ServerError:
-                await asyncio.sleep(PAUSE_AFTER_TROUBLE)
+            except Exception as exc:  # until it listens again, it looks every half minute
+                log.warning("worker does not hear of new jobs", error=type(exc).__name__)
+            await asyncio.sleep(PAUSE_AFTER_TROUBLE)
 
     async def _listen_once(self) -> None:
         """Be woken by other processes' jobs until the connection is lost."""
@@ -179,6 +179,7 @@ class Worker:
         async with self._db.raw() as connection:
             await connection.add_listener("job", self._wake)
             connection.add_termination_listener(end)
+            self._woken.set()  # for what was told while nobody listened
             try:
                 await lost.wait()
             finally:

@@ -175,6 +175,15 @@ async def test_a_stranger_cannot_keep_the_owner_out(db, pat):
     assert await people.authenticate(db, pat.email, PASSWORD, HOME) == pat
 
 
+async def test_who_has_the_mailbox_is_not_kept_out_either(db, pat):
+    own = attempts.subject(attempts.ACCOUNT, pat.email_folded)
+    for n in range(40):
+        clock.travel(timedelta(seconds=40 * n))
+        await attempts.begin(db, own)
+    await attempts.vouch(db, pat.id, attempts.network_of(ELSEWHERE))
+    assert await people.authenticate(db, pat.email, PASSWORD, ELSEWHERE) == pat
+
+
 async def test_an_own_account_does_not_clear_a_network(db, pat):
     whole = attempts.subject(attempts.NETWORK, HOME)
     for _ in range(attempts.NETWORK.free - 1):

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
 
 from server.core import clock
+from server.core.errors import StorageUnavailable
 from server.jobs import queue
 from server.jobs.queue import Job, Kit, Periodic
 from server.jobs.worker import Worker
@@ -167,6 +169,21 @@ async def test_a_running_worker_is_woken_by_the_commit(db, bench):
             assert time.perf_counter() - start < 5
             await asyncio.sleep(0.01)
     assert bench.moments[0] - start < 1
+
+
+async def test_a_worker_outlives_a_lost_database(db, bench, monkeypatch):
+    monkeypatch.setattr("server.jobs.worker.PAUSE_AFTER_TROUBLE", 0.1)
+    others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    kill = Statement("t", others + " WHERE datname = current_database() AND pid <> pg_backend_pid()")
+    async with Worker(bench, [KIT]).running():
+        for n in range(3):
+            await asyncio.sleep(0.3)
+            assert await db.fetch_val(kill) >= 1
+            with suppress(StorageUnavailable):
+                await db.fetch_val(COUNT)
+            await queue.enqueue(db, "note", {"n": n})
+            await asyncio.sleep(0.5)
+    assert [job.payload["n"] for job in bench.seen] == [0, 1, 2]
 
 
 async def test_an_idle_worker_hardly_asks(db, bench):
