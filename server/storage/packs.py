@@ -140,8 +140,6 @@ async def _beat(db: Database, pack_id: UUID) -> None:
 
 async def _way_back(db: Database, objects: ObjectStore, pack: Pack) -> None:
     """Remove file and row, unless the row came to count; what cannot be done now is left to the sweep."""
-    if not pack.is_noted:
-        return
     try:
         await pack.settle()
         async with db.transaction():

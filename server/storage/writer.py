@@ -8,10 +8,10 @@ while the next megabyte arrives. What a pack keeps in memory is bounded, whateve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from .crypto import CHUNK, SEALED_CHUNK, TAG, Address, Buffer, Scratch, Sealer, Stored
@@ -23,7 +23,7 @@ HEADER = b"lightbox pack 1\n"  # says what the file is to whoever finds it
 INLINE = 256 * 1024
 
 T = TypeVar("T")
-Before = Callable[[UUID], Awaitable[object]]  # done before the first byte leaves the process
+Before = Callable[[UUID], Coroutine[Any, Any, object]]  # done before the first byte leaves the process
 _scratch = Scratch()
 
 
@@ -35,8 +35,9 @@ class Pack:
         self.is_ready = False  # its row counts, as far as this process knows
         self._sink = sink
         self._executor = executor
-        self._before = before
-        self._permission: asyncio.Future[object] | None = None
+        # Asked for at once and waited for by begin(): not later, for whoever commits the rows holds a connection, and
+        # what is done before the first byte may need another one.
+        self._permission = quiet(asyncio.ensure_future(before(pack_id))) if before else None
         self._tail: list[Buffer] = [HEADER]  # sealed, not yet with the sink
         self._flushed = 0  # bytes with the sink
         self._writing: ObjectWriter | None = None
@@ -60,16 +61,12 @@ class Pack:
     def _kept(self) -> int:
         return sum(map(len, self._tail))
 
-    @property
-    def is_noted(self) -> bool:
-        """Something of it may be somewhere."""
-        return self._permission is not None or self._flushed > 0
-
     async def begin(self) -> ObjectWriter:
         """Start the next object; the one before must be finished or abandoned."""
         if self._writing is not None or self._published is not None:
             raise RuntimeError("a pack takes one object at a time, until it is published")
-        self._ask()
+        if self._permission is not None:
+            await asyncio.shield(self._permission)
         self._writing = ObjectWriter(self)
         return self._writing
 
@@ -82,10 +79,10 @@ class Pack:
         return await asyncio.shield(self._publishing())
 
     def _publishing(self) -> asyncio.Future[int]:
-        if self._writing is not None:
-            raise RuntimeError("an object of this pack is still being written")
+        if self._writing is not None or self.end == len(HEADER):
+            raise RuntimeError("an object of this pack is still being written, or there is none")
         if self._published is None:
-            self._published = quiet(asyncio.ensure_future(self._publish()))
+            self._published = quiet(self.in_thread(self._publish_now))
         return self._published
 
     async def discard(self) -> None:
@@ -101,12 +98,6 @@ class Pack:
 
     def in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._executor, work)
-
-    async def permitted(self) -> None:
-        """Wait for what must be true before the first byte is written (a row that notes the file)."""
-        self._ask()
-        if self._permission is not None:
-            await asyncio.shield(self._permission)
 
     def keep(self, sealed: Buffer) -> None:
         """Add sealed bytes in memory."""
@@ -130,7 +121,6 @@ class Pack:
         """An object is complete."""
         self._writing = None
         if self._kept >= INLINE:
-            await self.permitted()
             await self.in_thread(self.flush)
 
     def rewind(self, to: int) -> None:
@@ -140,14 +130,6 @@ class Pack:
             self._tail.pop()
         if self._flushed > to:
             self._flushed = self._sink.rewind(to)
-
-    def _ask(self) -> None:
-        if self._permission is None and self._before is not None:
-            self._permission = quiet(asyncio.ensure_future(self._before(self.id)))
-
-    async def _publish(self) -> int:
-        await self.permitted()
-        return await self.in_thread(self._publish_now)
 
     def _publish_now(self) -> int:
         self.flush()
@@ -174,7 +156,6 @@ class ObjectWriter:
         if len(self._buffer) <= CHUNK:
             return
         await self._settle()
-        await self._pack.permitted()
         # The last chunk is marked as such, so a full one waits until more comes.
         full = (len(self._buffer) - 1) // CHUNK * CHUNK
         with memoryview(self._buffer) as whole:
@@ -195,7 +176,6 @@ class ObjectWriter:
         if self._begin == self._pack.end and len(self._buffer) < INLINE:
             self._seal_here()
         else:
-            await self._pack.permitted()
             rest, end = self._buffer, len(self._buffer)
             await self._pack.in_thread(lambda: self._seal_and_write(rest, end, last=True))
         await self._pack.written()

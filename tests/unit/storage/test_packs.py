@@ -248,3 +248,23 @@ async def test_a_dropped_pack_goes_with_the_next_sweep_or_not_at_all(
     assert await packs.sweep(db, objects) == 1
     with pytest.raises(Missing):
         await objects.read(address)
+
+
+async def test_more_stores_at_once_than_connections(db: Database, objects: ObjectStore) -> None:
+    """Nobody holds a connection while waiting for another: five there are, and forty stores."""
+
+    async def one() -> None:
+        async with packs.opened(db, objects) as pack:
+            await write(pack)
+            async with db.transaction():
+                await db.fetch_all(ROWS)
+                await packs.ready(db, pack)
+
+    await asyncio.wait_for(asyncio.gather(*(one() for _ in range(40))), 30)
+    assert await states(db) == ["ready"] * 40
+
+
+async def test_an_empty_pack_is_not_published(objects: ObjectStore) -> None:
+    async with await objects.open_pack() as pack:
+        with pytest.raises(RuntimeError):
+            await pack.publish()
