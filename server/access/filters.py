@@ -6,7 +6,7 @@ A filter on imaging selects whole studies: a PET/CT study is seen whole or not, 
 
 from __future__ import annotations
 
-from server.storage.where import FALSE, Where
+from server.storage.where import FALSE, Where, any_of
 
 from .scopes import Filter
 
@@ -19,3 +19,18 @@ def study_filter(filter: Filter, alias: str, prefix: str) -> Where:
         return FALSE
     codes = [value.code for value in filter.values if value.system in (None, DCM)]
     return Where(f"{alias}.modalities && :{prefix}::text[]", {prefix: codes})
+
+
+def resource_filter(filter: Filter, alias: str, type: str, prefix: str) -> Where:
+    """A condition over a row of table `resource`: it has one of the codes, as the search index knows them."""
+    param = Where(f"scoped.param = :{prefix}_param", {f"{prefix}_param": f"{type}.{filter.param}"})
+    coded = []
+    for number, value in enumerate(filter.values):
+        name = f"{prefix}_{number}"
+        one = Where(f"scoped.code = :{name}", {name: value.code})
+        if value.system is not None:
+            one = one & Where(f"scoped.system = :{name}_system", {f"{name}_system": value.system})
+        coded.append(one)
+    match = param & any_of(*coded)
+    text = f"EXISTS (SELECT 1 FROM index_token AS scoped WHERE scoped.key = {alias}.key AND {match.sql})"  # noqa: S608
+    return Where(text, match.values)

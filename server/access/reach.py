@@ -18,7 +18,7 @@ from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
 from .action import READING, Action, Right, Verb
 from .actor import NO_CREDENTIAL, Credential
-from .filters import study_filter
+from .filters import resource_filter, study_filter
 from .scopes import Filter
 
 
@@ -221,7 +221,15 @@ class _ResourceRow(_Row):
             f" AND about.study_uid = {self.alias}.study_uid AND ({study.sql}))",
             study.values,
         )
-        return super().ground(lane, number) & (Where(about) | exists)
+        # A scope that filters studies opens no ImagingStudy that stands for none of ours.
+        by_study = self.reach.action.type == "ImagingStudy" and lane.filters
+        return super().ground(lane, number) & (exists if by_study else Where(about) | exists)
+
+    def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
+        if self.reach.action.type == "ImagingStudy":
+            return  # asked of the study, in `ground`
+        for which, one in enumerate(lane.filters):
+            yield resource_filter(one, self.alias, self.reach.action.type, f"lane{number}_filter{which}")
 
     def brought(self, lane: Lane, number: int) -> Where:
         values = {f"lane{number}_holder": lane.holder, f"lane{number}_author": f"organization:{lane.holder}"}

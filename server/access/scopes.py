@@ -34,6 +34,9 @@ SPECIAL = (
 # scope unreadable, and an unreadable scope grants nothing.
 FILTERS: dict[str, frozenset[str]] = {
     "ImagingStudy": frozenset({"modality"}),
+    "Observation": frozenset({"category"}),
+    "DiagnosticReport": frozenset({"category"}),
+    "DocumentReference": frozenset({"category"}),
 }
 
 _TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 3.3: scope-token

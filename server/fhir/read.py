@@ -49,9 +49,9 @@ async def read(call: Call, type: str, id: str) -> Stored:
     resource_type(type)
     if type == "AuditEvent" and (event := await audit_event.read(call, id)) is not None:
         return event
-    if type == "ImagingStudy":
-        await studies.fresh(call)
     reach = await call.reach(type, Verb.READ, lazily=True)
+    if type in studies.MADE_FROM_IMAGES:
+        await studies.fresh(call, reach)
     try:
         stored = await store.read(call.services.db, type, id, reach=reach)
     except (NotFound, Gone):

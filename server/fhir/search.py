@@ -82,7 +82,7 @@ async def search(
     if type == "AuditEvent":
         return await audit_event.search(call, asked, reach=reach, page=page)
     if type in studies.MADE_FROM_IMAGES:
-        await studies.fresh(call, named)
+        await studies.fresh(call, reach, named)
     searching = await searching_for(call, asked.query)
     return await _answer(call, asked, searching, path, reach=reach, page=page)
 

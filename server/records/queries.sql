@@ -1,13 +1,13 @@
 -- name: insert_resource
--- A new resource, its first version and its index rows in one statement; no row comes back when the new row, or
--- the patient it is for, would lie outside of the caller's reach.
+-- A new resource, its first version and its index rows in one statement; no row comes back when the patient it is
+-- for may not be written to by the caller.
 WITH written AS (
     INSERT INTO resource (patient_id, type, id, version, last_updated, happened, study_uid, author, content_hash, json)
     SELECT resource.patient_id, resource.type, resource.id, 1, :last_updated, :happened, resource.study_uid,
            resource.author, :content_hash, :json
       FROM (SELECT :patient_id::text AS patient_id, :type::text AS type, :id::text AS id,
                    :study_uid::text AS study_uid, :author::text AS author) AS resource
-     WHERE {reach} AND {patient}
+     WHERE {patient}
     RETURNING key, patient_id
 ), versioned AS (
     INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json)
@@ -102,6 +102,10 @@ WITH written AS (
 ), no_quantities AS (DELETE FROM index_quantity WHERE key = :key
 )
 SELECT version FROM written;
+
+-- name: within_reach
+-- Whether the row, as it is now with its index, lies within reach: asked after a write, before it is committed.
+SELECT 1 FROM resource WHERE resource.key = :key AND {reach};
 
 -- name: lock_resource
 -- The current version, kept from changing until the transaction ends.

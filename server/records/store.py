@@ -58,19 +58,27 @@ async def create(
     id: str | None = None,
     method: str = "POST",
 ) -> Stored:
-    """Store a new resource. Raises Unprocessable when it would lie outside of the caller's reach, AlreadyStored
-    when the id is taken."""
-    return await _insert(
-        db,
-        resource,
-        id or new_id(),
-        patient_id=patient_id,
-        study_uid=study_uid,
-        author=author,
-        method=method,
-        reach=reach.resources(),
-        patient=_within(reach, patient_id),
-    )
+    """Store a new resource. Raises Unprocessable when it lies outside of the caller's reach, AlreadyStored when
+    the id is taken."""
+    async with db.transaction():
+        stored, key = await _insert(
+            db,
+            resource,
+            id or new_id(),
+            patient_id=patient_id,
+            study_uid=study_uid,
+            author=author,
+            method=method,
+            patient=_within(reach, patient_id),
+        )
+        await _require_within(db, key, reach)
+    return stored
+
+
+async def _require_within(db: Database, key: int, reach: Reach) -> None:
+    """Old and new content must lie within reach: the new one is there now, with what a scope's filter asks for."""
+    if await db.fetch_val(QUERIES["within_reach"], {"key": key}, reach=reach.resources()) is None:
+        raise Unprocessable("The resource would be one that you may not write.")
 
 
 async def put(
@@ -84,7 +92,7 @@ async def put(
     async with db.transaction():
         row = await db.fetch_one(QUERIES["lock_resource"], {"type": type, "id": id}, reach=TRUE)
         if row is None:
-            made = await _insert(
+            made, _ = await _insert(
                 db,
                 resource,
                 id,
@@ -92,7 +100,7 @@ async def put(
                 study_uid=study_uid,
                 author=author,
                 method="PUT",
-                reach=TRUE,
+                patient=TRUE,
             )
             return made.version
         if not row["deleted"] and row["content_hash"] == document.content_hash(resource):
@@ -125,7 +133,9 @@ async def update(
             raise Unprocessable("A resource cannot move to another patient.")
         if not row["deleted"] and row["content_hash"] == document.content_hash(resource):
             return _stored(row)
-        return await _next_version(db, row, resource, study_uid, author, method)
+        stored = await _next_version(db, row, resource, study_uid, author, method)
+        await _require_within(db, row["key"], reach)
+        return stored
 
 
 async def delete(
@@ -216,9 +226,8 @@ async def _insert(
     study_uid: str | None,
     author: str,
     method: str,
-    reach: Where,
-    patient: Where = TRUE,
-) -> Stored:
+    patient: Where,
+) -> tuple[Stored, int]:
     now = _now()
     values = {
         **_content(resource, id, 1, now),
@@ -229,19 +238,11 @@ async def _insert(
         "author": author,
         "method": method,
     }
-    if await db.fetch_val(QUERIES["insert_resource"], values, reach=reach, patient=patient) is None:
+    key = await db.fetch_val(QUERIES["insert_resource"], values, patient=patient)
+    if key is None:
         raise Unprocessable("The reference that says whose resource this is leads nowhere you may write.")
-    return Stored(
-        resource["resourceType"],
-        id,
-        1,
-        now,
-        patient_id,
-        values["json"],
-        study_uid,
-        author=author,
-        method=method,
-    )
+    type, json = resource["resourceType"], values["json"]
+    return Stored(type, id, 1, now, patient_id, json, study_uid, author=author, method=method), key
 
 
 async def _next_version(

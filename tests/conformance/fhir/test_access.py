@@ -152,3 +152,37 @@ async def test_system_tokens_create_by_put_for_their_patients_only(
     for other in (api.patient, "nobody"):
         body = own.observation(subject={"reference": f"Patient/{other}"})
         assert (await own.post("Observation", body)).status_code == 422
+
+
+async def test_a_granular_scope_narrows_everything(
+    client: httpx.AsyncClient, people: People, ada: Person, api: Api
+) -> None:
+    """smart.md: the filter is ANDed onto search, read, vread, history, includes; for writes old and new match."""
+    lab = [{"coding": [{"system": "urn:cat", "code": "laboratory"}]}]
+    vital = [{"coding": [{"system": "urn:cat", "code": "vital-signs"}]}]
+    first = await api.made(api.observation(category=lab))
+    second = await api.made(
+        api.observation(category=vital, hasMember=[{"reference": f"Observation/{first['id']}"}])
+    )
+    scope = "patient/Observation.cruds?category=urn:cat|laboratory patient/Patient.rs"
+    narrow = Api(client, await people.token(ada, scope), ada.fhir_id)
+    assert await narrow.found("Observation") == [first["id"]]
+    assert await narrow.found(f"Observation?_id={second['id']}") == []
+    for path in ("", "/_history", "/_history/1"):
+        assert (await narrow.get(f"Observation/{first['id']}{path}")).status_code == 200
+        assert (await narrow.get(f"Observation/{second['id']}{path}")).status_code == 404
+    history = (await narrow.get("Observation/_history")).json()
+    assert [each["resource"]["id"] for each in history["entry"]] == [first["id"]]
+    back = (await narrow.get(f"Patient?_id={ada.fhir_id}&_revinclude=Observation:patient")).json()
+    assert {each["resource"]["id"] for each in back["entry"]} == {ada.fhir_id, first["id"]}
+    everything = (await narrow.get(f"Patient/{ada.fhir_id}/$everything")).json()
+    assert second["id"] not in {each["resource"]["id"] for each in everything["entry"]}
+    assert await narrow.found(f"Patient?_has:Observation:patient:_id={second['id']}") == []
+    # writing
+    assert (await narrow.post("Observation", api.observation(category=lab))).status_code == 201
+    assert (await narrow.post("Observation", api.observation(category=vital))).status_code == 422
+    assert (await narrow.put(f"Observation/{first['id']}", first | {"category": vital})).status_code == 422
+    assert (await narrow.put(f"Observation/{second['id']}", second | {"category": lab})).status_code == 405
+    assert (await narrow.delete(f"Observation/{second['id']}")).status_code == 204
+    assert (await api.get(f"Observation/{second['id']}")).json() == second
+    assert (await api.get(f"Observation/{first['id']}")).json() == first
