@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -31,6 +31,8 @@ Json = dict[str, Any]
 
 FOR_ACCESS: Algorithm = "ES256"
 FOR_IDENTITY: Algorithm = "RS256"
+ROTATED_AFTER = timedelta(days=90)
+BEGINNING = datetime.min.replace(tzinfo=UTC)
 _READ_AGAIN = timedelta(minutes=1)
 _NOT_SOONER = timedelta(seconds=2)  # a stream of made-up kids must not become a stream of statements
 _KEEP_RETIRED = timedelta(days=400)
@@ -58,7 +60,7 @@ class SigningKeys:
         """The key to sign with; made when there is none yet."""
         held = await self._fresh()
         if algorithm not in held.signing:
-            await self._make(algorithm, retire=False)
+            await self._make(algorithm)
             held = await self._read()
         return held.signing[algorithm]
 
@@ -77,11 +79,22 @@ class SigningKeys:
 
     async def rotate(self, algorithm: Algorithm) -> str:
         """Make a new key and retire the one before; the new kid."""
-        kid = await self._make(algorithm, retire=True)
+        kid = await self._make(algorithm, than=clock.now())
         await self._read()
         return kid
 
-    async def _make(self, algorithm: Algorithm, *, retire: bool) -> str:
+    async def rotate_old(self, age: timedelta = ROTATED_AFTER) -> None:
+        """Replace the keys that have signed for longer than `age`."""
+        than = clock.now() - age
+        algorithms: tuple[Algorithm, ...] = (FOR_ACCESS, FOR_IDENTITY)
+        for algorithm in algorithms:
+            values = {"algorithm": algorithm, "than": than}
+            if not await self._db.fetch_val(QUERIES["has_signing_key"], values):
+                await self._make(algorithm, than=than)
+        await self._read()
+
+    async def _make(self, algorithm: Algorithm, *, than: datetime = BEGINNING) -> str:
+        """A new key, unless one signs already that was made after `than`; its kid."""
         key = await asyncio.to_thread(_generate, algorithm)
         kid = str(key.kid)
         row = {
@@ -93,14 +106,12 @@ class SigningKeys:
         }
         async with self._db.transaction():
             await self._db.fetch_val(QUERIES["lock_signing_keys"])
-            if not retire and await self._db.fetch_val(QUERIES["has_signing_key"], {"algorithm": algorithm}):
-                return kid  # another process was first; ours is thrown away
+            values = {"algorithm": algorithm, "than": than}
+            if await self._db.fetch_val(QUERIES["has_signing_key"], values):
+                return kid  # another process was first, or it is too soon; ours is thrown away
             await self._db.execute(QUERIES["add_signing_key"], row)
-            if retire:
-                await self._db.execute(QUERIES["retire_signing_keys"], row)
-                await self._db.execute(
-                    QUERIES["forget_signing_keys"], {"before": clock.now() - _KEEP_RETIRED}
-                )
+            await self._db.execute(QUERIES["retire_signing_keys"], row)
+            await self._db.execute(QUERIES["forget_signing_keys"], {"before": clock.now() - _KEEP_RETIRED})
         return kid
 
     async def _fresh(self) -> _Loaded:

@@ -9,7 +9,7 @@ SELECT kid, algorithm, public, sealed, created_at, retired_at FROM signing_key O
 SELECT pg_advisory_xact_lock(hashtext('lightbox:signing_key'))
 
 -- name: has_signing_key
-SELECT true FROM signing_key WHERE algorithm = :algorithm AND retired_at IS NULL
+SELECT true FROM signing_key WHERE algorithm = :algorithm AND retired_at IS NULL AND created_at > :than
 
 -- name: add_signing_key
 INSERT INTO signing_key (kid, algorithm, public, sealed, created_at)

@@ -37,6 +37,7 @@ class Asked:
     client: Client
     redirect_uri: str
     parameters: Mapping[str, str]
+    query: str  # as it was asked, to come back to after the sign-in
     scopes: Scopes = NO_SCOPES
     problem: OAuthError | None = None
 
@@ -44,15 +45,11 @@ class Asked:
     def state(self) -> str | None:
         return self.parameters.get("state")
 
-    @property
-    def query(self) -> str:
-        """The request as it was asked, to come back to after the sign-in."""
-        return urlencode(dict(self.parameters))
-
 
 async def read(services: Services, pairs: list[tuple[str, str]]) -> Asked:
     """Parse a request. Raises OAuthError only while there is nowhere to redirect to."""
     parameters = forms.once(pairs)
+    query = urlencode(parameters)
     client = await clients.find(services.db, parameters.get("client_id", ""))
     if client is None or client.type == "backend":
         raise OAuthError("invalid_request", "This app is not known here, so nothing was shared with it.")
@@ -67,8 +64,8 @@ async def read(services: Services, pairs: list[tuple[str, str]]) -> Asked:
     try:
         scopes = _checked(services, client, parameters)
     except OAuthError as problem:
-        return Asked(client, redirect_uri, parameters, problem=problem)
-    return Asked(client, redirect_uri, parameters, scopes)
+        return Asked(client, redirect_uri, parameters, query, problem=problem)
+    return Asked(client, redirect_uri, parameters, query, scopes)
 
 
 def refused(services: Services, asked: Asked, problem: OAuthError) -> Response:

@@ -26,9 +26,12 @@ async def authorize(request: Request) -> Response:
     if request.method == "POST":
         return await _posted(request, services)
     asked = await read(services, forms.parse(request.url.query))
-    if asked.problem:
-        return refused(services, asked, asked.problem)
     signed_in = await services.gate.sign_in.of(request)
+    if asked.problem:
+        # RFC 9700, 4.11.2: who registers an app and sends people a link must not get a redirector out of it.
+        if asked.client.registered_by != "operator" and signed_in is None:
+            raise OAuthError("invalid_request", "The app asked in a way that cannot be answered.")
+        return refused(services, asked, asked.problem)
     if signed_in is None:
         return _to_sign_in(services, asked)
     if "none" in asked.parameters.get("prompt", "").split():

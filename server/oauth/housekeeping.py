@@ -15,10 +15,11 @@ BACKEND_GRANTS = timedelta(days=1)
 
 
 async def forget_old(services: Services) -> None:
-    """Codes, assertions and kept requests that ran out, and the grants of backend tokens."""
+    """Codes, assertions and kept requests that ran out, the grants of backend tokens; signing keys that are old."""
     db, now = services.db, clock.now()
     await db.execute(QUERIES["forget_codes"], {"before": now - CODES})
     await db.execute(QUERIES["forget_jtis"], {"now": now})
     await db.execute(QUERIES["forget_pushed_requests"], {"now": now})
     await db.execute(QUERIES["forget_launches"], {"now": now})
     await db.execute(QUERIES["forget_backend_grants"], {"before": now - BACKEND_GRANTS})
+    await services.keys.rotate_old()

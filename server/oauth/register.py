@@ -1,6 +1,7 @@
 """Apps that register themselves (RFC 7591) and take their registration back (RFC 7592, 2.1 and 2.3).
 
-What comes this way is shown to patients as unverified, gets nothing of a system's, and keys only over https.
+What comes this way is shown to patients as unverified, gets nothing of a system's, and keys only over https. A backend
+service is registered by a signed-in provider, and is their own organization's.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.access.actor import ActorKind
 from server.access.services import Services
 from server.audit.events import Event
 from server.audit.who import Who
 from server.core import clock, ids
-from server.core.errors import NotAuthenticated, TooLarge, TooManyRequests, Unprocessable
+from server.core.errors import Forbidden, NotAuthenticated, TooLarge, TooManyRequests, Unprocessable
 
 from . import clients, problem
 from .clients import QUERIES, Client
@@ -41,8 +43,9 @@ async def register(request: Request) -> Response:
     metadata = await _read(request)
     await _not_too_many(services)
     token = ids.new_secret()
+    organization = await _organization(request, services, metadata)
     async with services.db.transaction():
-        added = await _add(services, metadata, token)
+        added = await _add(services, metadata, token, organization)
         await services.audit.record(
             Event.CLIENT_REGISTERED,
             who=Who(role="client", client_id=added.client.id, client_name=added.client.name),
@@ -77,39 +80,54 @@ async def delete_registration(request: Request) -> Response:
     return Response(status_code=204, headers=NO_STORE)
 
 
-async def _add(services: Services, metadata: Json, token: str) -> clients.Added:
-    method = metadata.get("token_endpoint_auth_method", "none")
-    if not isinstance(method, str) or method not in _TYPE_OF:
-        raise _invalid("The token_endpoint_auth_method is not supported.")
-    grants = metadata.get("grant_types", ["authorization_code"])
-    if not isinstance(grants, list) or not set(map(str, grants)) <= _GRANTS:
-        raise _invalid("Apps that register themselves use authorization_code and refresh_token only.")
-    if metadata.get("response_types", ["code"]) != ["code"]:
-        raise _invalid("The response_types must be code.")
+async def _organization(request: Request, services: Services, metadata: Json) -> str | None:
+    """The organization of a backend service; None for an app of people. Raises Forbidden, OAuthError."""
+    grants = _texts(metadata, "grant_types")
+    if grants != ["client_credentials"]:
+        if not set(grants) <= _GRANTS:
+            raise _invalid("Apps that register themselves use authorization_code and refresh_token only.")
+        return None
+    actor = await services.gate.actor(request)
+    if actor.kind is not ActorKind.PROVIDER or actor.scopes is not None or not actor.organization_id:
+        raise Forbidden("A backend service is registered by a signed-in provider.")
+    return actor.organization_id
+
+
+async def _add(services: Services, metadata: Json, token: str, organization: str | None) -> clients.Added:
+    kind = _kind(metadata) if organization is None else "backend"
     keys = metadata.get("jwks"), metadata.get("jwks_uri")
-    if method == "private_key_jwt" and keys == (None, None):
+    if kind in ("confidential-asymmetric", "backend") and keys == (None, None):
         raise _invalid("Public keys are needed, inline or by address.")
     if keys[0] is not None and not isinstance(keys[0], dict):
         raise _invalid("The keys are not a JWK Set.")
-    redirects = _redirects(metadata)
     try:
         return await clients.add(
             services.db,
             name=_text(metadata, "client_name") or "An app without a name",
-            type=_TYPE_OF[method],
-            redirect_uris=redirects,
+            type=kind,
+            redirect_uris=_redirects(metadata) if kind != "backend" else (),
             scope=_text(metadata, "scope"),
             jwks=keys[0],
             jwks_uri=_text(metadata, "jwks_uri") or None,
             launch_url=_text(metadata, "initiate_login_uri") or None,
             logo_uri=_text(metadata, "logo_uri") or None,
             contact=", ".join(_texts(metadata, "contacts"))[:300],
+            organization_id=organization,
             registered_by="dynamic",
             registration_token=token,
         )
     except Unprocessable as exc:
         word = "invalid_redirect_uri" if "redirect" in str(exc) else "invalid_client_metadata"
         raise OAuthError(word, str(exc)) from exc
+
+
+def _kind(metadata: Json) -> str:
+    method = metadata.get("token_endpoint_auth_method", "none")
+    if not isinstance(method, str) or method not in _TYPE_OF:
+        raise _invalid("The token_endpoint_auth_method is not supported.")
+    if metadata.get("response_types", ["code"]) != ["code"]:
+        raise _invalid("The response_types must be code.")
+    return _TYPE_OF[method]
 
 
 def _redirects(metadata: Json) -> list[str]:
@@ -121,13 +139,15 @@ def _redirects(metadata: Json) -> list[str]:
 
 def _described(client: Client) -> Json:
     """RFC 7591, 2: what is registered, as registered."""
+    is_backend = client.type == "backend"
+    methods = {type: method for method, type in reversed(_TYPE_OF.items())}
     described: Json = {
         "client_id": client.id,
         "client_name": client.name,
         "redirect_uris": list(client.redirect_uris),
-        "grant_types": sorted(_GRANTS),
-        "response_types": ["code"],
-        "token_endpoint_auth_method": next(name for name, type in _TYPE_OF.items() if type == client.type),
+        "grant_types": ["client_credentials"] if is_backend else sorted(_GRANTS),
+        "response_types": [] if is_backend else ["code"],
+        "token_endpoint_auth_method": methods.get(client.type, "private_key_jwt"),
         "scope": client.allowed.text,
     }
     for name in ("jwks", "jwks_uri", "logo_uri"):

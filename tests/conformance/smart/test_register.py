@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.conftest import RunningServer
-from tests.factories import Person, bearer
+from tests.factories import People, Person, bearer
 
 from .driver import CALLBACK, App, Browser, es384, public
 
@@ -67,7 +67,7 @@ async def test_an_app_with_keys(
         {"client_name": "x" * 200},
         {"client_name": "a\u202eb"},
         {"client_name": 7},
-        {"grant_types": ["client_credentials"]},
+        {"grant_types": ["client_credentials", "authorization_code"]},
         {"grant_types": ["implicit"]},
         {"response_types": ["token"]},
         {"token_endpoint_auth_method": "client_secret_jwt"},
@@ -112,3 +112,47 @@ async def test_an_app_takes_its_registration_back(
     assert (await browser.ask(app)).status_code == 400
     refreshed = await client.post("/oauth/token", data=app.refresh(tokens["refresh_token"]))
     assert refreshed.status_code in (400, 401)
+
+
+async def test_a_provider_registers_a_backend_service_of_its_own_organization(
+    server: RunningServer, browser: Browser, people: People
+) -> None:
+    provider, key = await people.provider(), es384()
+    metadata = {
+        "client_name": "PACS",
+        "grant_types": ["client_credentials"],
+        "scope": "system/ImagingStudy.cruds patient/*.rs",
+        "jwks": public(key),
+    }
+    anonymous = await browser.client.post("/oauth/register", json=metadata)
+    assert anonymous.status_code == 403
+    await browser.sign_in(provider)
+    forged = await browser.client.post("/oauth/register", json=metadata)
+    assert forged.status_code == 403, "a cookie alone does not register"
+    page = await browser.client.get("/oauth/manage")
+    token = page.text.partition('name="csrf" value="')[2].partition('"')[0]
+    headers = {"X-CSRF-Token": token or await _csrf(server, provider)}
+    answer = await browser.client.post("/oauth/register", json=metadata, headers=headers)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["scope"] == "system/ImagingStudy.cruds"
+    app = App(server, answer.json()["client_id"], key=key)
+    form = {"grant_type": "client_credentials", "scope": "system/ImagingStudy.cud", **app.proof()}
+    issued = (await browser.client.post("/oauth/token", data=form)).json()
+    read = await server.services.tokens.read(issued["access_token"])
+    assert read.bearer.organization_id == provider.fhir_id
+
+
+async def test_a_registered_app_is_no_open_redirector(
+    server: RunningServer, client: httpx.AsyncClient
+) -> None:
+    """RFC 9700, 4.11.2: nobody is signed in, and the request was made to fail."""
+    app = App(server, (await post(client)).json()["client_id"])
+    answer = await client.get("/oauth/authorize", params=app.parameters(scope="banana"))
+    assert answer.status_code == 400
+    assert "location" not in answer.headers
+
+
+async def _csrf(server: RunningServer, person: Person) -> str:
+    from server.accounts.sessions import sessions_of
+
+    return (await sessions_of(server.services.db, person.account_id))[0].csrf_token

@@ -137,3 +137,13 @@ async def test_the_jwks_holds_no_private_part(services: Services) -> None:
     keys = (await services.keys.jwks())["keys"]
     assert {key["alg"] for key in keys} == {"ES256", "RS256"}
     assert not any({"d", "p", "q", "k"} & set(key) for key in keys)
+
+
+async def test_keys_are_replaced_when_they_are_old(services: Services) -> None:
+    first = (await services.keys.signing(FOR_ACCESS)).kid
+    await services.keys.rotate_old()
+    assert (await services.keys.signing(FOR_ACCESS)).kid == first
+    clock.travel(timedelta(days=91))
+    await services.keys.rotate_old()
+    assert (await services.keys.signing(FOR_ACCESS)).kid != first
+    assert len((await services.keys.jwks())["keys"]) == 4
