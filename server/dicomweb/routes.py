@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from . import delete, metadata, qido, stow, wado, wado_frames, wado_rendered
+from . import bulkdata, delete, metadata, qido, stow, wado, wado_frames, wado_rendered
 from .capabilities import Elsewhere
 
 STUDY = "/studies/{study}"
@@ -37,6 +37,9 @@ _table = [
     Route(f"{SERIES}/metadata", metadata.retrieve_metadata, methods=["GET"], name="series_metadata"),
     Route(f"{INSTANCE}/metadata", metadata.retrieve_metadata, methods=["GET"], name="instance_metadata"),
     Route(FRAMES, wado_frames.retrieve_frames, methods=["GET"], name="retrieve_frames"),
+    Route(f"{INSTANCE}/bulkdata", bulkdata.retrieve_all, methods=["GET"], name="instance_bulkdata"),
+    Route(f"{INSTANCE}/bulkdata/{{path:path}}", bulkdata.retrieve_bulkdata, methods=["GET"], name="bulkdata"),
+    Route(f"{INSTANCE}/pixeldata", bulkdata.retrieve_pixeldata, methods=["GET"], name="pixeldata"),
     *(
         Route(f"{of}/rendered", wado_rendered.retrieve_rendered, methods=["GET"], name=f"{name}_rendered")
         for name, of in _WITH_PICTURES

@@ -55,7 +55,11 @@ def numbers_of(request: Request) -> list[int]:
 
 async def retrieve_frames(request: Request) -> Response:
     """`GET …/frames/{list}`"""
-    numbers = numbers_of(request)
+    return await frames_answer(request, numbers_of(request))
+
+
+async def frames_answer(request: Request, numbers: Sequence[int]) -> Response:
+    """These frames of the instance that the address names, as they are wanted."""
     around = (min(numbers), max(numbers))
     (row,) = await rows_of(request, Right.IMAGES, frames=around)
     for number in numbers:

@@ -14,7 +14,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom import dcmread
 
 from tests.conformance.dicomweb.conftest import Owner
-from tests.conformance.dicomweb.samples import Sample, instance, multiframe, store
+from tests.conformance.dicomweb.samples import Sample, file, instance, multiframe, store
 from tests.conftest import RunningServer
 from tests.factories import bearer
 
@@ -81,6 +81,63 @@ async def test_retrieve_metadata(dicomweb: DICOMwebClient, stored: Sample):
     assert study == series == [one]
     dataset = pydicom.Dataset.from_json(one, bulk_data_uri_handler=lambda tag, vr, uri: b"")
     assert dataset.StudyDescription == "CT Chest"
+
+
+@pytest.mark.parametrize(
+    "media_types",
+    [None, ("application/octet-stream",), (("application/octet-stream", "1.2.840.10008.1.2.1"),)],
+)
+async def test_retrieve_frames(web: httpx.AsyncClient, dicomweb: DICOMwebClient, media_types: Any):
+    sample = multiframe(5)
+    await store(web, sample)
+    of = (sample.study, sample.series, sample.sop)
+    frames = await call(dicomweb.retrieve_instance_frames, *of, [1, 4], media_types=media_types)
+    assert [frame[:1] for frame in frames] == [b"\1", b"\4"]
+    assert len(await call(dicomweb.iter_instance_frames, *of, [2], media_types=media_types)) == 1
+
+
+@pytest.mark.parametrize(
+    "media_types",
+    [
+        (("image/jp2", "1.2.840.10008.1.2.4.90"),),
+        ("image/*",),
+        (("image/jp2", "*"), ("application/octet-stream", "*")),
+        None,
+    ],
+)
+async def test_retrieve_compressed_frames(web: httpx.AsyncClient, dicomweb: DICOMwebClient, media_types: Any):
+    data = file("emri_small_jpeg_2k_lossless.dcm")
+    made = dcmread(io.BytesIO(data))
+    await store(web, data)
+    of = (made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID)
+    frames = await call(dicomweb.retrieve_instance_frames, *of, [1, 10], media_types=media_types)
+    assert len(frames) == 2
+    if media_types is None:
+        assert {len(frame) for frame in frames} == {64 * 64 * 2}
+
+
+async def test_rendered(dicomweb: DICOMwebClient, stored: Sample):
+    of = (stored.study, stored.series, stored.sop)
+    png = await call(dicomweb.retrieve_instance_rendered, *of, media_types=("image/png",))
+    assert png.startswith(b"\x89PNG")
+    jpeg = await call(dicomweb.retrieve_instance_frames_rendered, *of, [1], media_types=("image/jpeg",))
+    assert jpeg.startswith(b"\xff\xd8")
+    series = await call(
+        dicomweb.retrieve_series_rendered, stored.study, stored.series, media_types=("image/jpeg",)
+    )
+    assert series.startswith(b"\xff\xd8")
+    default = await call(dicomweb.retrieve_instance_rendered, *of)
+    assert default
+
+
+async def test_bulkdata(dicomweb: DICOMwebClient, stored: Sample):
+    metadata = await call(dicomweb.retrieve_instance_metadata, stored.study, stored.series, stored.sop)
+    uri = metadata["7FE00010"]["BulkDataURI"]
+    expected = dcmread(io.BytesIO(stored.data)).PixelData
+    assert await call(dicomweb.retrieve_bulkdata, uri) == [expected]
+    assert await call(dicomweb.iter_bulkdata, uri, media_types=("application/octet-stream",)) == [expected]
+    part = await call(dicomweb.retrieve_bulkdata, uri, byte_range=(0, 9))
+    assert part[0][:10] == expected[:10]
 
 
 async def test_delete(dicomweb: DICOMwebClient, stored: Sample):

@@ -1,0 +1,148 @@
+"""DICOM PS3.18, 10.4.1.1.4: bulk data."""
+
+from __future__ import annotations
+
+import io
+
+import httpx
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.sequence import Sequence
+
+from tests.conformance.dicomweb.samples import Sample, file, instance, parts, store
+from tests.conformance.dicomweb.test_10_4_frames import held
+from tests.factories import People, bearer
+
+PDF = b"%PDF-1.4 " + bytes(range(256)) * 20 + b" "
+
+
+@pytest.fixture
+async def document(web: httpx.AsyncClient) -> Sample:
+    """An encapsulated PDF with a binary value inside of a sequence."""
+    item = Dataset()
+    item.add_new(0x00420011, "OB", b"inner" * 400)
+    sample = instance(
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1",
+        Modality="DOC",
+        EncapsulatedDocument=PDF,
+        MIMETypeOfEncapsulatedDocument="application/pdf",
+        ContentSequence=Sequence([Dataset(), item]),
+    )
+    assert (await store(web, sample)).status_code in (200, 202)
+    return sample
+
+
+async def uris(web: httpx.AsyncClient, path: str) -> dict[str, str]:
+    """The URIs of the metadata, by path below /bulkdata/."""
+    model = (await web.get(f"/dicomweb{path}/metadata")).json()[0]
+    found: dict[str, str] = {}
+
+    def walk(dataset: dict) -> None:
+        for element in dataset.values():
+            if "BulkDataURI" in element:
+                found[element["BulkDataURI"].partition("/bulkdata/")[2]] = element["BulkDataURI"]
+            for item in element.get("Value", []) if element["vr"] == "SQ" else []:
+                walk(item)
+
+    walk(model)
+    return found
+
+
+async def test_what_metadata_name_can_be_had(web: httpx.AsyncClient, document: Sample):
+    found = await uris(web, document.path)
+    assert set(found) == {"00420011", "0040A730/2/00420011", "7FE00010"}
+    for name, expected in (("00420011", PDF), ("0040A730/2/00420011", b"inner" * 400)):
+        answer = await web.get(found[name], headers={"Accept": "application/octet-stream"})
+        assert answer.content == expected
+        assert int(answer.headers["content-length"]) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        ("*/*", "application/pdf"),
+        ('multipart/related; type="*/*"', "application/pdf"),
+        ('multipart/related; type="application/octet-stream"', "application/octet-stream"),
+    ],
+)
+async def test_as_parts(web: httpx.AsyncClient, document: Sample, accept: str, media_type: str):
+    answer = await web.get(f"/dicomweb{document.path}/bulkdata/00420011", headers={"Accept": accept})
+    ((headers, content),) = parts(answer)
+    assert content == PDF
+    assert headers["content-type"] == media_type
+
+
+async def test_as_the_document_it_is(web: httpx.AsyncClient, document: Sample):
+    answer = await web.get(
+        f"/dicomweb{document.path}/bulkdata/00420011", headers={"Accept": "application/pdf"}
+    )
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.content == PDF
+
+
+async def test_ranges(web: httpx.AsyncClient, document: Sample):
+    headers = {"Accept": "application/octet-stream", "Range": "bytes=0-3"}
+    answer = await web.get(f"/dicomweb{document.path}/bulkdata/00420011", headers=headers)
+    assert (answer.status_code, answer.content) == (206, b"%PDF")
+    assert answer.headers["content-range"] == f"bytes 0-3/{len(PDF)}"
+
+
+@pytest.mark.parametrize("name", ["bulkdata/7FE00010", "pixeldata"])
+async def test_pixels(web: httpx.AsyncClient, stored: Sample, name: str):
+    answer = await web.get(f"/dicomweb{stored.path}/{name}", headers={"Accept": "application/octet-stream"})
+    assert answer.content == dcmread(io.BytesIO(stored.data)).PixelData
+
+
+async def test_pixels_in_big_endian_come_as_little(web: httpx.AsyncClient):
+    path = await held(web, "MR_small_bigendian.dcm")
+    answer = await web.get(f"/dicomweb{path}/pixeldata", headers={"Accept": "application/octet-stream"})
+    expected = dcmread(io.BytesIO(file("MR_small.dcm"))).pixel_array
+    assert np.array_equal(np.frombuffer(answer.content, "<i2").reshape(expected.shape), expected)
+
+
+async def test_compressed_pixels_come_frame_by_frame(web: httpx.AsyncClient):
+    path = await held(web, "emri_small_jpeg_2k_lossless.dcm")
+    stored = await web.get(
+        f"/dicomweb{path}/pixeldata", headers={"Accept": 'multipart/related; type="image/jp2"'}
+    )
+    assert len(parts(stored)) == 10
+    decoded = await web.get(f"/dicomweb{path}/pixeldata")
+    assert {len(content) for _, content in parts(decoded)} == {64 * 64 * 2}
+
+
+async def test_all_of_an_instance(web: httpx.AsyncClient, document: Sample):
+    found = parts(await web.get(f"/dicomweb{document.path}/bulkdata"))
+    assert {headers["content-location"].partition("/bulkdata/")[2] for headers, _ in found} == {
+        "00420011",
+        "0040A730/2/00420011",
+        "7FE00010",
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "00420012x",
+        "00990099",
+        "0040A730",
+        "0040A730/9/00420011",
+        "0040A730/0/00420011",
+        "..%2F..%2Fetc",
+        "00080005/1/00080005",
+    ],
+)
+async def test_absent(web: httpx.AsyncClient, document: Sample, path: str):
+    assert (await web.get(f"/dicomweb{document.path}/bulkdata/{path}")).status_code == 404
+
+
+async def test_deflated(web: httpx.AsyncClient):
+    path = await held(web, "image_dfl.dcm")
+    answer = await web.get(f"/dicomweb{path}/pixeldata", headers={"Accept": "application/octet-stream"})
+    assert answer.content == dcmread(io.BytesIO(file("image_dfl.dcm"))).PixelData
+
+
+async def test_hidden(web: httpx.AsyncClient, document: Sample, people: People):
+    stranger = bearer(await people.token(await people.patient("Some One")))
+    for name in ("bulkdata", "bulkdata/00420011", "pixeldata"):
+        assert (await web.get(f"/dicomweb{document.path}/{name}", headers=stranger)).status_code == 404
