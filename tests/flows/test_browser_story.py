@@ -177,7 +177,7 @@ async def nothing_is_left(doctor: Visitor, study: str) -> None:
 
 async def mailed_link(server: RunningServer, address: str, about: str) -> str:
     """The link whose path holds `about`, in the newest mail to this address."""
-    for _ in range(200):
+    for _ in range(600):  # 30 seconds: mails go out through the queue
         for file in sorted((server.data / "outbox").glob("*.eml"), reverse=True):
             mail = message_from_bytes(file.read_bytes(), policy=policy.default)
             body = mail.get_body(("plain",))
