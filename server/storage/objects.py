@@ -89,6 +89,23 @@ class ObjectStore:
         """The SHA-256 of what can be read of it now, for comparing with what was stored."""
         return await self._in_thread(lambda: self._digest(address))
 
+    async def copy(self, pack_id: UUID, offset: int, size: int, into: Pack) -> int:
+        """Copy an object of `size` plain bytes into another pack, as it is sealed; its offset there.
+
+        No key is needed: chunks are bound to their object, not to their pack. Raises Damaged when it is cut.
+        """
+        begin, end = offset, offset + sealed_size(size)
+
+        def copy() -> None:
+            for start in range(begin, end, self.files.window):
+                stop = min(start + self.files.window, end)
+                sealed = self.files.fetch(pack_id, start, stop)
+                if len(sealed) != stop - start:
+                    raise Damaged()
+                into.write(sealed)
+
+        return await into.adopt(copy)
+
     async def delete_pack(self, pack_id: UUID) -> None:
         """Remove a pack, also one half written; nothing happens when there is none."""
         await self._in_thread(lambda: self.files.delete(pack_id))

@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +39,7 @@ from .objects import ObjectStore, Pack
 from .sql import load
 
 QUERIES = load(__package__)
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 BEAT = 60.0  # seconds
 DEAD_AFTER = timedelta(minutes=15)  # many beats: a stalled database or a wrong clock kills nobody's upload
 
@@ -90,6 +91,7 @@ async def _sweep_some(db: Database, objects: ObjectStore, older_than: timedelta)
         rows = await db.fetch_all(QUERIES["lock_dead_packs"], {"before": now() - older_than})
         ids = [row["id"] for row in rows]
         # Rows first: one that is still used is refused here, before its file is gone.
+        await db.execute(QUERIES["check_at_once"])
         await db.execute(QUERIES["forget_packs"], {"ids": ids})
         for pack_id in ids:
             await objects.delete_pack(pack_id)
@@ -119,12 +121,14 @@ async def unknown(db: Database, ids: AsyncIterator[UUID]) -> AsyncIterator[UUID]
                 yield pack_id
 
 
-async def drop(db: Database, pack_ids: Sequence[UUID]) -> None:
-    """Packs that no row uses any more, in the transaction that removed the last; the next sweep takes the files.
+async def drop(db: Database, pack_ids: Sequence[UUID], *, at_once: bool = True) -> None:
+    """Packs that no row uses any more, in the transaction that removed the last; a sweep takes the files.
 
-    Not at once, so that a transaction that is rolled back, or a crash, cannot leave rows without their file.
+    The next one, or (not `at_once`) one that leaves readers the time to finish who asked before. Never here, so that
+    a transaction that is rolled back, or a crash, cannot leave rows without their file.
     """
-    await db.execute(QUERIES["drop_packs"], {"ids": list(pack_ids)})
+    since = _LONG_AGO if at_once else now()
+    await db.execute(QUERIES["drop_packs"], {"ids": list(pack_ids), "since": since})
 
 
 async def _note(db: Database, pack_id: UUID) -> None:

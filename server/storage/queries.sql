@@ -23,8 +23,12 @@ SELECT id FROM pack WHERE state = 'pending' AND alive_at < :before
  ORDER BY alive_at LIMIT 50 FOR UPDATE SKIP LOCKED
 
 -- name: drop_packs
--- Back to 'pending', and long dead: from here on they are the sweep's.
-UPDATE pack SET state = 'pending', alive_at = '-infinity' WHERE id = ANY(:ids)
+-- Back to 'pending', and dead since then: they are the sweep's.
+UPDATE pack SET state = 'pending', alive_at = :since WHERE id = ANY(:ids)
+
+-- name: check_at_once
+-- References to packs may be checked at the end of a transaction; here, before files go.
+SET CONSTRAINTS ALL IMMEDIATE
 
 -- name: forget_packs
 DELETE FROM pack WHERE id = ANY(:ids)

@@ -63,12 +63,16 @@ class Pack:
 
     async def begin(self) -> ObjectWriter:
         """Start the next object; the one before must be finished or abandoned."""
-        if self._writing is not None or self._published is not None:
-            raise RuntimeError("a pack takes one object at a time, until it is published")
-        if self._permission is not None:
-            await asyncio.shield(self._permission)
+        await self._permitted()
         self._writing = ObjectWriter(self)
         return self._writing
+
+    async def adopt(self, copy: Callable[[], None]) -> int:
+        """Let `copy` write what is sealed already, in a worker thread; where it begins."""
+        await self._permitted()
+        begin = self.end
+        await self.in_thread(copy)
+        return begin
 
     def publish_soon(self) -> None:
         """Begin to make the pack durable, while the rows are prepared; `publish` waits for the end of it."""
@@ -130,6 +134,13 @@ class Pack:
             self._tail.pop()
         if self._flushed > to:
             self._flushed = self._sink.rewind(to)
+
+    async def _permitted(self) -> None:
+        """Wait until an object may be written."""
+        if self._writing is not None or self._published is not None:
+            raise RuntimeError("a pack takes one object at a time, until it is published")
+        if self._permission is not None:
+            await asyncio.shield(self._permission)
 
     def _publish_now(self) -> int:
         self.flush()
