@@ -27,7 +27,7 @@ INLINE = 1024  # bytes of a binary value that are sent within the JSON
 
 _FORMATS = {"FD": "d", "FL": "f", "SL": "l", "SS": "h", "SV": "q", "UL": "L", "US": "H", "UV": "Q"}
 _SIZES = {"FD": 8, "FL": 4, "SL": 4, "SS": 2, "SV": 8, "UL": 4, "US": 2, "UV": 8, "AT": 4}
-_WORD = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8} | _SIZES
+_WORD = _SIZES | {"AT": 2, "OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _EXACT = 2**53  # beyond, a JSON number is not safe: a string is (F.2.2, IS, DS, SV, UV)
 _CHARACTER_SET = 0x00080005
 _REPRESENTATION = 0x00280103
@@ -83,7 +83,7 @@ class Converter:
         vr = element.vr
         if element.items is not None:
             return self._sequence(element, decoder, signed, path)
-        if signed and vr == "US" and is_signed_or_not(element.tag):
+        if signed and vr == "US" and data.implicit and is_signed_or_not(element.tag):
             vr = "SS"
         if is_bulk(element, self.inline):
             return self._bulk(element, vr, path)

@@ -80,11 +80,12 @@ class Element:
 class DataSet(dict[int, Element]):
     """The elements of a data set or item by tag, in the order of the object."""
 
-    __slots__ = ("big",)
+    __slots__ = ("big", "implicit")
 
-    def __init__(self, big: bool = False) -> None:
+    def __init__(self, big: bool = False, implicit: bool = False) -> None:
         super().__init__()
         self.big = big
+        self.implicit = implicit  # its VRs are the dictionary's, not the object's
 
 
 class Fragments:
@@ -116,10 +117,11 @@ class Walker:
     """Reads the elements from `start` on; `run()` is the generator."""
 
     def __init__(self, start: int, *, implicit: bool = False, big: bool = False) -> None:
-        self.root = DataSet(big)
+        self.root = DataSet(big, implicit)
         self.fragments: Fragments | None = None
         self.warnings: list[str] = []
         self.cut = False  # the object ends inside the pixel data
+        self.partial = False  # something nested was checked and not kept
         self._implicit = implicit
         self._base = start
         self._buffer = b""
@@ -179,7 +181,7 @@ class Walker:
             if len(self._stack) > 2 * MAX_DEPTH:
                 raise TooDeep()
             end = UNDEFINED if length == UNDEFINED else self._where() + length
-            item = DataSet(scope.data.big)
+            item = DataSet(scope.data.big, scope.implicit)
             if (
                 self._count <= MAX_ELEMENTS
                 and scope.sequence is not None
@@ -258,6 +260,8 @@ class Walker:
                 self.fragments = fragments
                 element.vr = element.vr if element.vr in _BULKY and not scope.implicit else "OB"
                 scope.data[element.tag] = element
+            else:
+                self.partial = True
         elif element.vr == "UN" and not scope.implicit:
             # PS3.5 6.2.2, note 2: a sequence that some intermediary did not know, in implicit little endian.
             if scope.data.big:
@@ -326,6 +330,7 @@ class Walker:
         if len(self._stack) == 1 or self._count <= MAX_ELEMENTS:
             scope.data[element.tag] = element
         else:
+            self.partial = True
             self._warn_once("too many nested elements: some are left out of the metadata")
 
     # -- fragments

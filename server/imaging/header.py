@@ -42,6 +42,7 @@ class Header:
     size: int  # of the object, inflated where deflated
     fragments: Fragments | None
     cut: bool  # it ends inside its pixel data
+    partial: bool  # `data` lacks something nested
     warnings: tuple[str, ...]
 
 
@@ -206,6 +207,7 @@ def _checked(prologue: Prologue, walker: Walker, size: int) -> Header:
         size=size,
         fragments=walker.fragments,
         cut=walker.cut,
+        partial=walker.partial,
         warnings=tuple(warnings),
     )
 

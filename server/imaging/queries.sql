@@ -329,3 +329,8 @@ SELECT series_uid, sop_uid, sop_class, instance_number FROM instance
 
 -- name: rebuilt
 UPDATE study SET fhir_stale = false WHERE patient_id = :patient_id AND study_uid = :study_uid
+
+-- name: frames_of
+-- The rest of an instance whose row the caller was given within its reach.
+SELECT metadata, frame_table FROM instance
+ WHERE patient_id = :patient_id AND sop_uid = :sop_uid AND deleted_at IS NULL

@@ -1,0 +1,99 @@
+"""Values that the metadata only name: found in the object by the path of their BulkDataURI.
+
+DICOM PS3.18, 10.4.1.1.5 (bulkdata resources), 8.7.3.3 (uncompressed bulk data are little endian).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from server.access.services import Services
+from server.core.errors import NotFound
+from server.storage.objects import Address
+
+from .catalogue import InstanceRow, address_of
+from .dicom_json import little
+from .elements import PIXEL_DATA, DataSet, Element
+from .frames import inflated
+from .header import header_of, read_header
+from .transfer_syntax import encoding
+
+_WINDOW = 1 << 20
+_MOST_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """One value: how long it is, and its bytes in little endian, also of a stretch."""
+
+    services: Services
+    source: Address | bytes  # bytes: the value itself
+    start: int
+    stop: int
+    vr: str
+    big: bool
+    encapsulated: bool = False  # compressed pixels: to be had frame by frame
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+    async def chunks(self, begin: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `begin` to `end` of the value."""
+        stop = self.size if end is None else end
+        whole = begin // 8 * 8  # words of big endian values are turned whole
+        for at in range(whole, stop, _WINDOW):
+            part = await self._read(at, min(at + _WINDOW, self.size))
+            yield part[max(0, begin - at) : stop - at]
+
+    async def _read(self, begin: int, end: int) -> bytes:
+        start, stop = self.start + begin, self.start + end
+        if isinstance(self.source, bytes):
+            part = self.source[start:stop]
+        else:
+            part = await self.services.objects.read(self.source, start, stop)
+        return little(part, self.vr, self.big)
+
+
+async def find(services: Services, row: InstanceRow, path: Sequence[str]) -> Bulk:
+    """The value at `path`: tags, and numbers of items (from 1) between them. Raises NotFound."""
+    address = address_of(services, row)
+    source: Address | bytes = address
+    if encoding(row.transfer_syntax).deflated:
+        content = await services.objects.read(address)
+        header = await asyncio.to_thread(header_of, content)
+        source = await asyncio.to_thread(inflated, content)
+    else:
+        header = await asyncio.to_thread(lambda: read_header(services.objects.reader(address)))
+    data, element = _at(header.data, path)
+    if element.tag == PIXEL_DATA and header.fragments is not None and data is header.data:
+        return Bulk(services, source, element.offset, element.offset, element.vr, False, encapsulated=True)
+    stop = min(element.offset + element.length, header.size)
+    word = element.vr
+    if element.tag == PIXEL_DATA:
+        word = {16: "OW", 32: "OL", 64: "OV"}.get(row.bits_allocated or 8, element.vr)
+    return Bulk(services, source, element.offset, max(element.offset, stop), word, data.big)
+
+
+def _at(data: DataSet, path: Sequence[str]) -> tuple[DataSet, Element]:
+    """The element at the path, and the data set that it stands in."""
+    if len(path) % 2 == 0 or len(path) > _MOST_STEPS:
+        raise NotFound()
+    for tag, number in zip(path[:-1:2], path[1::2], strict=True):
+        items = _element(data, tag).items or []
+        if not (number.isascii() and number.isdigit() and len(number) < 9 and 1 <= int(number) <= len(items)):
+            raise NotFound()
+        data = items[int(number) - 1]
+    element = _element(data, path[-1])
+    if element.items is not None:
+        raise NotFound()
+    return data, element
+
+
+def _element(data: DataSet, tag: str) -> Element:
+    try:
+        return data[int(tag, 16)]
+    except (KeyError, ValueError) as error:
+        raise NotFound() from error

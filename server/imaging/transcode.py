@@ -1,0 +1,280 @@
+"""Whole instances in another transfer syntax, made while they are sent.
+
+DICOM PS3.18, 8.7.3.2 (Explicit VR Little Endian is the default); PS3.5, 7.1 and A. Elements keep their bytes: what
+changes is how they are framed, the order of bytes of a big endian object, and pixels that are decompressed. Large
+values are read by range and never held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from struct import pack
+
+from server.access.services import Services
+from server.storage.objects import Address
+from server.storage.sql import load
+
+from . import transfer_syntax as syntaxes
+from .catalogue import InstanceRow, address_of
+from .codec import can_decode
+from .dicom_json import from_column, little
+from .dictionary import LONG_VRS, SHORT_VRS, is_signed_or_not
+from .elements import PIXEL_DATA, DataSet, Element
+from .frames import NotDecoded, decoded_frame, inflated
+from .header import Header, header_of, read_header
+from .pixels import number
+
+QUERIES = load(__package__)
+
+TARGETS = (syntaxes.EXPLICIT, syntaxes.IMPLICIT, syntaxes.DEFLATED)
+
+IMPLEMENTATION_UID = "2.25.116908428519411373021206396527431260211"
+IMPLEMENTATION_NAME = "LIGHTBOX"
+_WINDOW = 1 << 20  # bytes of a large value at a time; whole words
+_OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """Bytes that stay in the object until they are sent."""
+
+    start: int
+    stop: int
+    vr: str
+    big: bool
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """The pixels, decoded frame by frame."""
+
+    count: int
+
+
+_Chunk = bytes | _Stretch | _Frames
+
+
+def can_make(row: InstanceRow, transfer_syntax: str) -> bool:
+    """Whether `transcoded` can be tried; True for what the object is in already."""
+    if transfer_syntax == row.transfer_syntax:
+        return True
+    if transfer_syntax not in TARGETS:
+        return False
+    if row.pixel_offset is None or row.pixel_length is not None:
+        return syntaxes.is_native(row.transfer_syntax)
+    return can_decode(row.transfer_syntax) and row.frame_count > 0
+
+
+async def transcoded(services: Services, row: InstanceRow, transfer_syntax: str) -> AsyncIterator[bytes]:
+    """The whole instance in one of `TARGETS`. Raises NotDecoded before the first byte where it cannot be made."""
+    address = address_of(services, row)
+    source, header = await _opened(services, address, row)
+    pixels: bytes | None = None
+    if header.fragments is not None:
+        row = await _with_frames(services, row)
+        pixels = await _first_frame(services, row, header)
+    chunks = _written(header, transfer_syntax, row.frame_count, len(pixels or b""))
+    meta = next(chunks)
+    assert isinstance(meta, bytes)
+    yield meta
+    deflater = (
+        zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS) if transfer_syntax == syntaxes.DEFLATED else None
+    )
+    async for chunk in _sent(services, row, source, chunks, pixels):
+        if deflater is None:
+            yield chunk
+        elif packed := await asyncio.to_thread(deflater.compress, chunk):
+            yield packed
+    if deflater is not None:
+        rest = deflater.flush()
+        yield rest + b"\0" * (len(rest) % 2)
+
+
+async def _opened(services: Services, address: Address, row: InstanceRow) -> tuple[Address | bytes, Header]:
+    """The object (a deflated one inflated) and its header."""
+    if syntaxes.encoding(row.transfer_syntax).deflated:
+        content = await services.objects.read(address)
+        header = await asyncio.to_thread(header_of, content)
+        source: Address | bytes = await asyncio.to_thread(inflated, content)
+    else:
+        source = address
+        header = await asyncio.to_thread(lambda: read_header(services.objects.reader(address)))
+    if header.partial:
+        raise NotDecoded("This instance is too large to be rewritten; it can be had as it is stored.")
+    return source, header
+
+
+async def _with_frames(services: Services, row: InstanceRow) -> InstanceRow:
+    """The row with its metadata and the places of all frames, for it was allowed already."""
+    values = {"patient_id": row.patient_id, "sop_uid": row.sop_uid}
+    found = await services.db.fetch_one(QUERIES["frames_of"], values)
+    if found is None:
+        raise NotDecoded()
+    metadata = from_column(found["metadata"])
+    return replace(row, metadata=metadata, frame_table=found["frame_table"] or b"", table_first=1)
+
+
+async def _first_frame(services: Services, row: InstanceRow, header: Header) -> bytes:
+    """The first frame decoded, and the header told what is true of it now."""
+    pixels, now = await decoded_frame(services, row, 1)
+    if len(pixels) * row.frame_count >= 0xFFFFFFFE:
+        raise NotDecoded("Decompressed, this instance is larger than an element can be.")
+    data = header.data
+    _set(data, 0x00280004, "CS", now.photometric.encode())
+    _set(data, 0x00280100, "US", pack("<H", now.bits_allocated))
+    _set(data, 0x00280101, "US", pack("<H", now.bits_stored))
+    _set(data, 0x00280102, "US", pack("<H", now.bits_stored - 1))
+    if now.samples > 1:
+        _set(data, 0x00280006, "US", pack("<H", 0))
+    for tag in _OFFSET_TABLES:
+        data.pop(tag, None)
+    return pixels
+
+
+def _set(data: DataSet, tag: int, vr: str, value: bytes) -> None:
+    element = Element(tag, vr, 0, len(value) + len(value) % 2)
+    element.value = value + (b" " if vr == "CS" else b"\0") * (len(value) % 2)
+    data[tag] = element
+
+
+async def _sent(
+    services: Services,
+    row: InstanceRow,
+    source: Address | bytes,
+    chunks: Iterator[_Chunk],
+    pixels: bytes | None,
+) -> AsyncIterator[bytes]:
+    """What is written, the large values read when their turn comes."""
+    small: list[bytes] = []
+    for chunk in chunks:
+        if isinstance(chunk, bytes):
+            small.append(chunk)
+            continue
+        yield b"".join(small)
+        small = []
+        if isinstance(chunk, _Frames):
+            yield pixels or b""
+            for frame in range(2, chunk.count + 1):
+                decoded, _ = await decoded_frame(services, row, frame)
+                if len(decoded) != len(pixels or b""):
+                    raise NotDecoded()
+                yield decoded
+        else:
+            async for part in _stretch(services, source, chunk):
+                yield part
+    if small:
+        yield b"".join(small)
+
+
+async def _stretch(services: Services, source: Address | bytes, stretch: _Stretch) -> AsyncIterator[bytes]:
+    for start in range(stretch.start, stretch.stop, _WINDOW):
+        stop = min(start + _WINDOW, stretch.stop)
+        if isinstance(source, bytes):
+            part = source[start:stop]
+        else:
+            part = await services.objects.read(source, start, stop)
+        yield little(part, stretch.vr, stretch.big)
+
+
+# -- writing
+
+
+def _written(header: Header, transfer_syntax: str, frames: int, frame_size: int) -> Iterator[_Chunk]:
+    """The file meta information, then the data set."""
+    yield _meta(header, transfer_syntax)
+    implicit = transfer_syntax == syntaxes.IMPLICIT
+    for tag in sorted(header.data):
+        element = header.data[tag]
+        if tag & 0xFFFF == 0:
+            continue  # group lengths are retired, and would be wrong now
+        if tag == PIXEL_DATA and header.fragments is not None:
+            yield from _decoded_pixels(header, element, frames, frame_size, implicit)
+        elif tag == PIXEL_DATA:
+            yield from _pixels(header, element, implicit)
+        else:
+            yield from _element(element, header.data, implicit, number(header.data, 0x00280103) == 1)
+
+
+def _decoded_pixels(
+    header: Header, element: Element, frames: int, frame_size: int, implicit: bool
+) -> Iterator[_Chunk]:
+    size = frames * frame_size
+    yield _head(
+        element.tag, "OW" if (number(header.data, 0x00280100) or 8) > 8 else "OB", size + size % 2, implicit
+    )
+    yield _Frames(frames)
+    if size % 2:
+        yield b"\0"
+
+
+def _pixels(header: Header, element: Element, implicit: bool) -> Iterator[_Chunk]:
+    length = max(0, min(element.length, header.size - element.offset))
+    wide = {16: "OW", 32: "OL", 64: "OV"}.get(number(header.data, 0x00280100) or 8, element.vr)
+    yield _head(
+        element.tag,
+        "OW" if implicit or element.vr not in ("OB", "OW") else element.vr,
+        length + length % 2,
+        implicit,
+    )
+    yield _Stretch(element.offset, element.offset + length, wide, header.data.big)
+    if length % 2:
+        yield b"\0"
+
+
+def _element(element: Element, data: DataSet, implicit: bool, signed: bool) -> Iterator[_Chunk]:
+    if element.items is not None:
+        yield from _sequence(element, implicit, signed)
+        return
+    vr = element.vr
+    if signed and vr == "US" and data.implicit and is_signed_or_not(element.tag):
+        vr = "SS"
+    if vr in SHORT_VRS and element.length > 0xFFFE:
+        vr = "UN"  # PS3.5 6.2.2, note 5
+    padding = element.length % 2
+    yield _head(element.tag, vr, element.length + padding, implicit)
+    if element.value is not None:
+        yield little(element.value, element.vr, data.big)
+    else:
+        yield _Stretch(element.offset, element.offset + element.length, element.vr, data.big)
+    if padding:
+        yield b"\0"
+
+
+def _sequence(element: Element, implicit: bool, signed: bool) -> Iterator[_Chunk]:
+    """Sequences and items of undefined length: nothing has to be counted before."""
+    yield _head(element.tag, "SQ", 0xFFFFFFFF, implicit)
+    for item in element.items or ():
+        yield b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        for tag in sorted(item):
+            if tag & 0xFFFF:
+                yield from _element(item[tag], item, implicit, signed)
+        yield b"\xfe\xff\x0d\xe0\0\0\0\0"
+    yield b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def _head(tag: int, vr: str, length: int, implicit: bool) -> bytes:
+    if implicit:
+        return pack("<HHL", tag >> 16, tag & 0xFFFF, length)
+    if vr in LONG_VRS:
+        return pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr.encode(), 0, length)
+    return pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), length)
+
+
+def _meta(header: Header, transfer_syntax: str) -> bytes:
+    """PS3.10, 7.1."""
+    elements = [
+        (0x00020001, "OB", b"\0\1"),
+        (0x00020002, "UI", header.sop_class_uid.encode()),
+        (0x00020003, "UI", header.sop_instance_uid.encode()),
+        (0x00020010, "UI", transfer_syntax.encode()),
+        (0x00020012, "UI", IMPLEMENTATION_UID.encode()),
+        (0x00020013, "SH", IMPLEMENTATION_NAME.encode()),
+    ]
+    body = b"".join(
+        _head(tag, vr, len(value) + len(value) % 2, False) + value + b"\0" * (len(value) % 2)
+        for tag, vr, value in elements
+    )
+    return b"\0" * 128 + b"DICM" + _head(0x00020000, "UL", 4, False) + pack("<L", len(body)) + body
