@@ -114,6 +114,14 @@ FOR_TESTS = (
         take="package/axe.min.js",
         prepare=_as_it_is,
     ),
+    Package(
+        "fhirclient",
+        "2.6.3",
+        "sha512-CirZixcwWelbkIXxpxlNQx5+ZdJirl6F1s4y4yvA1X7hHAkr9n99aVHaMi0wX+97nATjKQ65X6NB5as/wZoJzg==",
+        folder="fhirclient",
+        take="package/build/fhir-client.pure.min.js",
+        prepare=_as_it_is,
+    ),
 )
 
 

@@ -80,6 +80,24 @@ async def test_a_refresh_token_is_its_own_clients(app: App, browser: Browser, pa
     assert (await refresh(app, browser, first["refresh_token"])).status_code == 200
 
 
+async def test_a_public_app_may_leave_out_its_client_id(app: App, browser: Browser, patient: Person) -> None:
+    """RFC 6749, 6: possession of the token is all that a public client has."""
+    first = await browser.connect(app)
+    assert (await refresh(app, browser, first["refresh_token"], client_id=None)).status_code == 200
+    unknown = await refresh(app, browser, "unknown", client_id=None)
+    assert unknown.status_code == 401
+
+
+async def test_a_confidential_app_proves_itself_at_a_refresh(
+    server: RunningServer, browser: Browser, patient: Person
+) -> None:
+    app = await register(server, "confidential-symmetric")
+    first = await browser.connect(app)
+    for form in (app.refresh(first["refresh_token"]), app.refresh(first["refresh_token"], client_id=app.id)):
+        assert (await browser.client.post("/oauth/token", data=form)).status_code == 401
+    assert (await refresh(app, browser, first["refresh_token"])).status_code == 200
+
+
 async def test_online_access_ends_with_the_session(app: App, browser: Browser, own_patient: Person) -> None:
     online = app.with_scope("launch/patient online_access patient/Patient.rs")
     tokens = await browser.connect(online)
