@@ -1,28 +1,25 @@
 """WADO-RS: bulk data, the values that metadata name by a URI.
 
-DICOM PS3.18, 10.4.1.1.4 (bulk data) and 8.7.3.5. A value is sent from its place inside of the object, by range;
-what it takes to find it is the header. Pixel data that are compressed go out frame by frame.
+DICOM PS3.18, 10.4.1.1.4 (bulk data) and 8.7.3.5. A value is sent from its place inside of the object, by range.
+Pixel data that are compressed go out frame by frame, a video as the one stream it is.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import Right
 from server.core.errors import NotFound
 from server.core.media import not_acceptable
-from server.imaging.catalogue import InstanceRow, address_of
-from server.imaging.dicom_json import little
-from server.imaging.elements import DataSet, Element
-from server.imaging.frames import has_frames, inflated, is_encapsulated
-from server.imaging.header import Header, read_header
-from server.imaging.transfer_syntax import encoding, is_video, media_type
+from server.imaging import bulk
+from server.imaging.bulk import Bulk
+from server.imaging.catalogue import InstanceRow
+from server.imaging.dicom_json import ROOT
 
 from . import multipart, trail
 from .conditional import byte_range, etag, not_modified, range_headers
@@ -33,23 +30,12 @@ from .urls import accept_of, root_of, services_of
 from .wado import rows_of
 from .wado_frames import frames_answer
 
-_PATH = re.compile(r"[0-9A-Fa-f]{8}(?:/[1-9]\d{0,5}/[0-9A-Fa-f]{8}){0,16}")
-_PIXELS = ("7FE00010", "7FE00008", "7FE00009")
+_PATH = re.compile(r"[0-9A-F]{8}(?:/[1-9]\d{0,7}/[0-9A-F]{8})*")
+_PIXELS = "7FE00010"
+_DOCUMENT, _DOCUMENT_TYPE = "00420011", "00420012"
+# What a document may be announced as: nothing that a browser would run in the name of this server.
+_DOCUMENT_TYPES = ("application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl")
 _URI = re.compile(rb'"BulkDataURI":"[^"]*/bulkdata/([0-9A-F/]+)"')
-_SWAPPED = 1 << 16  # bytes of a big endian value that are turned at a time: whole words of any size
-_DOCUMENT, _DOCUMENT_TYPE = 0x00420011, 0x00420012
-
-
-@dataclass(frozen=True)
-class Value:
-    """Where a value lies and what it is."""
-
-    path: str
-    media_type: str
-    size: int
-    pieces: tuple[tuple[int, int], ...]  # from, to; several only of a stream in fragments
-    vr: str
-    big: bool
 
 
 async def retrieve_bulkdata(request: Request) -> Response:
@@ -62,132 +48,84 @@ async def retrieve_bulkdata(request: Request) -> Response:
 
 async def retrieve_pixeldata(request: Request) -> Response:
     """`GET …/pixeldata`"""
-    return await _answer(request, _PIXELS[0])
+    return await _answer(request, _PIXELS)
 
 
 async def retrieve_all(request: Request) -> Response:
-    """`GET …/bulkdata` of an instance: each of its values as a part; of compressed pixels, what is stored."""
+    """`GET …/bulkdata` of an instance: each of its values as a part; compressed pixels have frames instead."""
     (row,) = await rows_of(request, Right.IMAGES, metadata=True)
     paths = [found.decode() for found in _URI.findall(row.metadata)]
-    header = await _header(request, row)
-    values = [value for path in paths if (value := _located(header, row, path)) is not None]
-    if not values:
+    if not paths:
         raise NotFound("This instance has no bulk data.")
     if not any(wish.multipart and wish.covers(OCTETS) for wish in wishes(accept_of(request))):
         raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
     await trail.viewed(request, row.patient_id, row.study_uid)
-    return _parts(request, row, values, etag(row.sha256, "bulkdata"))
+    boundary = multipart.new_boundary()
+    return streamed(request, _each(request, row, paths, boundary), multipart.content_type(OCTETS, boundary))
 
 
 async def _answer(request: Request, path: str) -> Response:
-    (row,) = await rows_of(request, Right.IMAGES)
-    if path in _PIXELS and is_encapsulated(row) and has_frames(row):
+    (row,) = await rows_of(request, Right.IMAGES, metadata=True)
+    value = await bulk.find(services_of(request), row, path.split("/"))
+    if value.encapsulated:
         return await frames_answer(request, list(range(1, row.frame_count + 1)))
-    value = await _found(request, row, path)
+    if not value.size:
+        raise NotFound("This instance has no bulk data there.")
     await trail.viewed(request, row.patient_id, row.study_uid)
-    wish = _wish(accept_of(request), value)
-    if not wish.covers(value.media_type):
-        value = replace(value, media_type=OCTETS)
-    tag = etag(row.sha256, path, wish.multipart)
+    kind = _media_type(row, path)
+    wish = _wish(accept_of(request), kind)
+    kind = kind if wish.covers(kind) else OCTETS
+    tag = etag(row.sha256, path, kind, wish.multipart)
     if (answer := not_modified(request, tag)) is not None:
         return answer
     if wish.multipart:
-        return _parts(request, row, [value], tag)
-    part = byte_range(request, value.size, tag) if len(value.pieces) == 1 and not value.big else None
+        boundary = multipart.new_boundary()
+        parts = [OutPart(kind, value.size, value.chunks(), _location(request, row, path))]
+        size = multipart.total_size(parts, boundary)
+        chunks = multipart.write_parts(parts, boundary)
+        return streamed(
+            request, chunks, multipart.content_type(kind, boundary), size=size, headers={"ETag": tag}
+        )
+    part = byte_range(request, value.size, tag)
     start, stop = part or (0, value.size)
     headers = {"ETag": tag, **range_headers(part, value.size)}
-    chunks = _chunks(request, row, value, start, stop)
     status = 200 if part is None else 206
-    return streamed(request, chunks, value.media_type, size=stop - start, status=status, headers=headers)
-
-
-def _wish(accept: str | None, value: Value) -> Wish:
-    for wish in wishes(accept):
-        if wish.covers(value.media_type) or wish.covers(OCTETS):
-            return wish
-    types = dict.fromkeys((value.media_type, OCTETS))
-    raise not_acceptable([*(f'multipart/related; type="{name}"' for name in types), *types])
-
-
-async def _found(request: Request, row: InstanceRow, path: str) -> Value:
-    """The value at the path; raises NotFound for an attribute that is absent or empty."""
-    if path == _PIXELS[0] and row.pixel_offset is not None and row.pixel_length:
-        big = encoding(row.transfer_syntax).big and (row.bits_allocated or 8) > 8
-        end = row.pixel_offset + row.pixel_length
-        return Value(path, OCTETS, row.pixel_length, ((row.pixel_offset, end),), "OW", big)
-    value = _located(await _header(request, row), row, path)
-    if value is None:
-        raise NotFound("This instance has no bulk data there.")
-    return value
-
-
-async def _header(request: Request, row: InstanceRow) -> Header:
-    services = services_of(request)
-    address = address_of(services, row)
-    return await asyncio.to_thread(lambda: read_header(services.objects.reader(address)))
-
-
-def _located(header: Header, row: InstanceRow, path: str) -> Value | None:
-    if path in _PIXELS and header.fragments is not None:
-        ends = zip(header.fragments.starts, header.fragments.lengths, strict=True)
-        pieces = tuple((start, start + length) for start, length in ends)
-        kind = media_type(row.transfer_syntax) if is_video(row.transfer_syntax) else OCTETS
-        return Value(path, kind, sum(end - start for start, end in pieces), pieces, "OB", False)
-    element = _element(header.data, path.split("/"))
-    if element is None or not element.length or element.items is not None:
-        return None
-    stop = min(element.offset + element.length, header.size)
-    kind = _document_type(header.data) if element.tag == _DOCUMENT else OCTETS
-    return Value(path, kind, stop - element.offset, ((element.offset, stop),), element.vr, header.data.big)
-
-
-def _element(data: DataSet, steps: Sequence[str]) -> Element | None:
-    element = data.get(int(steps[0], 16))
-    if len(steps) == 1 or element is None:
-        return element
-    items = element.items or []
-    number = int(steps[1])
-    return _element(items[number - 1], steps[2:]) if number <= len(items) else None
-
-
-def _document_type(data: DataSet) -> str:
-    """What the object says an encapsulated document is, where that is a plain media type of a document."""
-    element = data.get(_DOCUMENT_TYPE)
-    said = element.value.decode("latin-1").strip(" \0").lower() if element and element.value else ""
-    return said if said in ("application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl") else OCTETS
-
-
-def _parts(request: Request, row: InstanceRow, values: Sequence[Value], tag: str) -> Response:
-    boundary = multipart.new_boundary()
-    base = root_of(request).of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
-    parts = [
-        OutPart(value.media_type, value.size, _chunks(request, row, value), f"{base}/bulkdata/{value.path}")
-        for value in values
-    ]
     return streamed(
-        request,
-        multipart.write_parts(parts, boundary),
-        multipart.content_type(values[0].media_type, boundary),
-        size=multipart.total_size(parts, boundary),
-        headers={"ETag": tag},
+        request, value.chunks(start, stop), kind, size=stop - start, status=status, headers=headers
     )
 
 
-async def _chunks(
-    request: Request, row: InstanceRow, value: Value, start: int = 0, stop: int | None = None
+def _wish(accept: str | None, kind: str) -> Wish:
+    for wish in wishes(accept):
+        if wish.covers(kind) or wish.covers(OCTETS):
+            return wish
+    types = dict.fromkeys((kind, OCTETS))
+    raise not_acceptable([*(f'multipart/related; type="{name}"' for name in types), *types])
+
+
+def _media_type(row: InstanceRow, path: str) -> str:
+    """What the object says its encapsulated document is; octets else."""
+    if path != _DOCUMENT:
+        return OCTETS
+    model = orjson.loads(row.metadata.replace(ROOT, b""))
+    said = str((model.get(_DOCUMENT_TYPE, {}).get("Value") or [""])[0]).lower()
+    return said if said in _DOCUMENT_TYPES else OCTETS
+
+
+def _location(request: Request, row: InstanceRow, path: str) -> str:
+    base = root_of(request).of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
+    return f"{base}/bulkdata/{path}"
+
+
+async def _each(
+    request: Request, row: InstanceRow, paths: Sequence[str], boundary: str
 ) -> AsyncIterator[bytes]:
-    """The bytes of the value, or start..stop of a value that is one piece; words in little endian."""
-    services, address = services_of(request), address_of(services_of(request), row)
-    if encoding(row.transfer_syntax).deflated:
-        whole = await asyncio.to_thread(inflated, await services.objects.read(address))
-        for begin, end in value.pieces:
-            yield little(whole[begin:end], value.vr, value.big)[start:stop]
-        return
-    for begin, end in value.pieces:
-        last = end if stop is None else begin + stop
-        if not value.big:
-            async for chunk in services.objects.stream(address, begin + start, last):
-                yield chunk
+    """The parts, each value found when its turn comes."""
+    for path in paths:
+        value: Bulk = await bulk.find(services_of(request), row, path.split("/"))
+        if value.encapsulated:
             continue
-        for at in range(begin, end, _SWAPPED):
-            yield little(await services.objects.read(address, at, min(at + _SWAPPED, end)), value.vr, True)
+        yield OutPart(OCTETS, value.size, b"", _location(request, row, path)).head(boundary)
+        async for chunk in value.chunks():
+            yield chunk
+    yield multipart.closing(boundary)

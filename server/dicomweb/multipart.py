@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError, MultipartParseError
@@ -235,9 +235,11 @@ def total_size(parts: Iterable[OutPart], boundary: str) -> int | None:
     return total
 
 
-async def write_parts(parts: Iterable[OutPart], boundary: str) -> AsyncIterator[bytes]:
+async def write_parts(
+    parts: Iterable[OutPart] | AsyncIterable[OutPart], boundary: str
+) -> AsyncIterator[bytes]:
     """The body, a part at a time; each part's content is asked for when its turn comes."""
-    for part in parts:
+    async for part in _one_by_one(parts):
         head = part.head(boundary)
         if isinstance(part.chunks, bytes):
             yield head + part.chunks
@@ -246,3 +248,12 @@ async def write_parts(parts: Iterable[OutPart], boundary: str) -> AsyncIterator[
         async for chunk in part.chunks:
             yield chunk
     yield closing(boundary)
+
+
+async def _one_by_one(parts: Iterable[OutPart] | AsyncIterable[OutPart]) -> AsyncIterator[OutPart]:
+    if isinstance(parts, AsyncIterable):
+        async for part in parts:
+            yield part
+    else:
+        for part in parts:
+            yield part

@@ -8,10 +8,13 @@ made of it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.access.services import Services
 from server.imaging.catalogue import InstanceRow, address_of
+from server.imaging.frames import NotDecoded
+from server.imaging.transcode import can_make, transcoded
+from server.imaging.transfer_syntax import EXPLICIT
 
 from .representations import AS_STORED, DICOM
 
@@ -23,6 +26,7 @@ class Sending:
     services: Services
     row: InstanceRow
     transfer_syntax: str
+    or_as_stored: bool = False  # where it turns out that it cannot be made
 
     @property
     def is_as_stored(self) -> bool:
@@ -48,7 +52,23 @@ class Sending:
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The bytes, read when they are asked for."""
-        return self.services.objects.stream(address_of(self.services, self.row))
+        if self.is_as_stored:
+            return self.services.objects.stream(address_of(self.services, self.row))
+        return transcoded(self.services, self.row, self.transfer_syntax)
+
+    async def begun(self) -> tuple[Sending, AsyncIterator[bytes]]:
+        """Begin to make it, so that its label is true: as wanted, or as stored. Raises NotDecoded."""
+        chunks = self.chunks()
+        if self.is_as_stored:
+            return self, chunks
+        try:
+            first = await anext(chunks)
+        except NotDecoded:
+            if not self.or_as_stored:
+                raise
+            stored = replace(self, transfer_syntax=self.row.transfer_syntax)
+            return stored, stored.chunks()
+        return self, _after(first, chunks)
 
 
 def sendings(
@@ -60,6 +80,15 @@ def sendings(
 
 
 def _sending(services: Services, row: InstanceRow, wanted: str | None) -> Sending | None:
-    if wanted in (None, AS_STORED, row.transfer_syntax):
+    if wanted in (AS_STORED, row.transfer_syntax):
         return Sending(services, row, row.transfer_syntax)
-    return None
+    if wanted is None:
+        makes = can_make(row, EXPLICIT)
+        return Sending(services, row, EXPLICIT if makes else row.transfer_syntax, or_as_stored=True)
+    return Sending(services, row, wanted) if can_make(row, wanted) else None
+
+
+async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk

@@ -149,12 +149,15 @@ async def _noted(request: Request, rows: Sequence[InstanceRow], *, one: bool) ->
 async def _single(request: Request, sending: Sending, tag: str) -> Response:
     """One instance without multipart; a stretch of it when it is sent as it is stored."""
     headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{sending.row.sop_uid}.dcm"'}
+    sending, chunks = await sending.begun()
     if sending.size is None:
-        return streamed(request, sending.chunks(), sending.media_type, headers=headers)
+        return streamed(request, chunks, sending.media_type, headers=headers)
     part = byte_range(request, sending.size, tag)
     start, stop = part or (0, sending.size)
     headers |= range_headers(part, sending.size)
-    chunks = services_of(request).objects.stream(address_of(services_of(request), sending.row), start, stop)
+    if part is not None:
+        services = services_of(request)
+        chunks = services.objects.stream(address_of(services, sending.row), start, stop)
     status = 200 if part is None else 206
     if stop - start > SMALL or request.method == "HEAD":
         return streamed(
@@ -167,11 +170,22 @@ async def _single(request: Request, sending: Sending, tag: str) -> Response:
 async def _parts(request: Request, sending: Sequence[Sending], tag: str) -> Response:
     """multipart/related, with a Content-Length where nothing is made on the way."""
     boundary, root = multipart.new_boundary(), root_of(request)
-    parts = [
-        OutPart(each.media_type, each.size, each.chunks(), root.of_patient(each.row.patient_id, *each.uids))
-        for each in sending
-    ]
     content_type = multipart.content_type(DICOM, boundary)
+
+    def part(each: Sending, chunks: AsyncIterator[bytes]) -> OutPart:
+        location = root.of_patient(each.row.patient_id, *each.uids)
+        return OutPart(each.media_type, each.size, chunks, location)
+
+    if not all(each.is_as_stored for each in sending):
+        first = part(*await sending[0].begun())
+
+        async def made() -> AsyncIterator[OutPart]:
+            yield first
+            for each in sending[1:]:
+                yield part(*await each.begun())
+
+        return streamed(request, multipart.write_parts(made(), boundary), content_type, headers={"ETag": tag})
+    parts = [part(each, each.chunks()) for each in sending]
     size = multipart.total_size(parts, boundary)
     chunks = multipart.write_parts(parts, boundary)
     if size is None or size > SMALL or request.method == "HEAD":

@@ -7,6 +7,7 @@ import io
 import zipfile
 
 import httpx
+import numpy as np
 import pytest
 from pydicom import dcmread
 
@@ -238,3 +239,34 @@ async def test_another_transfer_syntax_as_stored(web: httpx.AsyncClient):
     answer = await web.get(f"/dicomweb{path}", headers={"Accept": "application/dicom; transfer-syntax=*"})
     assert answer.content == data
     assert answer.headers["content-type"].endswith("=1.2.840.10008.1.2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MR_small_implicit.dcm",
+        "MR_small_bigendian.dcm",
+        "MR_small_RLE.dcm",
+        "JPEG2000.dcm",
+        "image_dfl.dcm",
+        "emri_small_jpeg_ls_lossless.dcm",
+        "examples_jpeg2k.dcm",
+        "rtplan.dcm",
+        "reportsi.dcm",
+    ],
+)
+async def test_explicit_little_endian_by_default(web: httpx.AsyncClient, name: str):
+    """8.7.3.2: the default transfer syntax; compressed pixels are decompressed."""
+    made = dcmread(io.BytesIO(file(name)))
+    assert (await store(web, file(name))).status_code in (200, 202)
+    path = f"/studies/{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
+    for accept in ("application/dicom", "*/*"):
+        answer = await web.get(f"/dicomweb{path}", headers={"Accept": accept})
+        assert answer.status_code == 200
+        content = answer.content if accept != "*/*" else parts(answer)[0][1]
+        back = dcmread(io.BytesIO(content))
+        assert back.file_meta.TransferSyntaxUID == EXPLICIT
+        assert back.SOPInstanceUID == made.SOPInstanceUID
+        assert back.get("PatientName") == made.get("PatientName")
+        if "PixelData" in made:
+            assert np.array_equal(back.pixel_array, made.pixel_array)
