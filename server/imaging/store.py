@@ -298,7 +298,9 @@ class _Storing:
                 await asyncio.gather(publishing, return_exceptions=True)
         for arrival, error in outcome.refused:
             self._report.fail(arrival.uids, error)
-        self._report.stored.extend(_stored(arrival, repeated) for arrival, repeated in outcome.held)
+        order = {id(arrival): place for place, arrival in enumerate(group.admitted)}
+        held = sorted(outcome.held, key=lambda each: order[id(each[0])])
+        self._report.stored.extend(_stored(arrival, repeated) for arrival, repeated in held)
         rebuild.soon(self._services, outcome.changed)
 
     async def _refuse_rest(self, parts: AsyncIterator[Part]) -> None:
