@@ -19,7 +19,7 @@ from tests.factories import People, Person
 
 from .driver import register
 
-CLIENT = Path(__file__).parents[2] / "assets" / "fhirclient" / "fhir-client.pure.min.js"
+CLIENT = Path(__file__).parents[2] / "assets" / "fhirclient" / "build" / "fhir-client.pure.min.js"
 SCOPE = "launch/patient openid fhirUser offline_access patient/Patient.read patient/ImagingStudy.read"
 LAUNCH = """<!doctype html><script src="/fhir-client.js"></script><script>
 const app = {clientId: %(client)r, scope: %(scope)r, redirectUri: "index.html", pkceMode: "required", %(iss)s};
