@@ -6,6 +6,7 @@ Pixel data that are compressed go out frame by frame, a video as the one stream 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 
@@ -18,8 +19,10 @@ from server.core.errors import NotFound
 from server.core.media import not_acceptable
 from server.imaging import bulk
 from server.imaging.bulk import Bulk
-from server.imaging.catalogue import InstanceRow
+from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.dicom_json import ROOT
+from server.imaging.header import read_header
+from server.imaging.transfer_syntax import is_video, media_type
 
 from . import multipart, trail
 from .conditional import byte_range, etag, not_modified, range_headers
@@ -67,8 +70,10 @@ async def retrieve_all(request: Request) -> Response:
 async def _answer(request: Request, path: str) -> Response:
     (row,) = await rows_of(request, Right.IMAGES, metadata=True)
     value = await bulk.find(services_of(request), row, path.split("/"))
-    if value.encapsulated:
+    if value.encapsulated and not is_video(row.transfer_syntax):
         return await frames_answer(request, list(range(1, row.frame_count + 1)))
+    if value.encapsulated:
+        return await _video(request, row)
     if not value.size:
         raise NotFound("This instance has no bulk data there.")
     await trail.viewed(request, row.patient_id, row.study_uid)
@@ -93,6 +98,41 @@ async def _answer(request: Request, path: str) -> Response:
     return streamed(
         request, value.chunks(start, stop), kind, size=stop - start, status=status, headers=headers
     )
+
+
+async def _video(request: Request, row: InstanceRow) -> Response:
+    """The stream as it is held (PS3.18, 8.7.3.3.3); by ranges where it is one fragment, as players ask for it."""
+    services, kind = services_of(request), media_type(row.transfer_syntax)
+    address = address_of(services, row)
+    fragments = (await asyncio.to_thread(lambda: read_header(services.objects.reader(address)))).fragments
+    assert fragments is not None  # it is encapsulated
+    pieces = [
+        (start, start + length) for start, length in zip(fragments.starts, fragments.lengths, strict=True)
+    ]
+    size = sum(stop - start for start, stop in pieces)
+    await trail.viewed(request, row.patient_id, row.study_uid)
+    wish = _wish(accept_of(request), kind)
+    tag = etag(row.sha256, "video", wish.multipart)
+    if (answer := not_modified(request, tag)) is not None:
+        return answer
+
+    async def chunks(pieces: Sequence[tuple[int, int]]) -> AsyncIterator[bytes]:
+        for start, stop in pieces:
+            async for chunk in services.objects.stream(address, start, stop):
+                yield chunk
+
+    if wish.multipart:
+        boundary = multipart.new_boundary()
+        parts = [OutPart(kind, size, chunks(pieces), _location(request, row, _PIXELS))]
+        return streamed(
+            request, multipart.write_parts(parts, boundary), multipart.content_type(kind, boundary)
+        )
+    part = byte_range(request, size, tag) if len(pieces) == 1 else None
+    if part is not None:
+        pieces = [(pieces[0][0] + part[0], pieces[0][0] + part[1])]
+    headers = {"ETag": tag, **range_headers(part, size)}
+    length, status = (size, 200) if part is None else (part[1] - part[0], 206)
+    return streamed(request, chunks(pieces), kind, size=length, status=status, headers=headers)
 
 
 def _wish(accept: str | None, kind: str) -> Wish:

@@ -10,7 +10,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
-from tests.conformance.dicomweb.samples import Sample, file, instance, parts, store
+from tests.conformance.dicomweb.samples import Sample, file, instance, parts, store, written
 from tests.conformance.dicomweb.test_10_4_frames import held
 from tests.factories import People, bearer
 
@@ -146,3 +146,33 @@ async def test_hidden(web: httpx.AsyncClient, document: Sample, people: People):
     stranger = bearer(await people.token(await people.patient("Some One")))
     for name in ("bulkdata", "bulkdata/00420011", "pixeldata"):
         assert (await web.get(f"/dicomweb{document.path}/{name}", headers=stranger)).status_code == 404
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+async def test_video(web: httpx.AsyncClient, fragments: int):
+    """8.7.3.3.3: the stream as it is held."""
+    film = bytes(range(256)) * 400
+    size = len(film) // fragments // 2 * 2
+    pieces = [film[at : at + size] for at in range(0, size * fragments, size)]
+    made = dcmread(
+        io.BytesIO(instance(SOPClassUID="1.2.840.10008.5.1.4.1.1.77.1.4.1", NumberOfFrames=3).data)
+    )
+    made.PixelData = encapsulate_buffer(pieces)
+    made["PixelData"].VR = "OB"
+    made["PixelData"].is_undefined_length = True
+    data = written(made, "1.2.840.10008.1.2.4.102")
+    assert (await store(web, data)).status_code in (200, 202)
+    path = f"/studies/{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
+    answer = await web.get(f"/dicomweb{path}/bulkdata/7FE00010", headers={"Accept": "video/mp4"})
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.content == b"".join(pieces)
+    part = await web.get(f"/dicomweb{path}/pixeldata", headers={"Accept": "video/*", "Range": "bytes=0-9"})
+    assert part.content == (film[:10] if fragments == 1 else b"".join(pieces))
+    assert parts(await web.get(f"/dicomweb{path}/pixeldata"))[0][1] == b"".join(pieces)
+
+
+def encapsulate_buffer(pieces: list[bytes]) -> bytes:
+    """An empty offset table and the pieces as fragments (PS3.5, A.4)."""
+    items = [b"", *pieces]
+    body = b"".join(b"\xfe\xff\x00\xe0" + len(item).to_bytes(4, "little") + item for item in items)
+    return body + b"\xfe\xff\xdd\xe0\0\0\0\0"
