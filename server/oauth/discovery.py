@@ -15,6 +15,7 @@ from server.access.scopes import SPECIAL
 from server.access.services import Services
 from server.core.settings import Settings
 
+from . import brands
 from .client_auth import ALGORITHMS
 
 Json = dict[str, Any]
@@ -66,6 +67,8 @@ async def smart_configuration(request: Request) -> Response:
             "capabilities": list(CAPABILITIES),
             "management_endpoint": f"{settings.base_url}/oauth/manage",
             "associated_endpoints": associated,
+            "user_access_brand_bundle": f"{settings.base_url}{brands.PATH}",
+            "user_access_brand_identifier": brands.identifier(settings),
         },
         headers=_KEPT,
     )

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from . import authorize, consent_page, discovery, introspect, launch, manage, pages, register, revoke, token
+from . import (
+    authorize,
+    brands,
+    consent_page,
+    discovery,
+    introspect,
+    launch,
+    manage,
+    pages,
+    register,
+    revoke,
+    token,
+)
 
 routes = [
     Route("/authorize", authorize.authorize, methods=["GET", "POST"]),
@@ -27,6 +39,7 @@ routes = [
 
 # Mounted at the root, for the specifications fix where they are looked for.
 well_known_routes = [
+    Route(brands.PATH, brands.bundle, methods=["GET"]),
     Route("/fhir/.well-known/smart-configuration", discovery.smart_configuration, methods=["GET"]),
     Route("/.well-known/openid-configuration", discovery.openid_configuration, methods=["GET"]),
     Route("/.well-known/oauth-authorization-server", discovery.openid_configuration, methods=["GET"]),

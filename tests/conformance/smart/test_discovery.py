@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 from joserfc.jwk import KeySet
 
+from server.oauth.discovery import CAPABILITIES
+from server.oauth.routes import routes, well_known_routes
 from tests.conftest import RunningServer
 
 SMART = "/fhir/.well-known/smart-configuration"
@@ -62,3 +66,26 @@ async def test_jwks_can_be_imported(client: httpx.AsyncClient) -> None:
     assert answer.headers["access-control-allow-origin"] in ("*", "https://anywhere.example")
     keys = KeySet.import_key_set(answer.json())
     assert all(key.kid and not key.is_private for key in keys.keys)
+
+
+async def test_the_brand_of_this_server(client: httpx.AsyncClient, server: RunningServer) -> None:
+    """SMART "User-access Brands and Endpoints": open to every origin; leads to this FHIR base."""
+    told = (await client.get(SMART)).json()
+    answer = await client.get(
+        told["user_access_brand_bundle"], headers={"Origin": "https://anywhere.example"}
+    )
+    assert answer.headers["access-control-allow-origin"] in ("*", "https://anywhere.example")
+    bundle = answer.json()
+    assert (bundle["resourceType"], bundle["type"]) == ("Bundle", "collection")
+    brand, endpoint = (entry["resource"] for entry in bundle["entry"])
+    assert told["user_access_brand_identifier"] in brand["identifier"]
+    assert brand["endpoint"] == [{"reference": bundle["entry"][1]["fullUrl"]}]
+    assert endpoint["address"] == f"{server.url}/fhir"
+
+
+def test_the_documentation_names_what_is_advertised() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "smart.md").read_text()
+    assert not [capability for capability in CAPABILITIES if f"`{capability}`" not in text]
+    assert not [
+        route.path for route in [*routes, *well_known_routes] if route.path.split("/{")[0] not in text
+    ]
