@@ -33,6 +33,7 @@ from server.dicomweb.routes import routes as dicomweb_routes
 from server.fhir.problem import problem as fhir_problem
 from server.fhir.routes import base_routes as fhir_base_routes
 from server.fhir.routes import routes as fhir_routes
+from server.imaging import rebuild
 from server.jobs.queue import Kit, Periodic
 from server.oauth import housekeeping
 from server.oauth.problem import problem as oauth_problem
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> Starlette:
         async with running_services(settings) as services, Background(services, HOUSEKEEPING):
             app.state.services = services
             app.state.origins = Origins(services.db)
+            await rebuild.readdress(services)
             yield
 
     app = Starlette(routes=routes(), lifespan=lifespan)

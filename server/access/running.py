@@ -30,6 +30,7 @@ async def running_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(db.disconnect)
         keyring = KeyRing.load(settings.key_file, create=False)
         objects = open_objects(settings)
+        stack.push_async_callback(objects.close)
         audit = AuditLog(db, keyring)
         stack.push_async_callback(audit.close)
         keys = SigningKeys(db, keyring)

@@ -22,6 +22,7 @@ from server.storage.keyring import KeyRing
 from server.storage.migrate import migrate
 
 T = TypeVar("T")
+SERVED_AT = "served-at"  # file in the data directory
 
 DataOption = Annotated[
     Path | None, typer.Option("--data", help="Directory of everything that is not set to be elsewhere")
@@ -75,8 +76,25 @@ def run(data: Path | None, work: Callable[[Services], Awaitable[T]], **given: An
         async with services_of(settings) as services:
             return await work(services)
 
-    with prepared(read_settings(data=data, **given)) as settings:
+    with prepared(_as_served(read_settings(data=data, **given))) as settings:
         return asyncio.run(working(settings))
+
+
+def has_public_address(settings: Settings) -> bool:
+    """Whether an operator set LIGHTBOX_BASE_URL; else it is wherever the server listens."""
+    return settings.base_url != str(Settings.model_fields["base_url"].default)
+
+
+def note_address(settings: Settings) -> None:
+    """Leave word of the address we serve at: tokens of the command line must be for this server."""
+    (settings.data / SERVED_AT).write_text(settings.base_url)
+
+
+def _as_served(settings: Settings) -> Settings:
+    noted = settings.data / SERVED_AT
+    if has_public_address(settings) or not noted.exists():
+        return settings
+    return settings.model_copy(update={"base_url": noted.read_text().strip()})
 
 
 def show(value: Any, *, as_json: bool, text: str) -> None:

@@ -16,7 +16,15 @@ import uvicorn
 from server.core.settings import Settings, read_settings
 from server.sharing import demo as demo_people
 
-from .context import DataOption, JsonOption, prepared, services_of, show
+from .context import (
+    DataOption,
+    JsonOption,
+    has_public_address,
+    note_address,
+    prepared,
+    services_of,
+    show,
+)
 
 
 def serve(
@@ -27,20 +35,21 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Add the demo people and sample images once")] = False,
 ) -> None:
     """Start the server; the schema is brought up to date first."""
-    settings = read_settings(data=data, demo=demo or None, base_url=_base_url(host, port))
+    settings = read_settings(data=data, demo=demo or None)
+    if not has_public_address(settings):
+        settings = settings.model_copy(update={"base_url": _listening_address(settings, host, port)})
     first_start = not settings.key_file.exists()
     with prepared(settings) as ready:
+        note_address(ready)
         if ready.demo:
             asyncio.run(_add_demo(ready))
         _greet(ready, first_start=first_start)
         _listen(ready, host, port, workers)
 
 
-def _base_url(host: str, port: int) -> str | None:
+def _listening_address(settings: Settings, host: str, port: int) -> str:
     """The public address where none is set: where we listen."""
-    if os.environ.get("LIGHTBOX_BASE_URL"):
-        return None
-    scheme = "https" if os.environ.get("LIGHTBOX_TLS_CERT_FILE") else "http"
+    scheme = "https" if settings.tls_cert_file else "http"
     name = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared, not bound
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 

@@ -334,3 +334,9 @@ UPDATE study SET fhir_stale = false WHERE patient_id = :patient_id AND study_uid
 -- The rest of an instance whose row the caller was given within its reach.
 SELECT metadata, frame_table FROM instance
  WHERE patient_id = :patient_id AND sop_uid = :sop_uid AND deleted_at IS NULL
+
+-- name: addressed_elsewhere
+-- Patients whose Endpoint carries another public address than this server has now.
+SELECT patient_id FROM resource
+ WHERE type = 'Endpoint' AND NOT deleted
+   AND position(convert_to('"' || :base || '/patients/', 'UTF8') IN json) = 0

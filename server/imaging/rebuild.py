@@ -122,6 +122,16 @@ async def everything(services: Services) -> int:
     return count
 
 
+async def readdress(services: Services) -> int:
+    """Make the Endpoints anew that carry another public address than ours; how many (at every start)."""
+    rows = await services.db.fetch_all(QUERIES["addressed_elsewhere"], {"base": services.settings.base_url})
+    for row in rows:
+        address = services.settings.patient_dicomweb(row["patient_id"])
+        made = endpoint(row["patient_id"], address)
+        await store.put(services.db, made, patient_id=row["patient_id"], author="server")
+    return len(rows)
+
+
 async def rebuild(services: Services, patient_id: str, study_uid: str, *, anyway: bool = False) -> None:
     """Make the ImagingStudy anew; a new version only when its content changed."""
     key = {"patient_id": patient_id, "study_uid": study_uid}

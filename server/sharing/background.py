@@ -13,6 +13,7 @@ from typing import Self
 
 from server.access.services import Services
 from server.accounts import verification
+from server.imaging import rebuild, upkeep
 from server.jobs import mailer
 from server.jobs.queue import Kit, Periodic
 from server.jobs.worker import Worker
@@ -30,6 +31,8 @@ KITS = (
     mailer.KIT,
     verification.KIT,
     expiry.KIT,
+    rebuild.KIT,
+    upkeep.KIT,
     Kit(periodic=(Periodic("storage: abandoned packs", timedelta(hours=1), _sweep),)),
 )
 

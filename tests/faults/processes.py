@@ -101,8 +101,7 @@ class Lightbox:
 
     def _environment(self) -> dict[str, str]:
         """Ours, without settings that would lead somewhere else."""
-        ours = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTBOX_")}
-        return ours | {"LIGHTBOX_BASE_URL": self.url}
+        return {name: value for name, value in os.environ.items() if not name.startswith("LIGHTBOX_")}
 
 
 def _free_port() -> int:
