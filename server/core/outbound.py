@@ -11,7 +11,7 @@ import asyncio
 import ipaddress
 import socket
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 import httpx
 
@@ -59,8 +59,18 @@ async def _once(url: str, accept: str, *, private: bool) -> Answer:
     if parts.scheme not in schemes or not parts.hostname or parts.username or parts.password:
         raise Refused("The address is not one that may be asked.")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    pinned = await _resolve(parts.hostname, port, private=private)
-    literal = f"[{pinned}]" if pinned.version == 6 else str(pinned)
+    addresses = await _resolve(parts.hostname, port, private=private)
+    for address in addresses[:-1]:
+        try:
+            return await _ask(parts, address, port, accept)
+        except httpx.ConnectError:
+            continue  # a name with an IPv6 and an IPv4 address often answers on one only
+    return await _ask(parts, addresses[-1], port, accept)
+
+
+async def _ask(parts: SplitResult, address: Network, port: int, accept: str) -> Answer:
+    """Ask at this very address, in the name of the host."""
+    literal = f"[{address}]" if address.version == 6 else str(address)
     target = urlunsplit((parts.scheme, f"{literal}:{port}", parts.path or "/", parts.query, ""))
     headers = {"Host": parts.netloc, "Accept": accept, "User-Agent": "Lightbox"}
     # No proxy and no cookies of the environment: the connection goes where it was judged to go.
@@ -78,13 +88,13 @@ async def _once(url: str, accept: str, *, private: bool) -> Answer:
         return Answer(response.status_code, response.headers, bytes(body))
 
 
-async def _resolve(host: str, port: int, *, private: bool) -> Network:
-    """The address to connect to; every answer of the name must be public, or none is used."""
+async def _resolve(host: str, port: int, *, private: bool) -> list[Network]:
+    """The addresses to connect to; every answer of the name must be public, or none is used."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     if not addresses or not (private or all(is_public(each) for each in addresses)):
         raise Refused("The address is not one that may be asked.")
-    return addresses[0]
+    return addresses
 
 
 def is_public(address: Network) -> bool:

@@ -152,6 +152,15 @@ async def test_a_registered_app_is_no_open_redirector(
     assert "location" not in answer.headers
 
 
+async def test_a_flood_of_registrations_is_slowed_down(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.oauth.register.MOST_IN_AN_HOUR", 0)
+    answer = await post(client)
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+
+
 async def _csrf(server: RunningServer, person: Person) -> str:
     from server.accounts.sessions import sessions_of
 
