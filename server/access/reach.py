@@ -216,9 +216,9 @@ class _ResourceRow(_Row):
             return Where(f"{self.patient} = ''")
         about = f"{self.alias}.study_uid IS NULL"
         study = _AboutStudy("about", self.reach).lane_of_study(lane, number)
-        exists = Where(
+        exists = Where(  # OFFSET 0: a look-up for each row; else the planner hashes every study there is
             f"EXISTS (SELECT 1 FROM study AS about WHERE about.patient_id = {self.patient}"
-            f" AND about.study_uid = {self.alias}.study_uid AND ({study.sql}))",
+            f" AND about.study_uid = {self.alias}.study_uid AND ({study.sql}) OFFSET 0)",
             study.values,
         )
         # A scope that filters studies opens no ImagingStudy that stands for none of ours.
@@ -242,7 +242,7 @@ class _ResourceRow(_Row):
         return Where(
             f"({self.alias}.author = :lane{number}_author OR EXISTS (SELECT 1 FROM study AS came"
             f" WHERE came.patient_id = {self.patient} AND came.study_uid = {self.alias}.study_uid"
-            f" AND came.organization_id = :lane{number}_holder))",
+            f" AND came.organization_id = :lane{number}_holder OFFSET 0))",
             values,
         )
 

@@ -7,8 +7,9 @@ neither repeats nor hides anything; without `_sort` they go by the immutable key
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from server.access.reach import Reach
@@ -17,9 +18,9 @@ from server.storage.db import Database, Record
 from server.storage.sql import Statement
 from server.storage.where import TRUE, Where, all_of, any_of
 
-from .criteria import Chain, Condition, Has
+from .criteria import Chain, Condition, Criterion, Has
 from .registry import Kind, Param, ResourceType
-from .search_sql import Searching, patients_named, where
+from .search_sql import Searching, date_elements, dates_at_once, patients_named, where
 from .store import QUERIES
 
 MOST_SORTS = 5
@@ -127,20 +128,22 @@ async def page(
 ) -> list[Found]:
     """Up to `limit` resources, from the beginning or after the position of the last one of the page before."""
     sorts = (*query.sorts, Sort("resource.key", descending=_ends_descending(query.sorts), nullable=False))
-    match = _match(query, searching)
+    bounded = _is_bounded(query, reach)
+    match = _match(query, replace(searching, bounded=bounded))
     if after is not None:
         match = match & _after(sorts, after)
-    statement = _page_statement(sorts)
     values = {"type": query.type.name, "limit": limit}
-    rows = await db.fetch_all(statement, values, match=match, reach=reach.resources())
+    rows = await _rows(db, _page_statement(sorts), values, query, reach, match)
     return [_found(row, len(sorts)) for row in rows]
 
 
 async def count(db: Database, query: Query, searching: Searching, *, reach: Reach, limit: int | None) -> int:
     """How many there are; counted up to `limit` where one is given."""
+    bounded = _is_bounded(query, reach)
     values = {"type": query.type.name, "limit": limit}
-    match = _match(query, searching)
-    return int(await db.fetch_val(QUERIES["count_found"], values, match=match, reach=reach.resources()))
+    match = _match(query, replace(searching, bounded=bounded))
+    rows = await _rows(db, QUERIES["count_found"], values, query, reach, match)
+    return int(rows[0][0])
 
 
 async def included(
@@ -187,10 +190,64 @@ def types_passed(conditions: Sequence[Condition]) -> set[str]:
 
 
 def _match(query: Query, searching: Searching) -> Where:
-    conditions = [where(condition, searching) for condition in query.conditions]
+    """Every condition; those on the same date of which there is one are asked together."""
+    together: dict[str, list[Criterion]] = {}
+    conditions = []
+    for condition in query.conditions:
+        if isinstance(condition, Criterion) and not condition.modifier and _comes_once(condition.param):
+            together.setdefault(condition.param.name, []).append(condition)
+        else:
+            conditions.append(where(condition, searching))
+    conditions += [dates_at_once(each, searching) for each in together.values()]
     if query.compartment is not None:
         conditions.append(Where("resource.patient_id = :compartment", {"compartment": query.compartment}))
     return all_of(*conditions)
+
+
+@cache
+def _comes_once(param: Param) -> bool:
+    """Whether it is a date element that does not repeat (nor a Timing, which repeats by itself)."""
+    found = date_elements(param)
+    return bool(found) and not any(element.many or element.type == "Timing" for element in found)
+
+
+def _is_bounded(query: Query, reach: Reach) -> bool:
+    """Whether one patient's rows are all that can be found."""
+    if query.compartment is not None or reach.root is not None or query.patients():
+        return True
+    if any(isinstance(c, Criterion) and c.param.name == "_id" and not c.modifier for c in query.conditions):
+        return True
+    return bool(reach.lanes) and all(lane.patient is not None for lane in reach.lanes)
+
+
+async def _rows(
+    db: Database, statement: Statement, values: dict[str, Any], query: Query, reach: Reach, match: Where
+) -> list[Record]:
+    """The rows. A plan is made once, and again each time only for what may be in many rows or in few (a modality):
+    there the best way depends on the value."""
+    within = reach.resources()
+    if _is_bounded(query, reach) or any(map(_is_sharp, query.conditions)):
+        return await db.fetch_all(statement, values, match=match, reach=within)
+    text, args = statement.bind(values, match=match, reach=within)
+    async with db.raw() as connection:
+        prepared = await connection.prepare(text)
+        rows: list[Record] = await prepared.fetch(*args)
+        return rows
+
+
+_NAMES_OF_ONE = frozenset({"_id", "identifier", "instance", "series", "email", "phone", "telecom"})
+
+
+def _is_sharp(condition: Condition) -> bool:
+    """Whether few rows can meet it, whatever the value: names, identifiers, references."""
+    if isinstance(condition, Chain):
+        return all(_is_sharp(inner) for _, inner in condition.targets)
+    if isinstance(condition, Has):
+        return _is_sharp(condition.inner)
+    if condition.modifier in ("not", "missing", "text", "contains"):
+        return False
+    kinds = (Kind.REFERENCE, Kind.STRING, Kind.URI)
+    return condition.param.kind in kinds or condition.param.name in _NAMES_OF_ONE
 
 
 def _ends_descending(sorts: Sequence[Sort]) -> bool:

@@ -7,19 +7,21 @@ that, a search would tell what a read refuses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from server.core import clock
-from server.storage.where import FALSE, Where, all_of, any_of
+from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
 from .criteria import Chain, Condition, Criterion, Dated, Has, Measured, dated, measured, split, unescaped
 from .fold import fold
 from .index import cut
 from .references import target
 from .registry import Kind, Param, resource_type
+from .structure import Element, structure
 
 # Sorts after every text that begins alike: `~<~` compares bytes, and this is the last character there is.
 _LAST = "\U0010ffff"
@@ -31,6 +33,7 @@ class Searching:
 
     base: str  # address of this server's FHIR API
     reaches: Mapping[str, Any] = field(default_factory=dict)  # type -> Reach, for chains and _has
+    bounded: bool = False  # few rows are looked at, one patient's: each is asked, no index is read by value
 
     def may_see(self, type: str, alias: str) -> Where:
         """What the caller may search of a type that a chain passes; nothing unless somebody asked the gate."""
@@ -56,16 +59,17 @@ def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
     if criterion.param.name == "_lastUpdated":
         return any_of(*(_last_updated(dated(value, "_lastUpdated"), alias) for value in criterion.values))
     if criterion.modifier == "missing":
-        found = _exists(_TABLES[criterion.param.kind], criterion.param.key, Where("true"), alias)
+        found = _exists(searching, _TABLES[criterion.param.kind], criterion.param.key, TRUE, alias)
         return ~found if criterion.values[0] == "true" else found
     return _KINDS[criterion.param.kind](criterion, searching, alias)
 
 
-def _exists(table: str, key: str, match: Where, alias: str) -> Where:
+def _exists(searching: Searching, table: str, key: str, match: Where, alias: str) -> Where:
     """Whether the resource has such a row in this index."""
-    param = Where("row.param = :param", {"param": key})
-    both = param if match.sql == "true" else param & match
-    text = f"EXISTS (SELECT 1 FROM {table} AS row WHERE row.key = {alias}.key AND {both.sql})"  # noqa: S608
+    both = all_of(Where("row.param = :param", {"param": key}), match)
+    # OFFSET 0 keeps the planner from turning the question round (who has such a row?) for one patient's few rows.
+    each = " OFFSET 0" if searching.bounded else ""
+    text = f"EXISTS (SELECT 1 FROM {table} AS row WHERE row.key = {alias}.key AND {both.sql}{each})"  # noqa: S608
     return Where(text, both.values)
 
 
@@ -97,11 +101,11 @@ def _last_updated(date: Dated, alias: str) -> Where:
 def _token(criterion: Criterion, searching: Searching, alias: str) -> Where:
     key = criterion.param.key
     if criterion.modifier == "text":
-        return _exists("index_string", f"{key}:text", any_of(*map(_word, criterion.values)), alias)
+        return _exists(searching, "index_string", f"{key}:text", any_of(*map(_word, criterion.values)), alias)
     if criterion.modifier == "of-type":
         of_type = any_of(*map(_of_type, criterion.values))
-        return _exists("index_token", f"{key}:of-type", of_type, alias)
-    found = _exists("index_token", key, any_of(*map(_coded, criterion.values)), alias)
+        return _exists(searching, "index_token", f"{key}:of-type", of_type, alias)
+    found = _exists(searching, "index_token", key, any_of(*map(_coded, criterion.values)), alias)
     return ~found if criterion.modifier == "not" else found
 
 
@@ -138,7 +142,7 @@ def _word(value: str) -> Where:
 
 def _string(criterion: Criterion, searching: Searching, alias: str) -> Where:
     one = {"exact": _exact, "contains": _contains}.get(criterion.modifier, _begins)
-    return _exists("index_string", criterion.param.key, any_of(*map(one, criterion.values)), alias)
+    return _exists(searching, "index_string", criterion.param.key, any_of(*map(one, criterion.values)), alias)
 
 
 def _begins(value: str) -> Where:
@@ -166,34 +170,76 @@ def _like(text: str) -> str:
 
 
 def _date(criterion: Criterion, searching: Searching, alias: str) -> Where:
-    matches = [_span(dated(value, criterion.param.name)) for value in criterion.values]
-    return _exists("index_date", criterion.param.key, any_of(*matches), alias)
+    return dates_at_once([criterion], searching, alias)
 
 
-def _span(date: Dated) -> Where:
-    """R4, 3.1.1.4.7: eq contains the target, gt and lt overlap what lies beyond, sa and eb lie wholly beyond."""
+def dates_at_once(criteria: Sequence[Criterion], searching: Searching, alias: str = "resource") -> Where:
+    """Several conditions on the same date, of which a resource has one: one range of the index instead of two."""
+    param = criteria[0].param
+    short = _is_short(param)
+    each = (any_of(*(_span(dated(value, param.name), short) for value in one.values)) for one in criteria)
+    return _exists(searching, "index_date", param.key, all_of(*each), alias)
+
+
+def date_elements(param: Param) -> list[Element]:
+    """The elements of its type that a date parameter looks at; none where the path goes deeper."""
+    if param.kind is not Kind.DATE or len(param.path.alternatives) != 1:
+        return []
+    [steps] = param.path.alternatives
+    if len(steps) != 1:
+        return []
+    [step] = steps
+    elements = structure(param.type).elements.values()
+    return [each for each in elements if each.name == step.name or (step.choice and each.choice == step.name)]
+
+
+@cache
+def _is_short(param: Param) -> bool:
+    """Whether its values last a year at most: dates, which may be a year alone, but no Period."""
+    found = date_elements(param)
+    return bool(found) and all(each.type in ("date", "dateTime", "instant") for each in found)
+
+
+def _span(date: Dated, short: bool) -> Where:
+    """R4, 3.1.1.4.7: eq contains the target, gt and lt overlap what lies beyond, sa and eb lie wholly beyond.
+
+    `low < high` in every row, and a short one lasts a year at most: what follows from that for `low` is said too,
+    so that the index on it is read from both ends.
+    """
     low, high = {"low": date.span.low}, {"high": date.span.high}
-    inside = Where("row.low >= :low AND row.high <= :high", {**low, **high})
+    both = {**low, **high}
+    inside = Where("row.low >= :low AND row.low < :high AND row.high <= :high", both)
     match date.prefix:
         case "ne":
-            return ~inside
+            return Where("row.low < :low OR row.high > :high", both)
         case "gt":
-            return Where("row.high > :high", high)
+            return Where("row.high > :high", high) & _not_before(date.span.high, short)
         case "lt":
             return Where("row.low < :low", low)
         case "ge":
-            return Where("row.high > :high", high) | inside
+            later = Where("row.high > :low AND (row.high > :high OR row.low >= :low)", both)
+            return later & _not_before(date.span.low, short)
         case "le":
-            return Where("row.low < :low", low) | inside
+            return Where("row.low < :high AND (row.low < :low OR row.high <= :high)", both)
         case "sa":
             return Where("row.low >= :high", high)
         case "eb":
-            return Where("row.high <= :low", low)
+            return Where("row.high <= :low AND row.low < :low", low)
         case "ap":
             about = _about(date)
             values = {"low": date.span.low - about, "high": date.span.high + about}
             return Where("row.low < :high AND row.high > :low", values)
     return inside
+
+
+_YEAR = timedelta(days=366)
+
+
+def _not_before(moment: datetime, short: bool) -> Where:
+    """A short row that ends after the moment began less than a year before it."""
+    if not short or moment.year < 2:
+        return TRUE
+    return Where("row.low > :year_before", {"year_before": moment - _YEAR})
 
 
 def _about(date: Dated) -> timedelta:
@@ -207,11 +253,11 @@ def _reference(criterion: Criterion, searching: Searching, alias: str) -> Where:
     param = criterion.param
     if criterion.modifier == "identifier":
         coded = any_of(*map(_coded, criterion.values))
-        return _exists("index_token", f"{param.key}:identifier", coded, alias)
+        return _exists(searching, "index_token", f"{param.key}:identifier", coded, alias)
     if _is_owner(param) and (patients := _patients(criterion, searching)) is not None:
         return Where(f"{alias}.patient_id = ANY (:patients::text[])", {"patients": patients})
     found = any_of(*(_leads_to(value, criterion, searching) for value in criterion.values))
-    return _exists("index_reference", param.key, found, alias)
+    return _exists(searching, "index_reference", param.key, found, alias)
 
 
 def _is_owner(param: Param) -> bool:
@@ -257,7 +303,7 @@ def _leads_to(value: str, criterion: Criterion, searching: Searching) -> Where:
 
 def _uri(criterion: Criterion, searching: Searching, alias: str) -> Where:
     found = any_of(*(_address(unescaped(value), criterion.modifier) for value in criterion.values))
-    return _exists("index_uri", criterion.param.key, found, alias)
+    return _exists(searching, "index_uri", criterion.param.key, found, alias)
 
 
 def _address(text: str, modifier: str) -> Where:
@@ -272,7 +318,7 @@ def _address(text: str, modifier: str) -> Where:
 
 def _quantity(criterion: Criterion, searching: Searching, alias: str) -> Where:
     found = any_of(*(_measure(measured(value, criterion.param.name)) for value in criterion.values))
-    return _exists("index_quantity", criterion.param.key, found, alias)
+    return _exists(searching, "index_quantity", criterion.param.key, found, alias)
 
 
 def _measure(measure: Measured) -> Where:
