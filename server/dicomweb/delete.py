@@ -12,20 +12,13 @@ from starlette.responses import Response
 from server.access.action import STUDY_DELETE
 from server.imaging import removal
 
-from .urls import patient_of, services_of
+from .urls import patient_of, services_of, uids_of
 
 
 async def delete(request: Request) -> Response:
     """204; NotFound for what is not there or out of reach."""
     services = services_of(request)
     reach = await services.gate.reach_for(request, STUDY_DELETE, patient_id=patient_of(request))
-    of = request.path_params
-    await removal.delete(
-        services,
-        of["study"],
-        of.get("series"),
-        of.get("instance"),
-        reach=reach,
-        actor=await services.gate.actor(request),
-    )
+    actor = await services.gate.actor(request)
+    await removal.delete(services, *uids_of(request), reach=reach, actor=actor)
     return Response(status_code=204)

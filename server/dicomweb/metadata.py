@@ -28,7 +28,7 @@ from .dicom_xml import to_xml
 from .json_answer import DICOM_JSON, compressed, joined, takes_gzip
 from .multipart import OutPart
 from .qido_params import attribute
-from .urls import accept_of, patient_of, root_of, services_of
+from .urls import accept_of, patient_of, root_of, services_of, uids_of
 
 XML = 'multipart/related; type="application/dicom+xml"'
 OFFERS = (DICOM_JSON, "application/json", XML)
@@ -115,12 +115,6 @@ def only(versions: Sequence[Version]) -> Version:
     if len(versions) > 1:
         raise Conflict(TWICE)
     return versions[0]
-
-
-def uids_of(request: Request) -> tuple[str, str | None, str | None]:
-    """Study, series and instance that the address names."""
-    of = request.path_params
-    return of["study"], of.get("series"), of.get("instance")
 
 
 def included(request: Request) -> frozenset[str]:

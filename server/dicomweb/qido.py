@@ -25,7 +25,7 @@ from server.storage.where import TRUE, Where
 from . import qido_sql, trail
 from .qido_params import QidoQuery, parse
 from .qido_response import chosen_format, needs_whole, rows_answer
-from .urls import accept_of, patient_of, root_of, services_of
+from .urls import accept_of, patient_of, root_of, services_of, uids_of
 
 QUERIES = load(__package__)
 
@@ -101,8 +101,8 @@ async def _more(db: Database, level: Level, query: QidoQuery, match: Where, *, r
 
 def _within(request: Request) -> Where:
     """The study and series that the address names."""
-    study = request.path_params.get("study")
-    return catalogue.these(study, request.path_params.get("series")) if study is not None else TRUE
+    study, series, _ = uids_of(request)
+    return catalogue.these(study, series) if study else TRUE
 
 
 def _one_patient(request: Request, rows: list[Row]) -> None:

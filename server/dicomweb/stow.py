@@ -20,7 +20,7 @@ from .multipart import Part, read_parts
 from .representations import DICOM
 from .stow_metadata import composed
 from .stow_response import chosen_format, store_response
-from .urls import accept_of, patient_of, root_of, services_of
+from .urls import accept_of, patient_of, root_of, services_of, uids_of
 
 _ACCEPTED = (
     'multipart/related with type="application/dicom", "application/dicom+json" or "application/dicom+xml",'
@@ -40,7 +40,7 @@ async def store(request: Request) -> Response:
         reach=reach,
         actor=await services.gate.actor(request),
         patient_id=patient,
-        study_uid=request.path_params.get("study"),
+        study_uid=uids_of(request)[0] or None,
         mine=request.query_params.get("mine") == "true",
     )
     if not (report.stored or report.failed):

@@ -7,13 +7,16 @@ DICOM PS3.18, 10.1.1 (resources).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from server.access.services import Services
+from server.core.errors import NotFound
 from server.core.settings import Settings
 
+_IDENTIFIER = re.compile(r"[0-9A-Za-z._-]{1,64}")
 _STEPS = ("studies", "series", "instances")
 
 
@@ -50,8 +53,20 @@ def root_of(request: Request) -> Root:
 
 def patient_of(request: Request) -> str | None:
     """The patient whose root the request came to; None at the pooled root."""
-    patient: str | None = request.path_params.get("patient")
-    return patient
+    return _checked(request.path_params.get("patient"))
+
+
+def uids_of(request: Request) -> tuple[str, str | None, str | None]:
+    """Study, series and instance that the address names; an empty study where it names none."""
+    of = request.path_params
+    return _checked(of.get("study")) or "", _checked(of.get("series")), _checked(of.get("instance"))
+
+
+def _checked(identifier: str | None) -> str | None:
+    """Raise NotFound for what can be no identifier, before the database is asked."""
+    if identifier is not None and not (_IDENTIFIER.fullmatch(identifier)):
+        raise NotFound()
+    return identifier
 
 
 def accept_of(request: Request) -> str | None:

@@ -22,12 +22,12 @@ from server.imaging.catalogue import InstanceRow, address_of
 from . import multipart, trail
 from .archive import zipped
 from .conditional import CACHING, byte_range, etag, not_modified, range_headers
-from .metadata import TWICE, retrieve_metadata, uids_of
+from .metadata import TWICE, retrieve_metadata
 from .multipart import OutPart
 from .objects import Sending, sendings
 from .representations import AS_STORED, DICOM, Wish, refused, wishes
 from .streamed import streamed
-from .urls import accept_of, patient_of, root_of, services_of
+from .urls import accept_of, patient_of, root_of, services_of, uids_of
 
 ZIP = "application/zip"
 _JSON = ("application/dicom+json", "application/json", "application/dicom+xml")

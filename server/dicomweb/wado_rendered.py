@@ -26,7 +26,7 @@ from .multipart import OutPart
 from .rendered_params import RenderedQuery, parse
 from .representations import Wish, wishes
 from .streamed import streamed
-from .urls import accept_of, patient_of, root_of, services_of
+from .urls import accept_of, patient_of, root_of, services_of, uids_of
 from .wado import rows_of
 from .wado_frames import numbers_of
 
@@ -143,18 +143,18 @@ async def retrieve_thumbnail(request: Request) -> Response:
     )
     if "instance" in request.path_params:
         return await _thumbnail_of_instance(request, width, height)
-    services, of = services_of(request), request.path_params
+    services, (study, series, _) = services_of(request), uids_of(request)
     reach = await services.gate.reach_for(
         request, STUDY_READ, patient_id=patient_of(request), right=Right.IMAGES, lazily=True
     )
     try:
         patient_id, image = await render.thumbnail(
-            services, of["study"], of.get("series"), reach=reach, width=width, height=height
+            services, study, series, reach=reach, width=width, height=height
         )
     except NotFound:
         await services.gate.confirm(request)
         raise
-    await trail.viewed(request, patient_id, of["study"])
+    await trail.viewed(request, patient_id, study)
     return _jpeg(request, image, etag(image))
 
 
