@@ -1,7 +1,7 @@
 """What every act on a share ends with, inside its transaction: the Consent, the event, the mail.
 
-The order is always the same (share row, Consent, audit chain, job), so that two acts wait for each other and do not
-deadlock.
+The order is always the same (share rows from parent to child, Consents, audit chain, jobs), so that two acts wait for
+each other and do not deadlock.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from server.access.action import Right
 from server.access.actor import Actor
 from server.access.reach import alive
 from server.access.services import Services
+from server.accounts.people import fold_email
 from server.audit.events import Event
 from server.audit.who import Who
 from server.core import clock
@@ -21,10 +23,12 @@ from server.storage.db import Record
 from server.storage.sql import load
 from server.storage.where import Where, all_of
 
+from . import notify
 from .consent_json import consent_of
-from .model import Share, share_of
+from .model import Share, share_of, under
 
 QUERIES = load(__package__)
+TOUCHES_CHILDREN = (Event.SHARE_ENDED, Event.SHARE_CHANGED)
 
 
 async def record(
@@ -36,11 +40,43 @@ async def record(
     author: str,
     detail: Mapping[str, Any] | None = None,
 ) -> Share:
-    """Write the Consent of the share as `row` has it now, and the event."""
+    """Write the Consent of the share as `row` has it now, and what follows."""
     share = share_of(row)
     await write_consent(services, share, author=author)
-    await note(services, share, event, who=who, detail=detail)
+    await settle(services, share, event, who=who, author=author, detail=detail)
     return share
+
+
+async def settle(
+    services: Services,
+    share: Share,
+    event: Event,
+    *,
+    who: Who | None,
+    author: str,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """The event, and the shares that were passed on from this one: they end or shrink with it."""
+    fallen = await _bring_under(services, share, author=author) if event in TOUCHES_CHILDREN else []
+    await _note(services, share, event, who=who, detail=detail)
+    for child, what in fallen:
+        await _note(services, child, what, who=who, detail={"with_parent": share.id})
+        if what is not Event.SHARE_CHANGED:
+            await notify.over(services, child)
+
+
+async def _bring_under(services: Services, parent: Share, *, author: str) -> list[tuple[Share, Event]]:
+    """From the top down, each row locked before its own children are looked for: none slips through."""
+    values = {"patient": parent.patient_id, "parent": parent.id}
+    fallen: list[tuple[Share, Event]] = []
+    for row in await services.db.fetch_all(QUERIES["lock_children"], values):
+        child, event = under(share_of(row), parent, clock.now())
+        if event is None:
+            continue
+        await services.db.fetch_one(QUERIES["save_share"], values_of(child))
+        await write_consent(services, child, author=author)
+        fallen += [(child, event), *await _bring_under(services, child, author=author)]
+    return fallen
 
 
 async def write_consent(services: Services, share: Share, *, author: str) -> None:
@@ -52,7 +88,7 @@ async def write_consent(services: Services, share: Share, *, author: str) -> Non
     await store.put(services.db, body, patient_id=share.patient_id, author=author)
 
 
-async def note(
+async def _note(
     services: Services,
     share: Share,
     event: Event,
@@ -63,6 +99,30 @@ async def note(
     """The event in the patient's chain; names are sealed there with the patient's key."""
     facts = {"share": share.id, "with": share.name, "rights": sorted(share.rights), **(detail or {})}
     await services.audit.record(event, who=who, patient_id=share.patient_id, detail=facts)
+
+
+def values_of(it: Share, secret: str | None = None) -> dict[str, Any]:
+    """A share as `add_share` and `save_share` take it."""
+    return {
+        "patient": it.patient_id,
+        "id": it.id,
+        "practitioner": it.practitioner_id,
+        "organization": it.organization_id,
+        "name": it.name,
+        "email": it.email,
+        "folded": fold_email(it.email),
+        "state": it.stored_state,
+        "rights": [str(right) for right in Right if right in it.rights],
+        "studies": it.studies,
+        "message": it.message,
+        "secret_hash": digest(secret) if secret else None,
+        "now": it.created_at,
+        "waits_until": it.waits_until,
+        "accepted_at": it.accepted_at,
+        "until": it.until,
+        "ended_at": it.ended_at,
+        "parent": it.parent_id,
+    }
 
 
 async def study_ids_of(services: Services, share: Share) -> Mapping[str, str]:

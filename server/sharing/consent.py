@@ -19,22 +19,17 @@ from server.accounts import people
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, NotFound, Unprocessable
-from server.core.ids import digest, new_id, new_secret
+from server.core.ids import new_id, new_secret
 from server.records import store
 from server.records.store import Stored
 
 from . import notify, share
-from .acts import QUERIES, note, study_ids_of
+from .acts import QUERIES, settle, study_ids_of, values_of
 from .consent_json import Json, NotEnforceable, Terms, consent_of, is_about_sharing, terms_of
-from .model import LIVING, WAITING, WAITS, Share, State, require_future, share_of
+from .model import LIVING, WAITING, WAITS, Share, State, require_future, require_own, share_of, taken_back
 
 PROMISING = ("active", "proposed")
 RECIPIENT = "Consent.provision.actor[0].reference"
-OVER = {
-    State.INVITED: (State.WITHDRAWN, Event.SHARE_WITHDRAWN),
-    State.REQUESTED: (State.DECLINED, Event.SHARE_DECLINED),
-    State.ACTIVE: (State.ENDED, Event.SHARE_ENDED),
-}
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ async def create(
             method=method,
         )
         if step is not None:
-            await services.db.fetch_one(QUERIES["add_share"], _values(step))
+            await services.db.fetch_one(QUERIES["add_share"], values_of(step.share, step.secret))
             await _tell(services, step, actor)
     return stored
 
@@ -126,7 +121,7 @@ async def update(
         )
         if step is not None:
             statement = QUERIES["add_share" if before is None else "save_share"]
-            await services.db.fetch_one(statement, _values(step))
+            await services.db.fetch_one(statement, values_of(step.share, step.secret))
             await _tell(services, step, actor)
     return stored
 
@@ -142,17 +137,14 @@ async def delete(
         )
         if before is not None and before.stored_state in LIVING:
             step = over(before, clock.now())
-            await services.db.fetch_one(QUERIES["save_share"], _values(step))
+            await services.db.fetch_one(QUERIES["save_share"], values_of(step.share, step.secret))
             await _tell(services, step, actor)
     return stored
 
 
 def over(before: Share, now: datetime) -> Step:
-    """A share that is taken back: withdrawn, refused or ended, by where it stood; one that is over stays as it is."""
-    if before.stored_state not in LIVING:
-        return Step(before)
-    state, event = OVER[before.stored_state]
-    return Step(replace(before, stored_state=state, ended_at=now, waits_until=None), event)
+    """A share that is taken back."""
+    return Step(*taken_back(before, now))
 
 
 def moved(before: Share, wanted: Share, status: str, party: Party, now: datetime) -> Step:
@@ -240,7 +232,10 @@ async def _next(services: Services, before: Share, resource: Json, reach: Reach)
         studies=await _studies(services, before.patient_id, terms, reach),
         until=terms.until if terms.until == before.until else require_future(terms.until),
     )
-    return moved(before, wanted, status, party, clock.now())
+    step = moved(before, wanted, status, party, clock.now())
+    if step.event is not None:
+        require_own(before)
+    return step
 
 
 def _terms(resource: Json) -> Terms | None:
@@ -265,34 +260,11 @@ async def _body(services: Services, step: Step | None, resource: Json) -> Json:
     return consent_of(step.share, await study_ids_of(services, step.share), resource)
 
 
-def _values(step: Step) -> dict[str, Any]:
-    it = step.share
-    return {
-        "patient": it.patient_id,
-        "id": it.id,
-        "practitioner": it.practitioner_id,
-        "organization": it.organization_id,
-        "name": it.name,
-        "email": it.email,
-        "folded": people.fold_email(it.email),
-        "state": it.stored_state,
-        "rights": sorted(it.rights),
-        "studies": it.studies,
-        "message": it.message,
-        "secret_hash": digest(step.secret) if step.secret else None,
-        "now": it.created_at,
-        "waits_until": it.waits_until,
-        "accepted_at": it.accepted_at,
-        "until": it.until,
-        "ended_at": it.ended_at,
-    }
-
-
 async def _tell(services: Services, step: Step, actor: Actor) -> None:
     """The event, and the mail to the other party."""
     if step.event is None:
         return
-    await note(services, step.share, step.event, who=actor.who())
+    await settle(services, step.share, step.event, who=actor.who(), author=actor.author)
     match step.event:
         case Event.SHARE_ACCEPTED:
             await notify.granted(services, step.share)
@@ -350,7 +322,7 @@ async def _require_free(services: Services, patient_id: str, party: Party, *, ho
         )
     else:
         query, values = "invitation_of", {"folded": people.fold_email(party.email)}
-    row = await services.db.fetch_one(QUERIES[query], {"patient": patient_id, **values})
+    row = await services.db.fetch_one(QUERIES[query], {"patient": patient_id, "now": clock.now(), **values})
     if row is not None and share_of(row).state in LIVING:
         raise Conflict(f"This recipient has a Consent already: Consent/{row['id']}.")
 

@@ -23,6 +23,7 @@ Json = dict[str, Any]
 
 # Names of our own; they stay the same wherever a server stands.
 STATE = "urn:lightbox:fhir:extension:share-state"
+PARENT = "urn:lightbox:fhir:extension:share-parent"  # the Consent it was passed on under
 RIGHT = "urn:lightbox:fhir:extension:share-right"
 POLICY = "urn:lightbox:policy:sharing:1"
 
@@ -100,9 +101,11 @@ def _status(share: Share, said: str | None) -> str:
 
 def _frame(share: Share) -> Json:
     patient = {"reference": f"Patient/{share.patient_id}"}
+    parent = {"url": PARENT, "valueReference": {"reference": f"Consent/{share.parent_id}"}}
     return {
         "resourceType": "Consent",
         "id": share.id,
+        "extension": [parent] if share.parent_id else [],
         "scope": {"coding": [{"system": SCOPE_SYSTEM, "code": PRIVACY}]},
         "category": [{"coding": [CATEGORY]}],
         "patient": patient,

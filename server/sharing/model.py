@@ -10,13 +10,14 @@ invited ──┘ ├─ declined                    by the doctor
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from server.access.action import Right
+from server.audit.events import Event
 from server.core import clock
-from server.core.errors import Unprocessable
+from server.core.errors import Conflict, Unprocessable
 from server.storage.db import Record
 
 WAITS = timedelta(hours=336)  # fourteen days; in hours, for days differ when clocks are put back
@@ -40,6 +41,13 @@ WAITING = (State.REQUESTED, State.INVITED)
 LIVING = (*WAITING, State.ACTIVE)
 
 
+_TAKEN_BACK = {
+    State.INVITED: (State.WITHDRAWN, Event.SHARE_WITHDRAWN),
+    State.REQUESTED: (State.DECLINED, Event.SHARE_DECLINED),
+    State.ACTIVE: (State.ENDED, Event.SHARE_ENDED),
+}
+
+
 @dataclass(frozen=True)
 class Share:
     """One share, as the row has it."""
@@ -60,7 +68,7 @@ class Share:
     until: datetime | None
     ended_at: datetime | None
     last_looked_at: datetime | None
-    parent_id: str | None
+    parent_id: str | None  # the share it was passed on from; it ends with that
 
     @property
     def state(self) -> State:
@@ -88,6 +96,31 @@ class Share:
         return right in self.rights
 
 
+def taken_back(share: Share, now: datetime) -> tuple[Share, Event | None]:
+    """The share withdrawn, refused or ended, by where it stood; what is over already stays as it is."""
+    if share.stored_state not in _TAKEN_BACK:
+        return share, None
+    state, event = _TAKEN_BACK[share.stored_state]
+    return replace(share, stored_state=state, ended_at=now, waits_until=None), event
+
+
+def under(child: Share, parent: Share, now: datetime) -> tuple[Share, Event | None]:
+    """What is left of a share that was passed on, as its parent stands: never more than the parent gives."""
+    rights = child.rights & parent.rights
+    studies = _both(child.studies, parent.studies)
+    if parent.state is not State.ACTIVE or Right.PASS_ON not in parent.rights or not rights or studies == ():
+        return taken_back(child, now)
+    until = min((each for each in (child.until, parent.until) if each is not None), default=None)
+    narrowed = replace(child, rights=rights, studies=studies, until=until)
+    return narrowed, Event.SHARE_CHANGED if narrowed != child else None
+
+
+def _both(one: tuple[str, ...] | None, other: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return tuple(uid for uid in one if uid in other)
+
+
 def share_of(row: Record) -> Share:
     """The share in a row of the table."""
     same = {name: row[name] for name in Share.__dataclass_fields__ if name in row}
@@ -99,6 +132,12 @@ def share_of(row: Record) -> Share:
             "studies": tuple(row["studies"]) if row["studies"] is not None else None,
         }
     )
+
+
+def require_own(share: Share) -> None:
+    """Raises Conflict for a share that a doctor passed on: its terms and its life are those of its parent."""
+    if share.parent_id is not None:
+        raise Conflict("A doctor passed this on: end it, or invite this colleague yourself.")
 
 
 def right_set(rights: Iterable[str]) -> list[str]:

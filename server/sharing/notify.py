@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from server.access.services import Services
 from server.core import clock
 from server.jobs import letter, mailer
+from server.storage.sql import load
 
-from .acts import QUERIES
 from .model import Share, State
 
+QUERIES = load(__package__)
 LETTERS = letter.templates(__package__)
 
 INVITATION_PATH = "/invitation/{secret}"
@@ -28,6 +29,15 @@ async def invited(services: Services, share: Share, secret: str) -> None:
     assert share.waits_until is not None
     path = INVITATION_PATH.format(secret=secret)
     await _to(services, share.email, "invitation", path, until=_spelled(share.waits_until), name=share.name)
+
+
+async def passed_on(services: Services, share: Share, secret: str) -> None:
+    """To the colleague: the link; to the patient: a doctor has passed it on."""
+    assert share.waits_until is not None
+    path = INVITATION_PATH.format(secret=secret)
+    until = _spelled(share.waits_until)
+    await _to(services, share.email, "invitation_of_colleague", path, until=until, name=share.name)
+    await _to_holders(services, share, "passed_on")
 
 
 async def accepted(services: Services, share: Share) -> None:

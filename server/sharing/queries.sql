@@ -8,23 +8,26 @@ SELECT EXISTS (SELECT FROM holder JOIN account ON account.id = holder.account_id
  WHERE holder.patient_id = :patient AND (account.email_folded = :folded OR account.id = CAST(:account AS uuid)))
 
 -- name: invitation_of
--- The one that waits for, or is used by, this address: inviting again resends.
+-- The patient's own that waits for, or is used by, this address: inviting again resends.
 SELECT * FROM share
- WHERE patient_id = :patient AND email_folded = :folded AND state IN ('invited', 'requested', 'active')
+ WHERE patient_id = :patient AND parent_id IS NULL AND email_folded = :folded
+   AND (state = 'invited' OR (state = 'requested' AND waits_until > :now)
+        OR (state = 'active' AND (until IS NULL OR until > :now)))
  ORDER BY state = 'active' DESC, created_at DESC LIMIT 1 FOR UPDATE
 
 -- name: share_with
--- The living share with this practitioner or organization.
+-- The patient's own living share with this practitioner or organization.
 SELECT * FROM share
- WHERE patient_id = :patient AND state IN ('requested', 'active')
+ WHERE patient_id = :patient AND parent_id IS NULL
+   AND ((state = 'requested' AND waits_until > :now) OR (state = 'active' AND (until IS NULL OR until > :now)))
    AND (practitioner_id = :practitioner OR organization_id = :organization)
  ORDER BY state = 'active' DESC LIMIT 1 FOR UPDATE
 
 -- name: add_share
 INSERT INTO share (patient_id, id, practitioner_id, organization_id, name, email, email_folded, state, rights,
-                   studies, message, secret_hash, created_at, waits_until, accepted_at, until)
+                   studies, message, secret_hash, created_at, waits_until, accepted_at, until, parent_id)
 VALUES (:patient, :id, :practitioner, :organization, :name, :email, :folded, :state, :rights,
-        :studies, :message, :secret_hash, :now, :waits_until, :accepted_at, :until)
+        :studies, :message, :secret_hash, :now, :waits_until, :accepted_at, :until, :parent)
 RETURNING *
 
 -- name: invite_again
@@ -132,6 +135,39 @@ SELECT share.* FROM share JOIN patient ON patient.id = share.patient_id
 
 -- name: share_of_patient
 SELECT share.* FROM share JOIN patient ON patient.id = share.patient_id WHERE share.id = :id AND {reach}
+
+-- name: lock_own_share
+-- The share that makes a doctor see, as long as it does, kept from changing until the transaction ends.
+SELECT share.* FROM share JOIN practitioner ON practitioner.id = share.practitioner_id
+  JOIN patient ON patient.id = share.patient_id
+ WHERE share.id = :id AND practitioner.account_id = CAST(:account AS uuid) AND share.state = 'active'
+   AND (share.until IS NULL OR share.until > :now) AND practitioner.verification <> 'suspended'
+   AND patient.state = 'active' AND {alive}
+   FOR UPDATE OF share
+
+-- name: passed_on
+-- What a doctor has passed on of one share of theirs.
+SELECT child.* FROM share AS child JOIN share ON share.id = child.parent_id
+  JOIN practitioner ON practitioner.id = share.practitioner_id
+ WHERE share.id = :id AND practitioner.account_id = CAST(:account AS uuid) AND share.state = 'active' AND {alive}
+ ORDER BY child.created_at DESC
+
+-- name: lock_passed_on
+-- One of those, by its own id.
+SELECT child.* FROM share AS child JOIN share ON share.id = child.parent_id
+  JOIN practitioner ON practitioner.id = share.practitioner_id
+ WHERE child.id = :id AND practitioner.account_id = CAST(:account AS uuid) AND {alive}
+   FOR UPDATE OF child
+
+-- name: child_of
+-- Passed on to this address already?
+SELECT * FROM share
+ WHERE patient_id = :patient AND parent_id = :parent AND email_folded = :folded AND state IN ('invited', 'active')
+ ORDER BY state = 'active' DESC LIMIT 1 FOR UPDATE
+
+-- name: lock_children
+SELECT * FROM share
+ WHERE patient_id = :patient AND parent_id = :parent AND state IN ('invited', 'active') ORDER BY id FOR UPDATE
 
 -- name: practitioner_of_share
 -- What the patient may know of the doctor (product row 5).

@@ -6,9 +6,10 @@ same for every address, and the rest happens in a job. A patient who signs up la
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from server.access.actor import Actor
@@ -26,7 +27,7 @@ from server.storage.where import TRUE
 
 from . import notify
 from .acts import QUERIES, living, record
-from .model import MOST_MESSAGE, WAITS, State, right_set
+from .model import LIVING, MOST_MESSAGE, WAITS, Share, State, right_set, share_of
 from .share import USUAL_RIGHTS
 
 JOB = "access-request"
@@ -121,9 +122,9 @@ async def _become_share(services: Services, row: Record, patient_id: str) -> boo
     if await services.db.fetch_val(QUERIES["is_holder"], own):
         return False
     parties = {"patient": patient_id, "practitioner": doctor["id"], "organization": None}
-    existing = await services.db.fetch_one(QUERIES["share_with"], parties)
+    existing = await _living(services, parties, doctor["email"])
     if existing is not None:
-        await _bind(services, row, existing["id"])
+        await _bind(services, row, existing.id)
         return False
     share = await services.db.fetch_one(QUERIES["add_share"], _share_values(row, doctor) | parties)
     assert share is not None
@@ -131,6 +132,16 @@ async def _become_share(services: Services, row: Record, patient_id: str) -> boo
     who = Who(doctor["name"], "doctor", account_id=doctor["account_id"], practitioner_id=doctor["id"])
     await record(services, share, Event.SHARE_REQUESTED, who=who, author=f"account:{doctor['account_id']}")
     return True
+
+
+async def _living(services: Services, parties: Mapping[str, Any], email: str) -> Share | None:
+    """What makes a request needless: the doctor sees or asks already, or an invitation waits for them."""
+    own = {"patient": parties["patient"], "folded": people.fold_email(email)}
+    for query, values in (("share_with", parties), ("invitation_of", own)):
+        row = await services.db.fetch_one(QUERIES[query], {**values, "now": clock.now()})
+        if row is not None and (found := share_of(row)).state in LIVING:
+            return found
+    return None
 
 
 def _share_values(row: Record, doctor: Record) -> dict[str, object]:
@@ -148,6 +159,7 @@ def _share_values(row: Record, doctor: Record) -> dict[str, object]:
         "waits_until": row["waits_until"],
         "accepted_at": None,
         "until": None,
+        "parent": None,
     }
 
 

@@ -32,6 +32,7 @@ from .model import (
     Share,
     State,
     require_future,
+    require_own,
     right_set,
     share_of,
 )
@@ -98,6 +99,7 @@ async def resend(services: Services, share_id: str, *, actor: Actor, reach: Reac
         before = await locked(services, share_id, reach)
         if before.stored_state not in (State.INVITED, State.EXPIRED) or not before.email:
             raise Conflict("This invitation cannot be sent again.")
+        require_own(before)
         await _require_unshared(services, before)
         secret = new_secret()
         values = _terms(before.name, before.rights, before.until, before.message)
@@ -165,6 +167,7 @@ async def change(
         before = await locked(services, share_id, reach)
         if before.state not in (State.INVITED, State.ACTIVE):
             raise Conflict("This share is over; a new one can be made.")
+        require_own(before)
         row = await _set_terms(services, before, rights, studies, until, reach)
         detail = {"rights_before": sorted(before.rights)}
         return await record(
@@ -289,7 +292,7 @@ async def require_another(
 
 
 async def _invite(services: Services, values: dict[str, Any], share_id: str | None) -> tuple[Record, Event]:
-    before = await services.db.fetch_one(QUERIES["invitation_of"], values)
+    before = await services.db.fetch_one(QUERIES["invitation_of"], values | {"now": clock.now()})
     if before is not None and before["state"] == "active":
         raise AlreadyStored("You share with this doctor already; change what they can do on their page.")
     if before is not None and before["state"] == "requested":
@@ -298,8 +301,8 @@ async def _invite(services: Services, values: dict[str, Any], share_id: str | No
         row = await services.db.fetch_one(QUERIES["invite_again"], values | {"id": before["id"]})
         event = Event.SHARE_RESENT
     else:
-        rest = {"practitioner": None, "organization": None, "accepted_at": None, "now": clock.now()}
-        added = values | rest | {"id": share_id or new_id(), "state": State.INVITED}
+        rest = {"practitioner": None, "organization": None, "parent": None, "accepted_at": None}
+        added = values | rest | {"now": clock.now(), "id": share_id or new_id(), "state": State.INVITED}
         row, event = await services.db.fetch_one(QUERIES["add_share"], added), Event.SHARE_INVITED
     assert row is not None
     return row, event
@@ -358,7 +361,7 @@ async def _require_patient(services: Services, patient_id: str, reach: Reach) ->
 
 async def _require_unshared(services: Services, before: Share) -> None:
     """An expired invitation is not sent again beside a newer one to the same address."""
-    values = {"patient": before.patient_id, "folded": people.fold_email(before.email)}
+    values = {"patient": before.patient_id, "folded": people.fold_email(before.email), "now": clock.now()}
     other = await services.db.fetch_one(QUERIES["invitation_of"], values)
     if other is not None and other["id"] != before.id:
         raise AlreadyStored("There is a newer invitation for this doctor.")

@@ -307,6 +307,24 @@ async def test_inviting_twice_resends(house, pat, doc):
         await invite(house, pat, doc.email)
 
 
+async def test_what_time_has_ended_does_not_stand_in_the_way(house, pat, doc):
+    """Also before the job has written down that it is over."""
+    reach = await consent_reach(house, pat)
+    made, secret = await invite(house, pat, doc.email)
+    until = clock.now() + timedelta(days=1)
+    await share.change(
+        house, made.id, rights=("images",), studies=None, until=until, actor=actor_of(pat), reach=reach
+    )
+    await invitation.accept(house, secret, actor=actor_of(doc))
+    clock.travel(timedelta(days=2))
+    again, secret = await invite(house, pat, doc.email)
+    assert again.id != made.id
+    await invitation.accept(house, secret, actor=actor_of(doc))
+    await work(house)
+    assert await sees(house, doc, pat)
+    assert await state_of(house, pat, made.id) is State.ENDED
+
+
 async def test_two_invitations_of_one_doctor_at_once_are_one(house, pat, doc):
     await asyncio.gather(invite(house, pat, doc.email), invite(house, pat, doc.email))
     shares = await share.list_for_patient(
