@@ -34,10 +34,10 @@ SENTENCES: dict[str, str] = {
     Event.STUDY_RESTORED: N_("%(who)s brought a deleted study back."),
     Event.STUDY_CLAIMED: N_("%(who)s said that a study is yours."),
     Event.STUDY_DISOWNED: N_("%(who)s said that a study is not yours."),
-    Event.RECORD_CREATED: N_("%(who)s added to the record."),
-    Event.RECORD_READ: N_("%(who)s read a part of the record."),
-    Event.RECORD_UPDATED: N_("%(who)s changed a part of the record."),
-    Event.RECORD_DELETED: N_("%(who)s deleted a part of the record."),
+    Event.RECORD_CREATED: N_("%(who)s added %(what)s."),
+    Event.RECORD_READ: N_("%(who)s read %(what)s."),
+    Event.RECORD_UPDATED: N_("%(who)s changed %(what)s."),
+    Event.RECORD_DELETED: N_("%(who)s deleted %(what)s."),
     Event.RECORD_SEARCHED: N_("%(who)s searched the record."),
     Event.RECORD_EXPORTED: N_("%(who)s exported the record."),
     Event.ACCESS_REFUSED: N_("%(who)s tried to open something and was refused."),
@@ -69,6 +69,19 @@ SENTENCES: dict[str, str] = {
 }
 OTHER = N_("%(who)s did something with the record.")
 
+
+# What a FHIR resource is to its patient.
+THINGS = {
+    "Patient": N_("the profile"),
+    "ImagingStudy": N_("the description of a study"),
+    "DiagnosticReport": N_("a report"),
+    "DocumentReference": N_("a document"),
+    "Binary": N_("a file"),
+    "Consent": N_("a share"),
+    "Observation": N_("a measurement"),
+    "AuditEvent": N_("this list"),
+}
+THING = N_("a part of the record")
 
 # What comes in series: many of one kind by one person, one after another, are one line.
 MANY: dict[str, str] = {
@@ -155,6 +168,7 @@ def _entry(group: list[Happened], language: str, reader: str, titles: Mapping[st
         "who": _who(first, gettext, reader),
         "doctor": str(first.detail.get("with") or gettext(N_("a doctor"))),
     }
+    facts["what"] = gettext(THINGS.get(str(first.detail.get("type")), THING))
     named = list(
         dict.fromkeys(titles[uid] for each in group if (uid := str(each.detail.get("study"))) in titles)
     )

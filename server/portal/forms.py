@@ -6,11 +6,12 @@ HTML Living Standard 4.10.21 (application/x-www-form-urlencoded and multipart/fo
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import urlsplit
 
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -28,6 +29,14 @@ IN_THE_FUTURE = N_("This date lies in the future.")
 NOT_OFFERED = N_("Choose one of the answers.")
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A file that came with a form: its name as the sender says, and its content."""
+
+    name: str
+    content: bytes
+
+
 @dataclass
 class Form:
     """The values of one submitted form (or of an empty one), and the errors found by field; "" is the whole form."""
@@ -35,6 +44,7 @@ class Form:
     values: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[str]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    files: list[Upload] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return not self.errors
@@ -130,24 +140,44 @@ def filled(values: Mapping[str, str], **lists: Sequence[str]) -> Form:
     return Form(dict(values), {name: list(items) for name, items in lists.items()})
 
 
-async def read_form(request: Request) -> Form:
-    """The form of a POST; raises InvalidInput when it cannot be read, TooLarge beyond what a page sends."""
-    data = await _parse(request)
+async def read_form(request: Request, *, files: int = 0, most: int = MOST_BYTES) -> Form:
+    """The form of a POST, with up to so many files; at most so many bytes of it all.
+
+    Raises InvalidInput when it cannot be read, TooLarge beyond what the page sends.
+    """
     form = Form()
-    for name, value in data.multi_items():
-        if isinstance(value, str):
-            form.lists.setdefault(name, []).append(value)
-            form.values.setdefault(name, value)
+    async with aclosing(_parsed(request, files, most)) as data:
+        async for name, value in data:
+            if isinstance(value, str):
+                form.lists.setdefault(name, []).append(value)
+                form.values.setdefault(name, value)
+            elif value.filename:  # a file field that was left empty comes without a name
+                form.files.append(Upload(value.filename, await value.read()))
     return form
 
 
-async def _parse(request: Request) -> FormData:
+async def _parsed(
+    request: Request, files: int, most: int
+) -> AsyncGenerator[tuple[str, UploadFile | str], None]:
+    data = await _parse(request, files, most)
+    try:
+        for item in data.multi_items():
+            yield item
+    finally:
+        await data.close()
+
+
+async def _parse(request: Request, files: int, most: int) -> FormData:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind == "application/x-www-form-urlencoded":
-            return await FormParser(request.headers, _bounded(request)).parse()
+            return await FormParser(request.headers, _bounded(request, most)).parse()
         if kind == "multipart/form-data":
-            parser = MultiPartParser(request.headers, _bounded(request), max_files=0, max_fields=MOST_FIELDS)
+            bounded = _bounded(request, most)
+            parser = MultiPartParser(request.headers, bounded, max_files=files, max_fields=MOST_FIELDS)
+            parser.spool_max_size = (
+                most  # never on disk: a report is health data, and a temporary file is not sealed
+            )
             return await parser.parse()
     except (MultiPartException, UnicodeDecodeError, ValueError) as exc:
         raise InvalidInput("This form could not be read.") from exc
@@ -156,12 +186,12 @@ async def _parse(request: Request) -> FormData:
     raise InvalidInput("This form could not be read.")
 
 
-async def _bounded(request: Request) -> AsyncGenerator[bytes, None]:
+async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
     seen = 0
     async for chunk in request.stream():
         seen += len(chunk)
-        if seen > MOST_BYTES:
-            raise TooLarge("This form is too large.")
+        if seen > most:
+            raise TooLarge("This is too large.")
         yield chunk
 
 

@@ -7,17 +7,14 @@ from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
-from server.access.action import STUDY_READ, STUDY_SEARCH
-from server.access.reach import Reach
-from server.audit.events import Event
-from server.core import clock
+from server.access.action import STUDY_SEARCH
 from server.core.errors import NotFound
-from server.sharing import share
 
-from . import people_seeing, studies, words
+from . import people_seeing, reports, studies, words
 from .pages import HEADERS, language_of, render
 from .profile import own_id
 from .studies import Series, Study
+from .study_visit import own_study, study_address, study_in_reach
 from .texts import N_, translations
 from .visit import Visit
 
@@ -72,11 +69,11 @@ async def my_imaging(visit: Visit) -> Response:
 
 async def study(visit: Visit) -> Response:
     """One study: pictures, who can see it, details."""
-    found, reach = await _study(visit)
-    mine = await _is_own(visit, found)
-    address = _address(found, mine)
+    found, reach = await study_in_reach(visit)
+    mine = await own_study(visit, found)
+    address = study_address(found, mine)
     series = await studies.series_of(
-        visit.services.db, found, reach=reach, preview=_address(found, mine, "/preview")
+        visit.services.db, found, reach=reach, preview=study_address(found, mine, "/preview")
     )
     seeing = await people_seeing.of(visit, found.patient_id) if mine else people_seeing.NOBODY
     return render(
@@ -89,10 +86,13 @@ async def study(visit: Visit) -> Response:
         back="/imaging" if mine else f"/my-patients/{found.patient_id}",
         back_words=_say(visit, N_("My imaging") if mine else N_("All studies of this patient")),
         series=series,
-        preview=_address(found, mine, "/preview"),
+        preview=study_address(found, mine, "/preview"),
         cover=_cover(found, series),
         shares=seeing.who_see(found.uid),
-        reports=[],
+        reports=await reports.of_study(
+            visit.services.db, found, reach=await visit.reach(reports.REPORT_READ)
+        ),
+        may_add=mine or await _may_add(visit, found),
         facts=_facts(visit, found, series),
         differs_words=_differs(visit, found),
     )
@@ -100,9 +100,9 @@ async def study(visit: Visit) -> Response:
 
 async def preview(visit: Visit) -> Response:
     """The quick look: one image at a time, drawn by the server; links do what the script does faster."""
-    found, reach = await _study(visit)
-    mine = await _is_own(visit, found)
-    address = _address(found, mine, "/preview")
+    found, reach = await study_in_reach(visit)
+    mine = await own_study(visit, found)
+    address = study_address(found, mine, "/preview")
     series = [
         each
         for each in await studies.series_of(visit.services.db, found, reach=reach, preview=address)
@@ -127,7 +127,7 @@ async def preview(visit: Visit) -> Response:
         visit.request,
         "preview.html",
         study=found,
-        back=_address(found, mine),
+        back=study_address(found, mine),
         series=series,
         current=current.uid,
         number=number,
@@ -137,13 +137,13 @@ async def preview(visit: Visit) -> Response:
         next=at(number + 1) if number < len(images) else "",
         window=window,
         presets=[{"name": name, "window": each, "href": at(number, each)} for name, each in presets],
-        frames=_with(_address(found, mine, "/frames"), series=current.uid),
+        frames=_with(study_address(found, mine, "/frames"), series=current.uid),
     )
 
 
 async def frames(visit: Visit) -> Response:
     """The images of one series in order, for the preview's script."""
-    found, reach = await _study(visit)
+    found, reach = await study_in_reach(visit)
     listed = await studies.frames_of(visit.services.db, found, visit.query("series"), reach=reach)
     if not listed:
         raise NotFound()
@@ -162,38 +162,10 @@ def page_of(visit: Visit, number: int, size: int, total: int, **query: str) -> P
     )
 
 
-async def _study(visit: Visit) -> tuple[Study, Reach]:
-    reach = await visit.reach(STUDY_READ)
-    if patient_id := visit.query("patient"):
-        reach = reach.at(patient_id)
-    language = language_of(visit.request, visit.me)
-    found = await studies.one(visit.services.db, visit.place("uid"), reach=reach, language=language)
-    await _note_look(visit, found)
-    return found, reach
-
-
-async def _note_look(visit: Visit, found: Study) -> None:
-    """Written down before the page is shown, once an hour for a person and a study, as DICOMweb does."""
-    actor, event = visit.actor, Event.STUDY_VIEWED
-    hour = f"{clock.now():%Y-%m-%dT%H}"
-    await visit.services.audit.record(
-        event,
-        who=actor.who(),
-        patient_id=found.patient_id,
-        detail={"study": found.uid},
-        fold=f"{event} {actor.account_id} {actor.client_id} {found.patient_id} {found.uid} {hour}",
-    )
-    if actor.practitioner_id is not None:
-        await share.note_look(visit.services, found.patient_id, actor.practitioner_id)
-
-
-async def _is_own(visit: Visit, found: Study) -> bool:
-    return visit.signed_in.role == "patient" and await own_id(visit) == found.patient_id
-
-
-def _address(found: Study, mine: bool, below: str = "") -> str:
-    """The page of a study; others' carry whose it is, for two patients may have the same UID."""
-    return f"/studies/{found.uid}{below}" + ("" if mine else f"?patient={found.patient_id}")
+async def _may_add(visit: Visit, found: Study) -> bool:
+    """Whether the share lets this doctor add reports."""
+    reach = await visit.reach(reports.REPORT_CREATE)
+    return await visit.services.gate.reaches_patient(reach, found.patient_id)
 
 
 def _with(address: str, **query: str) -> str:

@@ -67,6 +67,8 @@ DONE = {
     "not-mine": N_("The study is no longer in your record. You can take this back for 30 days."),
     "deleted": N_("The study is deleted. You can take this back for 30 days."),
     "restored": N_("The study is back in your record."),
+    "report-added": N_("The report is in the record, beside its images."),
+    "report-deleted": N_("The report is deleted."),
     "asked": N_("Thank you. We have your message and answer by e-mail."),
     "session-ended": N_("That device is signed out."),
 }

@@ -12,7 +12,7 @@ VALUES (:id, :account, :subject, :sealed, :now, :answer_by)
 
 -- name: studies_page
 -- What is in reach, the newest study date first; without a date last.
-SELECT study.patient_id, study.study_uid, study.standing, study.study_day, study.modalities, study.series_count,
+SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.study_day, study.modalities, study.series_count,
        study.instance_count, study.attributes, study.created_at, study.size, study.deleted_at,
        organization.name AS organization,
        (SELECT series.attributes FROM series
@@ -29,7 +29,7 @@ SELECT study.patient_id, study.study_uid, study.standing, study.study_day, study
 
 -- name: removed_studies
 -- What the patient deleted, or said not to be theirs, and may still take back.
-SELECT study.patient_id, study.study_uid, study.standing, study.study_day, study.modalities, study.series_count,
+SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.study_day, study.modalities, study.series_count,
        study.instance_count, study.attributes, study.created_at, study.size, study.deleted_at,
        organization.name AS organization,
        (SELECT series.attributes FROM series
@@ -97,3 +97,10 @@ SELECT study.patient_id, count(*) AS total,
        count(*) FILTER (WHERE study.created_at > (SELECT max(coalesce(share.last_looked_at, share.accepted_at))
             FROM share WHERE share.patient_id = study.patient_id AND share.practitioner_id = :practitioner)) AS fresh
   FROM study WHERE study.patient_id = ANY (:ids) AND {reach} GROUP BY study.patient_id
+
+-- name: reports_of_study
+-- The reports about one study, the newest first.
+SELECT resource.json FROM resource
+ WHERE resource.patient_id = :patient AND resource.study_uid = :study AND resource.type = 'DiagnosticReport'
+   AND NOT resource.deleted AND {reach}
+ ORDER BY resource.last_updated DESC LIMIT 200

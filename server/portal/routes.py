@@ -12,6 +12,7 @@ from . import (
     imaging,
     information,
     invitation,
+    reports,
     sharing,
     sign_in,
     sign_up,
@@ -27,8 +28,8 @@ def _get(path: str, handler: Handler, who: Who = Who.ANYONE) -> Route:
     return Route(path, page(handler, who), methods=["GET"])
 
 
-def _post(path: str, handler: Handler, who: Who = Who.ANYONE) -> Route:
-    return Route(path, page(handler, who), methods=["POST"])
+def _post(path: str, handler: Handler, who: Who = Who.ANYONE, *, files: int = 0) -> Route:
+    return Route(path, page(handler, who, files=files), methods=["POST"])
 
 
 routes: list[BaseRoute] = [
@@ -63,6 +64,11 @@ routes: list[BaseRoute] = [
     _post("/studies/{uid}/delete", standing.delete, Who.PATIENT),
     _post("/studies/{uid}/restore", standing.restore, Who.PATIENT),
     _get("/imaging/removed", standing.removed, Who.PATIENT),
+    _get("/studies/{uid}/reports/add", reports.show_form, Who.SIGNED_IN),
+    _post("/studies/{uid}/reports/add", reports.add, Who.SIGNED_IN, files=reports.MOST_FILES),
+    _get("/reports/{report}", reports.show, Who.SIGNED_IN),
+    _get("/reports/{report}/files/{number:int}", reports.download, Who.SIGNED_IN),
+    _post("/reports/{report}/delete", reports.delete, Who.PATIENT),
     # people
     _get("/sharing", sharing.overview, Who.PATIENT),
     _get("/sharing/new", sharing.show_form, Who.PATIENT),

@@ -44,6 +44,10 @@ class Study:
         return str(self.row["study_uid"])
 
     @property
+    def fhir_id(self) -> str:
+        return str(self.row["fhir_id"])
+
+    @property
     def patient_id(self) -> str:
         return str(self.row["patient_id"])
 

@@ -16,7 +16,7 @@ from server.access.services import Services
 from server.access.sign_in import SignedIn, address_of, require_csrf, require_same_origin
 from server.core.errors import NotAuthenticated, NotFound
 
-from .forms import Form, read_form
+from .forms import MOST_BYTES, Form, read_form
 from .pages import to_sign_in
 
 
@@ -73,7 +73,7 @@ class Visit:
 Handler = Callable[[Visit], Awaitable[Response]]
 
 
-def page(handler: Handler, who: Who) -> Callable[[Request], Awaitable[Response]]:
+def page(handler: Handler, who: Who, *, files: int = 0) -> Callable[[Request], Awaitable[Response]]:
     """A handler as an endpoint: the visitor is known and the page is for them, a form is checked and read.
 
     A POST must come from this site, and with the token of the session where there is one: no handler can forget it.
@@ -87,7 +87,7 @@ def page(handler: Handler, who: Who) -> Callable[[Request], Awaitable[Response]]
             return elsewhere
         form = Form()
         if request.method == "POST" and not _is_json(request):
-            form = await _checked_form(request, services, me)
+            form = await _checked_form(request, services, me, files)
         return await handler(Visit(request, services, me, form))
 
     endpoint.__name__ = handler.__name__
@@ -107,9 +107,10 @@ def _admit(request: Request, me: SignedIn | None, who: Who) -> Response | None:
     return None
 
 
-async def _checked_form(request: Request, services: Services, me: SignedIn | None) -> Form:
+async def _checked_form(request: Request, services: Services, me: SignedIn | None, files: int) -> Form:
     require_same_origin(request, services.settings)
-    form = await read_form(request)
+    most = MOST_BYTES + (services.settings.max_resource_bytes if files else 0)
+    form = await read_form(request, files=files, most=most)
     if me is not None:
         require_csrf(me, form["csrf"])
     return form

@@ -78,6 +78,11 @@ def day(value: date | datetime | None, language: str = "en") -> str:
     return format_date(value, "d MMMM y", locale=locale(language))
 
 
+def month(value: date, language: str = "en") -> str:
+    """A month spelled out: November 2026."""
+    return format_date(value, "MMMM y", locale=locale(language))
+
+
 def moment(value: datetime | None, language: str = "en") -> str:
     """A moment spelled out in UTC; the page turns it into the reader's zone where it can."""
     if value is None:
