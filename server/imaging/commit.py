@@ -28,7 +28,7 @@ from server.storage.sql import load
 
 from . import prepared
 from .arrival import Arrival
-from .dicom_json import dumps, to_column
+from .dicom_json import to_column, without_root
 from .identity import Owner, compare_with_profile
 from .recount import recount
 from .report import FailureReason, Refused
@@ -65,7 +65,8 @@ class Group:
     arrivals: list[Arrival] = field(default_factory=list)  # written into the pack
     repeated: list[Arrival] = field(default_factory=list)  # held before, the same bytes
     known: dict[tuple[str, str], Held] = field(default_factory=dict)
-    size: int = 0
+    size: int = 0  # bytes of objects
+    weight: int = 0  # bytes of their metadata, which wait in memory
 
     @property
     def is_empty(self) -> bool:
@@ -76,6 +77,7 @@ class Group:
         assert arrival.stored is not None
         self.arrivals.append(arrival)
         self.size += arrival.stored.address.size
+        self.weight += len(arrival.ready.instance["metadata"])
 
     async def held(self, db: Database, keys: list[tuple[str, str]]) -> set[tuple[str, str]]:
         """Which of these (patient, SOP Instance UID) the catalogue holds; remembered in `known`."""
@@ -170,7 +172,7 @@ class _Commit:
             "standing": "differs" if differs else "mine",
             "organization_id": self._actor.organization_id,
             "now": self._now,
-            "attributes": dumps(entry.study_model),
+            "attributes": without_root(entry.study_model),
         }
 
     def _series_values(self, patient_id: str, arrival: Arrival) -> dict[str, Any]:
@@ -181,7 +183,7 @@ class _Commit:
             "study_uid": entry.study_uid,
             "series_uid": entry.series_uid,
             "now": self._now,
-            "attributes": dumps(entry.series_model),
+            "attributes": without_root(entry.series_model),
         }
 
     async def _add(self, owner: Owner, arrivals: list[Arrival]) -> list[Arrival]:

@@ -58,7 +58,7 @@ class Converter:
         element = data.get(_CHARACTER_SET)
         if element is None or element.value is None:
             return outer or Decoder((), self.trouble)
-        terms = element.value.decode("latin-1").rstrip(" \0").split("\\")
+        terms = element.value.decode("latin-1").rstrip(" ").split("\\")
         return Decoder(tuple(term.strip(" \0") for term in terms), self.trouble)
 
     def _object(
@@ -121,23 +121,25 @@ class Converter:
             return self._tags(value, big)
         text = decoder.text(value) if vr in TEXT_VRS else self._plain(value)
         if vr in SINGLE_VRS:
-            return [text.rstrip(" \0") or None]
+            return [text.rstrip(" ") or None]
         if vr == "PN":
-            return [_person(each) for each in text.rstrip(" \0").split("\\")]
+            return [_person(each) for each in text.rstrip(" ").split("\\")]
         if vr in ("IS", "DS"):
-            return [self._decimal(each) for each in text.rstrip(" \0").split("\\")]
+            return [self._decimal(each) for each in text.rstrip(" ").split("\\")]
         if vr == "UC":
-            return [each.rstrip(" \0") or None for each in text.split("\\")]
-        return [each.strip(" \0") or None for each in text.split("\\")]
+            return [each.rstrip(" ") or None for each in text.split("\\")]
+        return [each.strip(" ") or None for each in text.split("\\")]
 
     def _plain(self, value: bytes) -> str:
+        if b"\0" in value:
+            value = value.replace(b"\0", b"")
         if value.isascii():
             return value.decode("ascii")
         self.trouble.add("characters that the VR does not allow")
         return value.decode("latin-1")
 
     def _decimal(self, text: str) -> int | float | str | None:
-        text = text.strip(" \0")
+        text = text.strip(" ")
         if not text:
             return None
         try:
@@ -215,6 +217,11 @@ def dumps(value: Any) -> bytes:
 def to_column(prepared: bytes) -> bytes:
     """Prepared JSON as a table keeps it: its functions on text cannot take a zero byte, so it has a one instead."""
     return prepared.replace(b"\0", b"\1")
+
+
+def without_root(model: Json) -> bytes:
+    """The JSON bytes as any parser takes them: addresses in it are relative to the root."""
+    return dumps(model).replace(ROOT, b"")
 
 
 def from_column(prepared: bytes) -> bytes:

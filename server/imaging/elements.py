@@ -24,7 +24,7 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 KEEP = 65_536  # a longer value stays where it is
 KEEP_TEXT = 1_048_576
-MAX_KEPT = 64 * 1_048_576  # bytes of all values kept of one object
+MAX_KEPT = 32 * 1_048_576  # bytes of all values kept of one object
 MAX_DEPTH = 64  # the deepest real ones (structured reports) stay under 30
 MAX_ELEMENTS = 300_000  # beyond, nested elements are checked and not kept
 MAX_FRAGMENTS = 4_000_000

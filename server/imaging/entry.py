@@ -154,7 +154,7 @@ def _folded(model: Json, tag: str) -> str:
 
 
 def _study_columns(model: Json) -> dict[str, Any]:
-    who, referrer = name(model, "00100010"), name(model, "00080090")
+    who, referrer = name(model, "00100010")[:_MOST], name(model, "00080090")[:_MOST]
     words = name_words(who)
     study_day = day(text(model, "00080020"))
     return {

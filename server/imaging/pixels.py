@@ -15,6 +15,7 @@ from .elements import PIXEL_DATA, DataSet, Element, Fragments
 from .header import Header
 
 _FLOAT, _DOUBLE = 0x7FE00008, 0x7FE00009
+_ABSURD = 1 << 50  # bits of one frame
 ROW = Struct("<QQ")  # of a frame table: where the frame's bytes begin and end
 
 
@@ -63,7 +64,8 @@ def number(data: DataSet, tag: int) -> int | None:
         return None
     if element.vr in ("US", "SS", "UL", "SL"):
         size = 2 if element.vr in ("US", "SS") else 4
-        return int.from_bytes(element.value[:size], "big" if data.big else "little")
+        said = int.from_bytes(element.value[:size], "big" if data.big else "little")
+        return said if said < 2**31 else None
     try:
         found = int(element.value.decode("ascii").split("\\")[0].strip(" \0"))
     except ValueError:
@@ -87,8 +89,9 @@ def _frame_bits(
     if not (rows and columns and bits):
         return None
     if text(data, 0x00280004) == "YBR_FULL_422":  # two samples a pixel (PS3.3, C.7.6.3.1.2)
-        return rows * columns * 2 * bits
-    return rows * columns * (samples or 1) * bits
+        samples = 2
+    size = rows * columns * (samples or 1) * bits
+    return size if size < _ABSURD else None
 
 
 def _table(fragments: Fragments, count: int) -> tuple[bytes | None, bool]:

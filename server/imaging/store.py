@@ -33,6 +33,7 @@ WINDOW = 4 * 1_048_576  # bytes of small parts that are looked at together
 WINDOW_PARTS = 64
 GROUP_PARTS = 100
 GROUP_BYTES = 256 * 1_048_576
+GROUP_METADATA = 32 * 1_048_576
 _HASH_HERE = 262_144  # more is hashed in a thread
 _OTHER_BYTES = "Other content is held under this SOP Instance UID; the first is kept."
 
@@ -125,7 +126,7 @@ class _Storing:
         return more
 
     async def _fill(self, group: Group, parts: AsyncIterator[Part]) -> bool:
-        while group.size < GROUP_BYTES and len(group.admitted) + len(self._window) < GROUP_PARTS:
+        while not self._is_full(group):
             try:
                 part = await anext(parts)
                 await self._take(group, part)
@@ -141,6 +142,13 @@ class _Storing:
             return True
         await self._settle(group)
         return False
+
+    def _is_full(self, group: Group) -> bool:
+        return (
+            group.size >= GROUP_BYTES
+            or group.weight >= GROUP_METADATA
+            or len(group.admitted) + len(self._window) >= GROUP_PARTS
+        )
 
     async def _take(self, group: Group, part: Part) -> None:
         """Read one part: kept when it is small, written on the way when it is not."""

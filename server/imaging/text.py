@@ -40,8 +40,10 @@ class Decoder:
         if not known:
             trouble.add("an unknown character set")
 
-    def text(self, value: bytes, *, name: bool = False) -> str:
+    def text(self, value: bytes) -> str:
         """The text of a value. Never raises: what cannot be decoded becomes U+FFFD and is noted."""
+        if b"\0" in value:  # a padding that some use for spaces; no text column takes it
+            value = value.replace(b"\0", b"")
         if value.isascii() and b"\x1b" not in value:
             return value.decode("ascii")
         if self._extended and b"\x1b" in value:
