@@ -42,7 +42,7 @@ SELECT session.* FROM session JOIN account ON account.id = session.account_id
 
 -- name: touch_session
 -- At most one write a minute, however many requests; a session that has run out stays so.
-UPDATE session SET seen_at = :now, idle_until = :idle_until
+UPDATE session SET seen_at = :now, idle_until = least(:idle_until, expires_at)
  WHERE id = :id AND seen_at <= :stale AND ended_at IS NULL AND idle_until > :now AND expires_at > :now
 
 -- name: confirm_session

@@ -13,6 +13,7 @@ from server.access.action import Right
 from server.access.actor import Actor
 from server.access.reach import alive
 from server.access.services import Services
+from server.accounts import attempts
 from server.accounts.people import fold_email
 from server.audit.events import Event
 from server.audit.who import Who
@@ -28,6 +29,7 @@ from .consent_json import consent_of
 from .model import Share, share_of, under
 
 QUERIES = load(__package__)
+INVITATIONS = attempts.Limit("invitations", free=50, longest=60 * 60)
 TOUCHES_CHILDREN = (Event.SHARE_ENDED, Event.SHARE_CHANGED)
 
 
@@ -132,6 +134,11 @@ async def study_ids_of(services: Services, share: Share) -> Mapping[str, str]:
     values = {"patient": share.patient_id, "uids": list(share.studies)}
     rows = await services.db.fetch_all(QUERIES["study_ids"], values)
     return {row["study_uid"]: row["fhir_id"] for row in rows}
+
+
+async def require_patience(services: Services, actor: Actor) -> None:
+    """Raises TooManyRequests when this account sends invitations as nobody does who means them."""
+    await attempts.begin(services.db, attempts.subject(INVITATIONS, str(actor.account_id or actor.client_id)))
 
 
 def by_secret(secret: str) -> Where:

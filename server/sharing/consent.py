@@ -24,7 +24,7 @@ from server.records import store
 from server.records.store import Stored
 
 from . import notify, share
-from .acts import QUERIES, settle, study_ids_of, values_of
+from .acts import QUERIES, require_patience, settle, study_ids_of, values_of
 from .consent_json import Json, NotEnforceable, Terms, consent_of, is_about_sharing, terms_of
 from .model import LIVING, WAITING, WAITS, Share, State, require_future, require_own, share_of, taken_back
 
@@ -269,6 +269,7 @@ async def _tell(services: Services, step: Step, actor: Actor) -> None:
         case Event.SHARE_ACCEPTED:
             await notify.granted(services, step.share)
         case Event.SHARE_INVITED | Event.SHARE_RESENT:
+            await require_patience(services, actor)
             assert step.secret is not None
             await notify.invited(services, step.share, step.secret)
         case Event.SHARE_CHANGED:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import structlog
+
 from server.access.services import Services
 from server.accounts import verification
 from server.audit.events import Event
 from server.core import clock
+from server.core.errors import ServerError
 from server.jobs.queue import Kit, Periodic
 
 from . import notify, request
 from .acts import QUERIES, record
 from .model import State
+
+log = structlog.get_logger(__name__)
 
 EVERY = timedelta(minutes=10)
 REQUESTS_KEPT = timedelta(days=365)
@@ -24,9 +29,13 @@ REQUESTS_KEPT = timedelta(days=365)
 
 async def run(services: Services) -> None:
     """Write down everything that has expired or ended, each in a transaction of its own."""
-    while due := await services.db.fetch_all(QUERIES["due"], {"now": clock.now()}):
-        for row in due:
+    for row in await services.db.fetch_all(QUERIES["due"], {"now": clock.now()}):
+        try:
             await _write_down(services, row["patient_id"], row["id"], State(row["state"]))
+        except ServerError as exc:  # the next turn comes to it again
+            log.warning(
+                "a share that is over was not written down", share=row["id"], error=type(exc).__name__
+            )
     await services.db.execute(QUERIES["forget_requests"], {"before": clock.now() - REQUESTS_KEPT})
 
 

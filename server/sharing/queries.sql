@@ -197,7 +197,7 @@ UPDATE share SET last_looked_at = :now
 -- Waited too long, or past the chosen end.
 SELECT id, patient_id, state FROM share
  WHERE (state IN ('invited', 'requested') AND waits_until <= :now) OR (state = 'active' AND until <= :now)
- ORDER BY id LIMIT 200
+ ORDER BY id
 
 -- name: consent_of_share
 -- The Consent as it stands, extra elements of clients included; the share's row is locked before.

@@ -24,7 +24,7 @@ from server.core.ids import digest, new_id, new_secret
 from server.storage.db import Record
 
 from . import notify
-from .acts import QUERIES, living, record
+from .acts import QUERIES, living, record, require_patience
 from .model import (
     MOST_MESSAGE,
     MOST_STUDIES,
@@ -80,6 +80,7 @@ async def invite(
     values = _terms(name, rights, until, message) | {"email": address, "folded": people.fold_email(address)}
     secret = new_secret()
     values |= {"secret_hash": digest(secret), "waits_until": clock.now() + WAITS}
+    await require_patience(services, actor)
     async with services.db.transaction():
         await _require_patient(services, patient_id, reach)
         await require_another(services, patient_id, email=address)
@@ -95,6 +96,7 @@ async def invite(
 
 async def resend(services: Services, share_id: str, *, actor: Actor, reach: Reach) -> Share:
     """Send a new link, for another 336 hours; also after the first ones have passed. Raises NotFound, Conflict."""
+    await require_patience(services, actor)
     async with services.db.transaction():
         before = await locked(services, share_id, reach)
         if before.stored_state not in (State.INVITED, State.EXPIRED) or not before.email:

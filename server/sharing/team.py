@@ -20,7 +20,7 @@ from server.core.ids import new_id, new_secret
 from server.storage.where import TRUE
 
 from . import notify
-from .acts import QUERIES, living, record, values_of
+from .acts import QUERIES, living, record, require_patience, values_of
 from .model import MOST_MESSAGE, WAITS, Share, State, right_set, share_of, taken_back
 from .share import require_another
 
@@ -44,6 +44,7 @@ async def pass_on(
     """
     address = people.normal_email(email)
     given = frozenset(Right(right) for right in right_set(rights))
+    await require_patience(services, actor)
     async with services.db.transaction():
         parent = await _own_share(services, share_id, actor)
         if Right.PASS_ON not in parent.rights:

@@ -52,6 +52,17 @@ async def test_a_used_session_lives_for_twelve_hours(db, pat):
     assert await sessions.find(db, secret) is None
 
 
+async def test_an_upload_keeps_its_session_alive(db, pat):
+    session, secret = await sessions.start(db, pat.id)
+    for minutes in range(0, 12 * 60, 25):
+        clock.travel(timedelta(minutes=minutes))
+        await sessions.keep_alive(db, session.id)
+    assert await sessions.find(db, secret)
+    clock.travel(timedelta(hours=12))
+    await sessions.keep_alive(db, session.id)
+    assert await sessions.find(db, secret) is None
+
+
 async def test_touching_does_not_bring_back_the_dead(db, pat):
     session, secret = await sessions.start(db, pat.id)
     clock.travel(timedelta(minutes=31))

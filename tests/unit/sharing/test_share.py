@@ -11,10 +11,18 @@ import pytest
 from server.access.action import STUDY_READ, Right, Verb
 from server.access.actor import Actor, ActorKind, Credential
 from server.access.reach import NOTHING
+from server.accounts import attempts, sessions
 from server.accounts import people as accounts
-from server.accounts import sessions
 from server.core import clock
-from server.core.errors import AlreadyStored, Conflict, Forbidden, Gone, NotFound, Unprocessable
+from server.core.errors import (
+    AlreadyStored,
+    Conflict,
+    Forbidden,
+    Gone,
+    NotFound,
+    TooManyRequests,
+    Unprocessable,
+)
 from server.records import store
 from server.sharing import invitation, share
 from server.sharing.consent_json import STATE
@@ -339,6 +347,14 @@ async def test_after_the_end_the_doctor_can_be_invited_again(house, pat, doc):
     second = await invite_and_accept(house, pat, doc)
     assert first != second
     assert await sees(house, doc, pat)
+
+
+async def test_nobody_fills_mailboxes(house, pat, monkeypatch):
+    monkeypatch.setattr("server.sharing.acts.INVITATIONS", attempts.Limit("invitations", free=2, longest=60))
+    for n in range(2):
+        await invite(house, pat, f"doctor{n}@example.org")
+    with pytest.raises(TooManyRequests):
+        await invite(house, pat, "doctor3@example.org")
 
 
 async def test_sharing_with_oneself_is_refused(house, pat):
