@@ -180,6 +180,10 @@ class Scopes:
             tuple(item for item in self.items if isinstance(item, str) or item.context not in contexts)
         )
 
+    def without(self, *words: str) -> Scopes:
+        """The same without these special scopes."""
+        return Scopes(tuple(item for item in self.items if item not in words))
+
     def __or__(self, other: Scopes) -> Scopes:
         return Scopes.of((*self.items, *other.items))
 

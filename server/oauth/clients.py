@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import orjson
 from joserfc.errors import JoseError
@@ -199,13 +199,14 @@ def _check_keys(jwks: dict[str, Any] | None, jwks_uri: str | None) -> None:
 def _check_addresses(urls: Sequence[str | None], *, by_operator: bool) -> None:
     schemes = ("https", "http") if by_operator else ("https",)
     for url in urls:
-        if url is not None and (urlsplit(url).scheme not in schemes or not urlsplit(url).hostname):
+        parts = _parts(url) if url is not None else None
+        if url is not None and (parts is None or parts.scheme not in schemes or not parts.hostname):
             raise Unprocessable("An address of the registration is not an https one.")
 
 
 def _require_redirect_uri(uri: str) -> None:
     """RFC 9700, 4.1; RFC 8252, 7: https, http on loopback, or an app's own scheme with a dot."""
-    parts = urlsplit(uri) if uri.isascii() and uri.isprintable() and " " not in uri else None
+    parts = _parts(uri)
     if parts is None or parts.fragment or "#" in uri or "*" in uri or parts.username or parts.password:
         raise Unprocessable("A redirect URI is absolute, without fragment, user or wildcard.")
     if parts.scheme == "https" and parts.hostname:
@@ -215,6 +216,18 @@ def _require_redirect_uri(uri: str) -> None:
     if "." in parts.scheme and parts.path:
         return
     raise Unprocessable("A redirect URI is https; http on loopback; or a scheme of the app with a dot in it.")
+
+
+def _parts(url: str) -> SplitResult | None:
+    """The parts of an address; None for what is none."""
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return None
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - reading it checks it
+        return parts
+    except ValueError:
+        return None
 
 
 def _same_loopback(registered: str, asked: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
@@ -15,15 +15,18 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from server.access.action import STUDY_READ
 from server.access.scopes import Scopes
 from server.access.services import Services
-from server.access.sign_in import SignedIn, address_of, require_csrf, require_same_origin
+from server.access.sign_in import SignedIn, require_csrf, require_same_origin
 from server.core import clock, ids
 from server.core.errors import Forbidden, NotFound, Unprocessable
 
 from . import clients, forms, pages, profiles
 from .clients import QUERIES
+from .problem import InvalidRequest
+
+if TYPE_CHECKING:
+    from .authorization_request import Asked
 
 LIFETIME = timedelta(minutes=10)
 
@@ -80,20 +83,31 @@ async def _what(
     if profile is None:
         raise NotFound()
     study = fields.get("study")
-    if study is not None:
-        actor = signed_in.actor(address_of(request))
-        reach = await services.gate.reach_for_actor(actor, STUDY_READ, patient_id=profile.id)
-        if not await services.db.fetch_val(QUERIES["study_in_reach"], {"id": study}, reach=reach.studies()):
-            raise NotFound()
+    if study and not await profiles.reaches_study(request, services, signed_in, profile.id, study):
+        raise NotFound()
     return profile, study
 
 
 def possible(asked: Scopes, *, launched: bool) -> Scopes:
     """Without the contexts that this request cannot get."""
-    needs_launch = ("launch", "launch/encounter", "launch/imagingstudy")
-    if launched:
-        return asked
-    return Scopes(tuple(item for item in asked.items if item not in needs_launch))
+    asked = asked.without("launch/encounter")
+    return asked if launched else asked.without("launch")
+
+
+def context_of(study_id: str) -> dict[str, Any]:
+    """The study as launch context (SMART App Launch 2.2, "fhirContext")."""
+    return {"fhirContext": [{"reference": f"ImagingStudy/{study_id}"}]}
+
+
+async def of(services: Services, asked: Asked, signed_in: SignedIn) -> Launch | None:
+    """What the app was started with, when it was. Raises InvalidRequest when that is over, or another's."""
+    secret = asked.parameters.get("launch")
+    if secret is None:
+        return None
+    started = await find(services, secret, asked.client.id, signed_in.account_id)
+    if started is None:
+        raise InvalidRequest("This start of the app took too long, or was another person's. Start it again.")
+    return started
 
 
 async def begin(
@@ -113,9 +127,7 @@ async def begin(
         raise NotFound("There is no such app.")
     if not client.launch_url:
         raise Unprocessable("This app cannot be started from here.")
-    context: dict[str, Any] = {}
-    if imaging_study:
-        context["fhirContext"] = [{"reference": f"ImagingStudy/{imaging_study}"}]
+    context = context_of(imaging_study) if imaging_study else {}
     secret = ids.new_secret()
     row = {
         "launch_hash": ids.digest(secret),

@@ -180,3 +180,7 @@ DELETE FROM app_grant WHERE account_id IS NULL AND expires_at < :before
 
 -- name: study_in_reach
 SELECT true FROM study WHERE study.fhir_id = :id AND {reach}
+
+-- name: studies_in_reach
+SELECT study.fhir_id, study.patient_id, study.study_date, study.modalities, study.title_folded
+  FROM study WHERE {reach} ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid LIMIT 200

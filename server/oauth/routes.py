@@ -7,7 +7,7 @@ from starlette.routing import Route
 from . import (
     authorize,
     brands,
-    consent_page,
+    decision,
     discovery,
     introspect,
     launch,
@@ -20,7 +20,7 @@ from . import (
 
 routes = [
     Route("/authorize", authorize.authorize, methods=["GET", "POST"]),
-    Route("/authorize/decision", consent_page.decide, methods=["POST"]),
+    Route("/authorize/decision", decision.decide, methods=["POST"]),
     Route("/par", authorize.push, methods=["POST"]),
     Route("/token", token.exchange, methods=["POST"]),
     Route("/introspect", introspect.introspect, methods=["POST"]),

@@ -80,6 +80,20 @@ async def test_without_a_launch_there_is_no_launch_context(
     assert "launch/imagingstudy" not in body["scope"]
 
 
+async def test_a_study_is_picked_in_a_standalone_launch(app: App, browser: Browser, people: People) -> None:
+    person = await people.patient()
+    uid = await store(app, person, people, "CT")
+    study = await app.server.services.db.fetch_val(
+        _statement("SELECT fhir_id FROM study WHERE study_uid = :uid"), {"uid": uid}
+    )
+    await browser.sign_in(person)
+    body = await browser.connect(app, study=study)
+    assert body["fhirContext"] == [{"reference": f"ImagingStudy/{study}"}]
+    assert "launch/imagingstudy" in body["scope"]
+    refused = await browser.decide(await browser.ask(app), study="made-up")
+    assert refused.status_code == 400
+
+
 async def test_starting_needs_the_sessions_token(app: App, browser: Browser, patient: Person) -> None:
     fields = {"client_id": app.id, "patient": patient.fhir_id, "csrf": "made up"}
     assert (await browser.client.post("/oauth/launch", data=fields)).status_code == 403
