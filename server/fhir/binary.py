@@ -15,6 +15,8 @@ from server.core.media import parse_accept, parse_media_type, quality
 from server.records.document import Json, load
 from server.records.store import Stored
 
+from .format import VARY
+
 _FHIR = ("application/fhir+json", "application/json", "text/json")
 
 
@@ -36,7 +38,7 @@ def as_content(request: Request, stored: Stored) -> Response | None:
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-cache",
-        "Vary": "Accept, Authorization, Cookie",
+        "Vary": VARY,
     }
     return Response(b64decode(resource.get("data", "")), 200, headers, media_type=content_type.name)
 

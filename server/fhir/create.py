@@ -15,6 +15,7 @@ from server.audit.events import Event
 from server.core.errors import PreconditionFailed
 from server.records import store
 from server.records.document import Json
+from server.records.serial import serializable
 from server.records.store import Stored
 
 from . import binary, conditional, consents, patients, trail
@@ -65,14 +66,17 @@ async def create(
         async with call.services.db.transaction():
             stored = await _store(call, type, resource, id, reach=reach)
         return written(prefer, stored, 201, call.base)
-    async with call.services.db.transaction(isolation="serializable"):
-        matches = await conditional.matches(call, type, if_none_exist)
+    criteria = if_none_exist
+
+    async def once() -> Answer:
+        matches = await conditional.matches(call, type, criteria)
         if len(matches) > 1:
             raise PreconditionFailed("If-None-Exist matches more than one resource.")
         if matches:
             return resource_answer(conditional.as_stored(matches[0]), 200)
-        stored = await _store(call, type, resource, id, reach=reach)
-    return written(prefer, stored, 201, call.base)
+        return written(prefer, await _store(call, type, resource, id, reach=reach), 201, call.base)
+
+    return await serializable(call.services.db, once)
 
 
 async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach: Reach) -> Stored:

@@ -15,6 +15,7 @@ from server.audit.events import Event
 from server.core.errors import NotAllowed, NotFound, PreconditionFailed
 from server.records import store
 from server.records.registry import resource_type
+from server.records.serial import serializable
 from server.records.store import Stored
 
 from . import conditional, consents, trail
@@ -73,8 +74,11 @@ async def delete_matching(call: Call, type: str, criteria: str) -> Answer:
     """Delete the one resource that the search finds: none 204, many 412."""
     resource_type(type)
     await call.reach(type, Verb.DELETE)
-    async with call.services.db.transaction(isolation="serializable"):
+
+    async def once() -> Answer:
         matches = await conditional.matches(call, type, criteria)
         if len(matches) > 1:
             raise PreconditionFailed("The search matches more than one resource.")
         return await delete(call, type, matches[0].id) if matches else Answer(204)
+
+    return await serializable(call.services.db, once)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from server.core.errors import InvalidInput, ServerError
 from server.core.surface import as_server_error
 from server.records.document import Json, load
+from server.records.serial import serializable
 
 from .bundle import bundle, entry
 from .bundle_entries import Entry, entries_of, run
@@ -58,21 +59,26 @@ async def batch(call: Call, entries: Sequence[Entry], prefer: Prefer) -> Answer:
 async def transaction(call: Call, entries: Sequence[Entry], prefer: Prefer) -> Answer:
     """All of the entries, or none. Raises the error of the entry that failed."""
     _require_apart(entries)
-    answers: dict[int, bytes] = {}
-    async with call.services.db.transaction():
-        known = await identities(call, entries)
-        for one in sorted(entries, key=lambda each: _ORDER.index(each.method)):
-            if one.place in known.existing:
-                answers[one.place] = _shown(known.existing[one.place])
-                continue
-            ready = await linked(call, one, known)
-            try:
-                answer = await run(call, ready, prefer, id=known.ids.get(one.place))
-            except ServerError as error:
-                error.expression = error.expression or f"Bundle.entry[{one.place}]"
-                raise
-            answers[one.place] = _shown(answer)
+    answers = await serializable(call.services.db, lambda: _in_order(call, entries, prefer))
     return Answer(200, bundle("transaction-response", [answers[one.place] for one in entries]))
+
+
+async def _in_order(call: Call, entries: Sequence[Entry], prefer: Prefer) -> dict[int, bytes]:
+    """The answers by place; the interactions run in the order of R4."""
+    known = await identities(call, entries)
+    answers: dict[int, bytes] = {}
+    for one in sorted(entries, key=lambda each: _ORDER.index(each.method)):
+        if one.place in known.existing:
+            answers[one.place] = _shown(known.existing[one.place])
+            continue
+        ready = await linked(call, one, known)
+        try:
+            answer = await run(call, ready, prefer, id=known.ids.get(one.place))
+        except ServerError as error:
+            error.expression = error.expression or f"Bundle.entry[{one.place}]"
+            raise
+        answers[one.place] = _shown(answer)
+    return answers
 
 
 def _require_apart(entries: Sequence[Entry]) -> None:

@@ -16,6 +16,7 @@ from server.core.errors import InvalidInput, NotAllowed, NotFound, PreconditionF
 from server.core.ids import new_id
 from server.records import primitives, store
 from server.records.document import Json
+from server.records.serial import serializable
 from server.records.store import Stored
 
 from . import conditional, consents, trail
@@ -123,7 +124,8 @@ async def update_matching(
     """Conditional update: none and no id creates; one updates; many are 412 (FHIR R4, 3.1.0.4.3)."""
     await writable(call, type, Verb.UPDATE)
     require_type(resource, type)
-    async with call.services.db.transaction(isolation="serializable"):
+
+    async def once() -> Answer:
         matches = await conditional.matches(call, type, criteria)
         if len(matches) > 1:
             raise PreconditionFailed("The search matches more than one resource.")
@@ -138,6 +140,8 @@ async def update_matching(
         if id is None:
             return await create(call, type, resource, prefer=prefer)
         return await update(call, type, id, resource, if_match=if_match, prefer=prefer)
+
+    return await serializable(call.services.db, once)
 
 
 async def _create_by_put(

@@ -103,7 +103,8 @@ def content_hash(resource: Json) -> bytes:
     """SHA-256 of what a new version would say differently: everything less id, versionId and lastUpdated."""
     meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
     content = {k: v for k, v in resource.items() if k not in ("id", "meta")}
-    return hashlib.sha256(dump([meta, content])).digest()
+    plain = orjson.dumps([meta, content], default=_as_written, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(plain).digest()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Json:

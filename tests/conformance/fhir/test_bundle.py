@@ -213,3 +213,36 @@ async def test_transactions_at_once_leave_nothing_half_written(api: Api) -> None
     assert statuses.count(200) == 1
     assert set(statuses) <= {200, 409, 412}
     assert len(await api.found("Observation?value-string=with")) == 1
+
+
+async def test_conditional_entries_that_find_nothing(api: Api) -> None:
+    """3.1.0.11.2: a conditional create and a conditional update inside of a transaction."""
+    one = {"system": "urn:cn", "value": f"1-{api.patient}"}
+    two = {"system": "urn:cn", "value": f"2-{api.patient}"}
+    body = bundle(
+        "transaction",
+        entry(
+            "POST",
+            "Observation",
+            api.observation(identifier=[one]),
+            full_url="urn:uuid:a",
+            ifNoneExist=f"identifier=urn:cn|{one['value']}",
+        ),
+        entry("PUT", f"Observation?identifier=urn:cn|{two['value']}", api.observation(identifier=[two])),
+        entry("POST", "Observation", api.observation(hasMember=[{"reference": "urn:uuid:a"}])),
+    )
+    first, again = await send(api, body), await send(api, body)
+    assert [each["response"]["status"][:3] for each in first["entry"]] == ["201"] * 3
+    assert [each["response"]["status"][:3] for each in again["entry"]] == ["200", "200", "201"]
+    assert again["entry"][2]["resource"]["hasMember"] == first["entry"][2]["resource"]["hasMember"]
+
+
+async def test_transactions_of_one_patient_do_not_stand_in_each_others_way(api: Api) -> None:
+    """Serialization failures are tried again."""
+
+    async def once(number: int) -> int:
+        body = bundle("transaction", *(entry("POST", "Observation", api.observation()) for _ in range(3)))
+        return (await refused(api, body))[0]
+
+    assert await asyncio.gather(*(once(number) for number in range(4))) == [200] * 4
+    assert len(await api.found("Observation?_count=100")) == 12
