@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
-from server.access.action import STUDY_SEARCH
+from server.access.action import STUDY_READ, STUDY_SEARCH, Right
 from server.core.errors import NotFound
 
 from . import people_seeing, reports, studies, words
@@ -93,7 +93,8 @@ async def study(visit: Visit) -> Response:
             visit.services.db, found, reach=await visit.reach(reports.REPORT_READ)
         ),
         may_add=mine or await _may_add(visit, found),
-        facts=_facts(visit, found, series),
+        download=f"{found.root}?accept=application/zip" if mine or await _may_download(visit, found) else "",
+        facts=_facts(visit, found, series, mine),
         differs_words=_differs(visit, found),
     )
 
@@ -162,6 +163,12 @@ def page_of(visit: Visit, number: int, size: int, total: int, **query: str) -> P
     )
 
 
+async def _may_download(visit: Visit, found: Study) -> bool:
+    """Whether the share lets this doctor take the original files."""
+    reach = (await visit.reach(STUDY_READ, right=Right.DOWNLOAD)).at(found.patient_id)
+    return bool(await studies.titles(visit.services.db, [found.uid], reach=reach))
+
+
 async def _may_add(visit: Visit, found: Study) -> bool:
     """Whether the share lets this doctor add reports."""
     reach = await visit.reach(reports.REPORT_CREATE)
@@ -193,7 +200,7 @@ def _cover(found: Study, series: list[Series]) -> str:
     return f"{found.root}/series/{best.uid}/instances/{best.row['cover']}/frames/{frame}/rendered"
 
 
-def _facts(visit: Visit, found: Study, series: list[Series]) -> list[tuple[str, str]]:
+def _facts(visit: Visit, found: Study, series: list[Series], mine: bool) -> list[tuple[str, str]]:
     said = {
         N_("Kind"): ", ".join(found.kinds),
         N_("Study date"): found.date_words,
@@ -202,7 +209,7 @@ def _facts(visit: Visit, found: Study, series: list[Series]) -> list[tuple[str, 
         N_("Birth date on the images"): words.day(found.birth_date, found.language),
         N_("Series"): str(len(series)),
         N_("Size"): _size(found.row["size"]),
-        N_("Brought by"): found.row["organization"] or _say(visit, N_("the patient")),
+        N_("Brought by"): found.row["organization"] or _say(visit, N_("you") if mine else N_("the patient")),
         N_("In the record since"): words.day(found.created_at, found.language),
     }
     return [(_say(visit, name), value) for name, value in said.items() if value]

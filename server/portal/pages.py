@@ -145,6 +145,12 @@ def headers(*, onward: bool = False) -> dict[str, str]:
     return {**HEADERS, "content-security-policy": policy}
 
 
+def wants_json(request: Request) -> bool:
+    """Our own scripts send JSON, or ask for it."""
+    kind = request.headers.get("content-type", "")
+    return kind.startswith("application/json") or request.headers.get("accept", "") == "application/json"
+
+
 def see_other(path: str, done: str | None = None) -> RedirectResponse:
     """On to a page after a POST (303, RFC 9110 15.4.4), which then says what was done."""
     if done:

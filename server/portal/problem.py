@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 
 from server.core.errors import ServerError, TooManyRequests, Unavailable
 
-from .pages import HEADERS, render, to_sign_in
+from .pages import HEADERS, render, to_sign_in, wants_json
 from .texts import N_
 
 TITLES = {
@@ -33,7 +33,7 @@ def problem(request: Request, error: ServerError) -> Response:
     headers = {}
     if isinstance(error, TooManyRequests | Unavailable):
         headers["retry-after"] = str(error.retry_after)
-    if _is_script(request):
+    if wants_json(request):
         return JSONResponse({"error": str(error)}, error.status, headers={**HEADERS, **headers})
     if error.status == 401:
         return to_sign_in(request)
@@ -42,9 +42,3 @@ def problem(request: Request, error: ServerError) -> Response:
     response = render(request, "problem.html", error.status, title=title, sentence=sentence)
     response.headers.update(headers)
     return response
-
-
-def _is_script(request: Request) -> bool:
-    """Our own scripts send and take JSON."""
-    headers = request.headers
-    return "application/json" in headers.get("content-type", "") + headers.get("accept", "")

@@ -55,6 +55,7 @@ routes: list[BaseRoute] = [
     # images
     _get("/imaging", imaging.my_imaging, Who.PATIENT),
     _get("/imaging/add", upload.show, Who.PATIENT),
+    _get("/upload/token", upload.token, Who.PATIENT),
     _post("/upload/held", upload.held, Who.PATIENT),
     _get("/studies/{uid}", imaging.study, Who.SIGNED_IN),
     _get("/studies/{uid}/preview", imaging.preview, Who.SIGNED_IN),

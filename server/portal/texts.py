@@ -27,7 +27,8 @@ def N_(text: str) -> str:  # noqa: N802 - the name gettext tools look for
 def languages() -> tuple[str, ...]:
     """The languages there is a catalogue for, English first."""
     folder = resources.files(__package__).joinpath("locale")
-    found = sorted(each.name for each in folder.iterdir() if each.joinpath("messages.po").is_file())
+    places = folder.iterdir() if folder.is_dir() else ()  # no folder: no other language yet
+    found = sorted(each.name for each in places if each.joinpath("messages.po").is_file())
     return (DEFAULT, *(name for name in found if name != DEFAULT))
 
 

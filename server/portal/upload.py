@@ -30,7 +30,9 @@ async def show(visit: Visit) -> Response:
     facts = {"names": profile.resource.get("name", []), "birthDate": profile.birth_date}
     setup = {
         "profile": facts,
+        "owner": profile.id,
         "csrf": visit.signed_in.csrf_token,
+        "token": "/upload/token",
         "store": "/dicomweb/studies",
         "held": "/upload/held",
         "words": _words(language_of(visit.request, visit.me)),
@@ -44,6 +46,12 @@ async def held(visit: Visit) -> Response:
     # The gate holds this call to the session's CSRF header.
     reach = (await visit.reach(STUDY_SEARCH)).at(await own_id(visit))
     return JSONResponse({"held": await studies.held(visit.services.db, uids, reach=reach)}, headers=HEADERS)
+
+
+async def token(visit: Visit) -> Response:
+    """The token of the session as it is now, and whose record it is: for an upload that goes on after a sign-in."""
+    facts = {"csrf": visit.signed_in.csrf_token, "owner": await own_id(visit)}
+    return JSONResponse(facts, headers=HEADERS)
 
 
 def script_json(value: Any) -> str:

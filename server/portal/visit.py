@@ -17,7 +17,7 @@ from server.access.sign_in import SignedIn, address_of, require_csrf, require_sa
 from server.core.errors import NotAuthenticated, NotFound
 
 from .forms import MOST_BYTES, Form, read_form
-from .pages import to_sign_in
+from .pages import to_sign_in, wants_json
 
 
 class Who(Enum):
@@ -86,7 +86,7 @@ def page(handler: Handler, who: Who, *, files: int = 0) -> Callable[[Request], A
         if (elsewhere := _admit(request, me, who)) is not None:
             return elsewhere
         form = Form()
-        if request.method == "POST" and not _is_json(request):
+        if request.method == "POST" and not wants_json(request):
             form = await _checked_form(request, services, me, files)
         return await handler(Visit(request, services, me, form))
 
@@ -100,6 +100,8 @@ def _admit(request: Request, me: SignedIn | None, who: Who) -> Response | None:
     if who is Who.ANYONE:
         return None
     if me is None:
+        if wants_json(request):
+            raise NotAuthenticated()
         return to_sign_in(request)
     wanted = {Who.PATIENT: "patient", Who.DOCTOR: "doctor"}.get(who, me.role)
     if me.role != wanted:
@@ -114,7 +116,3 @@ async def _checked_form(request: Request, services: Services, me: SignedIn | Non
     if me is not None:
         require_csrf(me, form["csrf"])
     return form
-
-
-def _is_json(request: Request) -> bool:
-    return request.headers.get("content-type", "").startswith("application/json")

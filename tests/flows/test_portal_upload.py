@@ -235,3 +235,23 @@ async def test_the_quick_look_on_a_phone(
         await expect(frame).to_have_attribute("src", re.compile(r"window=-600,1500,linear$"))
         assert await frame.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
         assert visitor.errors == []
+
+
+async def test_signed_out_on_the_way_it_goes_on_after_a_sign_in(
+    visitor: Visitor, server: RunningServer, ada: Person, tmp_path: Path
+) -> None:
+    """The new session has another token; nothing of the upload is lost."""
+    image(tmp_path / "I1")
+    page = visitor.page
+    await page.set_input_files("#folder", tmp_path)
+    await expect(page.locator("#upload")).to_be_enabled()
+    async with server.services.db.raw() as connection:
+        await connection.execute("UPDATE session SET ended_at = now() WHERE account_id = $1", ada.account_id)
+    await page.click("#upload")
+    await expect(page.locator("#state")).to_contain_text("You were signed out")
+    await page.get_by_role("button", name="Go on").click()
+    await expect(page.locator("#state")).to_contain_text("You were signed out")
+    other = Visitor(await page.context.new_page(), server.url)
+    await other.sign_in(ada.email, PASSWORD)
+    await page.get_by_role("button", name="Go on").click()
+    assert "1 image was stored" in await stored(page)

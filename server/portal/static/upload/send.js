@@ -125,7 +125,7 @@ export class Sender {
   async send(batch) {
     for (let attempt = 0; this.state !== "stopped"; attempt += 1) {
       const reply = await this.try(batch);
-      if (reply.status === 401) {
+      if (reply.status === 401 || reply.status === 403) { // 403: signed in anew elsewhere, with another token
         this.change("signed-out");
         attempt = -1;
       } else if (!AGAIN.has(reply.status) || attempt + 1 >= TRIES) {

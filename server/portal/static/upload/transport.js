@@ -1,13 +1,13 @@
 // The two calls of the uploader to its own server.
 
 /** A store over XMLHttpRequest, because fetch tells nothing of a body on its way. */
-export function storeWith(address, csrf) {
+export function storeWith(address, tokenNow) {
   return ({ blob, type, confirmed, progress, signal }) => new Promise((resolve, reject) => {
     const call = new XMLHttpRequest();
     call.open("POST", confirmed ? `${address}?mine=true` : address);
     call.setRequestHeader("Content-Type", type);
     call.setRequestHeader("Accept", "application/dicom+json");
-    call.setRequestHeader("X-CSRF-Token", csrf);
+    call.setRequestHeader("X-CSRF-Token", tokenNow());
     call.responseType = "text";
     call.upload.onprogress = (event) => progress(event.loaded);
     call.onload = () => resolve({
@@ -41,4 +41,12 @@ export async function heldOf(address, csrf, uids) {
     for (const uid of (await reply.json()).held) held.add(uid);
   }
   return held;
+}
+
+/** The session's token after somebody signed in again: null while nobody has, or when it is another person. */
+export async function freshToken(address, owner) {
+  const reply = await fetch(address, { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!reply?.ok) return null;
+  const facts = await reply.json();
+  return facts.owner === owner ? facts.csrf : null;
 }

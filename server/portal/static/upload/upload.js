@@ -4,7 +4,7 @@ import { entriesOf, filesBelow } from "./collect.js";
 import { ReviewTable } from "./review.js";
 import { Rate, Sender } from "./send.js";
 import { Disc } from "./studies.js";
-import { heldOf, storeWith } from "./transport.js";
+import { freshToken, heldOf, storeWith } from "./transport.js";
 import { Words } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -196,7 +196,7 @@ for (const button of document.querySelectorAll("[data-again]")) {
 $("upload").addEventListener("click", () => send(chosen().items));
 
 async function send(items) {
-  sender = new Sender(items, storeWith(setup.store, setup.csrf), { onChange: progressed, online: () => navigator.onLine });
+  sender = new Sender(items, storeWith(setup.store, () => setup.csrf), { onChange: progressed, online: () => navigator.onLine });
   rate = new Rate();
   show("sending");
   window.addEventListener("beforeunload", warn);
@@ -238,9 +238,16 @@ function showSending() {
   say("pause", state === "sending" ? words.say("pause") : words.say("continue"));
 }
 
-$("pause").addEventListener("click", () => {
+$("pause").addEventListener("click", async () => {
   if (sender.state === "sending") sender.pause();
-  else sender.resume();
+  else if (sender.state !== "signed-out") sender.resume();
+  else {
+    // The session is another one now, and so is its token; the record must be the same.
+    const token = await freshToken(setup.token, setup.owner);
+    if (!token) return;
+    setup.csrf = token;
+    sender.resume();
+  }
 });
 $("stop").addEventListener("click", () => sender.stop());
 window.addEventListener("online", () => { if (sender?.state === "offline") sender.resume(); });
