@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -52,12 +53,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cluster() -> Iterator[str]:
     """A PostgreSQL of our own with the migrated template; its address. Durability is off: nothing is kept."""
     for name in [name for name in os.environ if name.startswith("LIGHTBOX_")]:
         del os.environ[name]
     parameters = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-    with embedded.running(tmp_path_factory.mktemp("cluster"), parameters) as url:
+    # Not below pytest's own directory: another run's start closes that to the user PostgreSQL runs as under root.
+    with TemporaryDirectory(prefix="lightbox-") as data, embedded.running(Path(data), parameters) as url:
         create_database(url, TEMPLATE, "template0")
         migrate(database_of(url, TEMPLATE))
         yield url

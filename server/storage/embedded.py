@@ -135,14 +135,14 @@ class Cluster:
 
     def stop(self) -> None:
         """End the postmaster in order (fast shutdown): sessions are cut, what was committed is written."""
-        found = self._postmaster()
-        if found is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(found.pid, signal.SIGINT)
-        deadline = time.monotonic() + _PATIENCE
-        while self._lives(found.pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        if found := self._postmaster():
+            with suppress(ProcessLookupError):
+                os.kill(found.pid, signal.SIGINT)
+            deadline = time.monotonic() + _PATIENCE
+            while self._lives(found.pid) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        if self._child is not None:
+            self._child.poll()  # one that died by itself is buried too
         if self._sockets != self.directory:
             with suppress(OSError):
                 self._sockets.rmdir()
