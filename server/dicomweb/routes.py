@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from . import bulkdata, delete, metadata, qido, stow, wado, wado_frames, wado_rendered
+from . import bulkdata, delete, metadata, qido, stow, wado, wado_frames, wado_rendered, wado_uri
 from .capabilities import Elsewhere
 
 STUDY = "/studies/{study}"
@@ -48,6 +48,8 @@ _table = [
         Route(f"{of}/thumbnail", wado_rendered.retrieve_thumbnail, methods=["GET"], name=f"{name}_thumbnail")
         for name, of in _WITH_PICTURES
     ),
+    # 9 URI service
+    Route("/wado", wado_uri.retrieve, methods=["GET"], name="wado_uri"),
     # delete
     Route(STUDY, delete.delete, methods=["DELETE"], name="delete_study"),
     Route(SERIES, delete.delete, methods=["DELETE"], name="delete_series"),

@@ -64,9 +64,14 @@ def uids_of(request: Request) -> tuple[str, str | None, str | None]:
 
 def _checked(identifier: str | None) -> str | None:
     """Raise NotFound for what can be no identifier, before the database is asked."""
-    if identifier is not None and not (_IDENTIFIER.fullmatch(identifier)):
+    if identifier is not None and not is_identifier(identifier):
         raise NotFound()
     return identifier
+
+
+def is_identifier(text: str) -> bool:
+    """Whether this can be the id of a patient or a UID."""
+    return _IDENTIFIER.fullmatch(text) is not None
 
 
 def accept_of(request: Request) -> str | None:

@@ -86,7 +86,7 @@ async def retrieve(request: Request) -> Response:
         return answer
     match chosen.form:
         case Form.SINGLE:
-            return await _single(request, sending[0], tag)
+            return await single_part(request, sending[0], tag)
         case Form.ARCHIVE:
             return _archive(request, sending, tag)
         case _:
@@ -146,7 +146,7 @@ async def _noted(request: Request, rows: Sequence[InstanceRow], *, one: bool) ->
         await trail.downloaded(request, patient_id, study_uid, len(rows))
 
 
-async def _single(request: Request, sending: Sending, tag: str) -> Response:
+async def single_part(request: Request, sending: Sending, tag: str) -> Response:
     """One instance without multipart; a stretch of it when it is sent as it is stored."""
     headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{sending.row.sop_uid}.dcm"'}
     sending, chunks = await sending.begun()

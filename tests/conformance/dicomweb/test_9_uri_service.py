@@ -1,0 +1,108 @@
+"""DICOM PS3.18, 9: URI Service (WADO-URI)."""
+
+from __future__ import annotations
+
+import io
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.conformance.dicomweb.conftest import Owner
+from tests.conformance.dicomweb.samples import Sample, multiframe, store
+from tests.conformance.dicomweb.test_10_4_frames import held
+from tests.factories import People, bearer
+
+
+def query(sample: Sample) -> dict[str, str]:
+    return {
+        "requestType": "WADO",
+        "studyUID": sample.study,
+        "seriesUID": sample.series,
+        "objectUID": sample.sop,
+    }
+
+
+async def test_a_picture_by_default(web: httpx.AsyncClient, stored: Sample):
+    """9.1.2.2.1: image/jpeg for single frame images."""
+    answer = await web.get("/dicomweb/wado", params=query(stored))
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(answer.content)).size == (16, 16)
+
+
+async def test_the_object(web: httpx.AsyncClient, stored: Sample):
+    answer = await web.get("/dicomweb/wado", params={**query(stored), "contentType": "application/dicom"})
+    assert answer.content == stored.data
+    assert answer.headers["content-type"].startswith("application/dicom")
+
+
+@pytest.mark.parametrize("kind", ["image/png", "image/gif", "image/jpeg"])
+async def test_content_types(web: httpx.AsyncClient, stored: Sample, kind: str):
+    answer = await web.get("/dicomweb/wado", params={**query(stored), "contentType": kind})
+    assert answer.headers["content-type"] == kind
+
+
+async def test_how_it_is_to_look(web: httpx.AsyncClient):
+    sample = multiframe(5)
+    await store(web, sample)
+    more = {
+        "frameNumber": "3",
+        "rows": "32",
+        "columns": "8",
+        "windowCenter": "3",
+        "windowWidth": "6",
+        "imageQuality": "90",
+    }
+    answer = await web.get("/dicomweb/wado", params={**query(sample), **more})
+    assert Image.open(io.BytesIO(answer.content)).size == (8, 8)
+    region = await web.get("/dicomweb/wado", params={**query(sample), "region": "0,0,0.5,0.25"})
+    assert Image.open(io.BytesIO(region.content)).size == (8, 4)
+
+
+async def test_what_is_no_image_comes_as_it_is(web: httpx.AsyncClient):
+    path = (await held(web, "reportsi.dcm")).split("/")
+    names = {"requestType": "WADO", "studyUID": path[2], "seriesUID": path[4], "objectUID": path[6]}
+    answer = await web.get("/dicomweb/wado", params=names)
+    assert answer.headers["content-type"].startswith("application/dicom")
+    assert (await web.get("/dicomweb/wado", params={**names, "contentType": "image/png"})).status_code == 406
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"requestType": "X"},
+        {"studyUID": ""},
+        {"objectUID": "\x00"},
+        {"rows": "0"},
+        {"rows": "x"},
+        {"region": "1,1,0,0"},
+        {"windowCenter": "1"},
+        {"imageQuality": "0"},
+        {"anonymize": "yes"},
+        {"frameNumber": "-1"},
+    ],
+)
+async def test_requests_that_cannot_be_understood(
+    web: httpx.AsyncClient, stored: Sample, wrong: dict[str, str]
+):
+    answer = await web.get("/dicomweb/wado", params={**query(stored), **wrong})
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+async def test_absent(web: httpx.AsyncClient, stored: Sample):
+    assert (await web.get("/dicomweb/wado", params={**query(stored), "frameNumber": "2"})).status_code == 404
+    assert (await web.get("/dicomweb/wado", params={**query(stored), "objectUID": "1.2"})).status_code == 404
+
+
+async def test_rights(web: httpx.AsyncClient, stored: Sample, owner: Owner, people: People):
+    """Decision 4: pictures, and no file, without the right to download."""
+    doctor = await people.doctor()
+    await people.share(owner.person, doctor, rights=("images",))
+    headers = bearer(await people.token(doctor, "user/*.rs"))
+    assert (await web.get("/dicomweb/wado", params=query(stored), headers=headers)).status_code == 200
+    file = {**query(stored), "contentType": "application/dicom"}
+    assert (await web.get("/dicomweb/wado", params=file, headers=headers)).status_code == 404
+    assert (
+        await web.get("/dicomweb/wado", params=query(stored), headers={"Authorization": ""})
+    ).status_code == 401
