@@ -26,6 +26,13 @@ def data() -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Not below pytest's own directory, which another run's start closes to the user of PostgreSQL."""
+    with TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
 def answer(url: str, question: str = "SELECT 1") -> object:
     with psycopg.connect(url) as connection:
         row = connection.execute(question).fetchone()
