@@ -23,7 +23,10 @@ import httpx
 import psycopg
 import pytest
 import uvicorn
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 
+from server.accounts import passwords
 from server.core import clock
 from server.core.settings import Settings, read_settings
 from server.storage import embedded
@@ -50,6 +53,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:  # deselected, not skipped: they are not part of this run (README, "Tests")
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if "long" not in item.keywords]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """Argon2 with little work: what it costs an attacker is not what these tests are about.
+
+    tests/unit/accounts/test_passwords.py checks the real parameters.
+    """
+    real = passwords._hasher
+    passwords._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+    yield
+    passwords._hasher = real
 
 
 @pytest.fixture(scope="session")

@@ -91,3 +91,8 @@ async def test_an_unknown_account_costs_as_much_as_a_known_one():
 
     known, unknown = await cost(kept), await cost(None)
     assert 0.2 < known / unknown < 5
+
+
+def test_the_real_hasher_is_argon2id_with_the_memory_it_says():
+    """RFC 9106, 4: the tests run with a quick one, the server must not."""
+    assert passwords.strong_hasher().hash("x").startswith("$argon2id$v=19$m=65536,t=3,p=4$")

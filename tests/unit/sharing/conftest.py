@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 
 from server.access.running import running_services
 from tests.factories import People, Person
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody signs in here: the people need no hash that is slow to make."""
-    quick = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
-    monkeypatch.setattr("server.accounts.passwords._hasher", quick)
 
 
 @pytest.fixture
