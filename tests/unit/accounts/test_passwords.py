@@ -1,6 +1,5 @@
 """The rule for passwords, and the hashing of them."""
 
-from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -52,11 +51,12 @@ def test_with_a_second_factor_eight_are_enough():
 
 
 @given(st.text(max_size=400))
-def test_any_text_is_judged_quickly(text):
-    start = time.perf_counter()
-    with suppress(Unprocessable):
+def test_any_text_is_judged(text):
+    """A verdict for any text: good, or one sentence (hypothesis' own deadline guards the time)."""
+    try:
         passwords.require_good(text, about=("a@b.org", "Ann"))
-    assert time.perf_counter() - start < 1
+    except Unprocessable as refused:
+        assert str(refused).endswith(".")
 
 
 async def test_a_hash_is_argon2id_and_never_the_same():
