@@ -6,7 +6,7 @@ answers are carried on from the locked rows: the cost does not depend on what is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -40,6 +40,12 @@ _IN_DATABASE = (
     b"\1",
 )  # PostgreSQL's text has no zero byte: prepared answers keep another in its place
 _TRIES = 3
+_LIST_SEPARATOR = "\x1f"
+_SERIES_COLUMNS = {
+    "modality": "modality", "series_number": "series_number", "series_day": "series_day", "series_time": "series_time",
+    "series_title": "title_folded", "body_part": "body_part", "laterality": "laterality", "step_day": "step_day",
+    "step_time": "step_time",
+}  # fmt: skip
 _INSTANCE_COLUMNS = (
     "instance_number", "sop_class", "transfer_syntax", "pixel_rows", "pixel_columns", "bits_allocated", "samples",
     "frame_count", "frame_bits", "pixel_offset", "pixel_length", "frame_table", "pieced", "content_day",
@@ -142,28 +148,28 @@ class _Commit:
         """Add instances to one study; how many rows are new."""
         owner, entry = arrivals[0].owner, arrivals[0].ready
         assert owner is not None
-        study = await self._db.fetch_one(
-            QUERIES["lock_study"], self._study_values(owner, arrivals), reach=self._reach.patients()
+        rows = await self._db.fetch_all(
+            QUERIES["lock_study"], self._values(owner, arrivals), reach=self._reach.patients()
         )
-        if study is None:
+        if not rows:
             gone = Refused(FailureReason.NOT_AUTHORIZED, "The right to store here has ended.")
             self._outcome.refused += [(arrival, gone) for arrival in arrivals]
             return 0
-        series = {}
-        for uid, one in _by_series(arrivals):
-            series[uid] = await self._db.fetch_one(
-                QUERIES["lock_series"], self._series_values(patient_id, one[0])
-            )
         fresh = await self._add(owner, arrivals)
-        if fresh or self._mine or study["deleted_at"]:
-            await self._grow(patient_id, entry.study_uid, study, series, fresh)
+        if fresh or self._mine or rows[0]["deleted_at"]:
+            await self._grow(patient_id, entry.study_uid, rows, fresh)
         return len(fresh)
 
-    def _study_values(self, owner: Owner, arrivals: list[Arrival]) -> dict[str, Any]:
+    def _values(self, owner: Owner, arrivals: list[Arrival]) -> dict[str, Any]:
+        """The columns of the study by its first instance, and those of each series by its own first one."""
         entry = arrivals[0].ready
-        differs = any(
-            compare_with_profile(arrival.ready.identity, owner.profile) for arrival in arrivals[:1]
-        ) and not (self._mine or owner.asserted)
+        differs = compare_with_profile(entry.identity, owner.profile) and not (self._mine or owner.asserted)
+        series = [one[0].ready for _, one in _by_series(arrivals)]
+        columns = {name: [each.series[column] for each in series] for name, column in _SERIES_COLUMNS.items()}
+        lists = {
+            name: [_LIST_SEPARATOR.join(each.series[name]) for each in series]
+            for name in ("requests", "procedures")
+        }
         return {
             **entry.study,
             "patient_id": owner.patient_id,
@@ -173,17 +179,10 @@ class _Commit:
             "organization_id": self._actor.organization_id,
             "now": self._now,
             "attributes": without_root(entry.study_model),
-        }
-
-    def _series_values(self, patient_id: str, arrival: Arrival) -> dict[str, Any]:
-        entry = arrival.ready
-        return {
-            **entry.series,
-            "patient_id": patient_id,
-            "study_uid": entry.study_uid,
-            "series_uid": entry.series_uid,
-            "now": self._now,
-            "attributes": without_root(entry.series_model),
+            "series_uids": [each.series_uid for each in series],
+            **columns,
+            **lists,
+            "series_attributes": [without_root(each.series_model) for each in series],
         }
 
     async def _add(self, owner: Owner, arrivals: list[Arrival]) -> list[Arrival]:
@@ -231,54 +230,50 @@ class _Commit:
                 )
                 self._outcome.refused.append((arrival, other))
 
-    async def _grow(
-        self,
-        patient_id: str,
-        study_uid: str,
-        study: Record,
-        series: Mapping[str, Record | None],
-        fresh: list[Arrival],
-    ) -> None:
-        """Carry the counts and the prepared answers on."""
-        key = {"patient_id": patient_id, "study_uid": study_uid}
-        revive = self._is_holder
-        made = 0
-        for uid, arrivals in _by_series(fresh):
-            row = series[uid]
-            assert row is not None
-            made += row["instance_count"] == 0
-            count = row["instance_count"] + len(arrivals)
-            qido = prepared.series_qido(
-                orjson.loads(row["attributes"]), study_uid=study_uid, series_uid=uid, instances=count
-            )
-            values = {**key, "series_uid": uid, "instance_count": count, "revive": revive}
-            await self._db.execute(QUERIES["grow_series"], values | {"qido": to_column(qido)})
+    async def _grow(self, patient_id: str, study_uid: str, rows: list[Record], fresh: list[Arrival]) -> None:
+        """Carry the counts and the prepared answers on; a row of `rows` is the study with one of the series."""
+        study, by_series = rows[0], {row["series_uid"]: row for row in rows}
+        counts = {uid: by_series[uid]["in_series"] + len(group) for uid, group in _by_series(fresh)}
         entries = [arrival.ready for arrival in fresh]
         modalities = _union(study["modalities"], (entry.modality for entry in entries))
         sop_classes = _union(study["sop_classes"], (entry.sop_class for entry in entries))
-        counts = {
-            "series": study["series_count"] + made,
-            "instances": study["instance_count"] + len(fresh),
-        }
-        qido = prepared.study_qido(
-            orjson.loads(study["attributes"]),
-            study_uid=study_uid,
-            modalities=modalities,
-            sop_classes=sop_classes,
-            **counts,
-        )
+        series = study["series_count"] + sum(by_series[uid]["in_series"] == 0 for uid in counts)
+        instances = study["instance_count"] + len(fresh)
         sizes = (arrival.stored.address.size for arrival in fresh if arrival.stored is not None)
         values = {
-            **key,
+            "patient_id": patient_id,
+            "study_uid": study_uid,
+            "series_uids": list(counts),
+            "series_counts": list(counts.values()),
+            "series_qido": [
+                to_column(
+                    prepared.series_qido(
+                        orjson.loads(by_series[uid]["series_attributes"]),
+                        study_uid=study_uid,
+                        series_uid=uid,
+                        instances=count,
+                    )
+                )
+                for uid, count in counts.items()
+            ],
             "modalities": modalities,
             "sop_classes": sop_classes,
-            "series_count": counts["series"],
-            "instance_count": counts["instances"],
+            "series_count": series,
+            "instance_count": instances,
             "size": study["size"] + sum(sizes),
-            "qido": to_column(qido),
+            "qido": to_column(
+                prepared.study_qido(
+                    orjson.loads(study["attributes"]),
+                    study_uid=study_uid,
+                    modalities=modalities,
+                    sop_classes=sop_classes,
+                    series=series,
+                    instances=instances,
+                )
+            ),
             "now": self._now,
             "mine": self._mine,
-            "revive": revive,
+            "revive": self._is_holder,
         }
         await self._db.execute(QUERIES["grow_study"], values)
         self._outcome.changed.add((patient_id, study_uid))

@@ -49,24 +49,39 @@ SELECT instance.patient_id, instance.sop_uid, instance.sha256, instance.size, st
 SELECT modalities FROM study WHERE patient_id = :patient_id AND study_uid = :study_uid
 
 -- name: lock_study
--- The study as it is, or made now; either way locked until the end of the transaction. No row: out of reach by now.
-INSERT INTO study (patient_id, study_uid, fhir_id, standing, organization_id, study_date, created_at, updated_at,
-                   study_day, study_time, accession_number, study_id, dicom_patient_id, issuer, birth_day, sex,
-                   name_folded, name_words, name_trigrams, referrer_folded, referrer_words, title_folded, attributes)
-SELECT :patient_id, :study_uid, :fhir_id, :standing, :organization_id, :study_date, :now, :now,
-       :study_day, :study_time, :accession_number, :study_id, :dicom_patient_id, :issuer, :birth_day, :sex,
-       :name_folded, :name_words, :name_trigrams, :referrer_folded, :referrer_words, :title_folded, :attributes
-  FROM patient WHERE patient.id = :patient_id AND {reach}
-    ON CONFLICT (patient_id, study_uid) DO UPDATE SET updated_at = excluded.updated_at
-RETURNING modalities, sop_classes, series_count, instance_count, size, attributes, deleted_at, standing
-
--- name: lock_series
-INSERT INTO series (patient_id, study_uid, series_uid, created_at, modality, series_number, series_day, series_time,
-                    title_folded, body_part, laterality, step_day, step_time, requests, procedures, attributes)
-VALUES (:patient_id, :study_uid, :series_uid, :now, :modality, :series_number, :series_day, :series_time,
-        :title_folded, :body_part, :laterality, :step_day, :step_time, :requests, :procedures, :attributes)
-    ON CONFLICT (patient_id, study_uid, series_uid) DO UPDATE SET patient_id = excluded.patient_id
-RETURNING instance_count, attributes
+-- The study as it is, or made now, and so its series; all locked until the end of the transaction, the study first,
+-- so that stores into one study wait in line. No row: out of reach by now.
+WITH locked AS (
+    INSERT INTO study (patient_id, study_uid, fhir_id, standing, organization_id, study_date, created_at, updated_at,
+                       study_day, study_time, accession_number, study_id, dicom_patient_id, issuer, birth_day, sex,
+                       name_folded, name_words, name_trigrams, referrer_folded, referrer_words, title_folded,
+                       attributes)
+    SELECT :patient_id, :study_uid, :fhir_id, :standing, :organization_id, :study_date, :now, :now,
+           :study_day, :study_time, :accession_number, :study_id, :dicom_patient_id, :issuer, :birth_day, :sex,
+           :name_folded, :name_words, :name_trigrams, :referrer_folded, :referrer_words, :title_folded,
+           :attributes
+      FROM patient WHERE patient.id = :patient_id AND {reach}
+        ON CONFLICT (patient_id, study_uid) DO UPDATE SET updated_at = excluded.updated_at
+    RETURNING modalities, sop_classes, series_count, instance_count, size, attributes, deleted_at, standing
+), several AS (
+    INSERT INTO series (patient_id, study_uid, created_at, series_uid, modality, series_number, series_day,
+                        series_time, title_folded, body_part, laterality, step_day, step_time, requests, procedures,
+                        attributes)
+    SELECT :patient_id, :study_uid, :now, row.series_uid, modality, series_number, series_day, series_time,
+           series_title, body_part, laterality, step_day, step_time, string_to_array(requests, chr(31)),
+           string_to_array(procedures, chr(31)), series_attributes
+      FROM locked, unnest(:series_uids::text[], :modality::text[], :series_number::integer[], :series_day::text[],
+                          :series_time::text[], :series_title::text[], :body_part::text[], :laterality::text[],
+                          :step_day::text[], :step_time::text[], :requests::text[], :procedures::text[],
+                          :series_attributes::bytea[]
+                         ) AS row (series_uid, modality, series_number, series_day, series_time, series_title,
+                                   body_part, laterality, step_day, step_time, requests, procedures,
+                                   series_attributes)
+        ON CONFLICT (patient_id, study_uid, series_uid) DO UPDATE SET patient_id = excluded.patient_id
+    RETURNING series_uid, instance_count, attributes
+)
+SELECT locked.*, several.series_uid, several.instance_count AS in_series, several.attributes AS series_attributes
+  FROM locked, several
 
 -- name: add_instances
 -- Many rows in one statement; those whose UID the patient holds already are left out.
@@ -88,11 +103,15 @@ RETURNING sop_uid
 -- name: hashes
 SELECT sop_uid, sha256 FROM instance WHERE patient_id = :patient_id AND sop_uid = ANY(:uids)
 
--- name: grow_series
-UPDATE series SET instance_count = :instance_count, qido = :qido, deleted_at = CASE WHEN :revive THEN NULL ELSE deleted_at END
- WHERE patient_id = :patient_id AND study_uid = :study_uid AND series_uid = :series_uid
-
 -- name: grow_study
+-- The counts and prepared answers of a locked study and of those of its series that got something.
+WITH several AS (
+    UPDATE series SET instance_count = row.instance_count, qido = row.qido,
+           deleted_at = CASE WHEN :revive THEN NULL ELSE deleted_at END
+      FROM unnest(:series_uids::text[], :series_counts::integer[], :series_qido::bytea[])
+           AS row (series_uid, instance_count, qido)
+     WHERE series.patient_id = :patient_id AND series.study_uid = :study_uid AND series.series_uid = row.series_uid
+)
 UPDATE study SET modalities = :modalities, sop_classes = :sop_classes, series_count = :series_count,
        instance_count = :instance_count, size = :size, qido = :qido, updated_at = :now, fhir_stale = true,
        standing = CASE WHEN :mine THEN 'mine' ELSE standing END,
