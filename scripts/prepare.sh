@@ -31,7 +31,7 @@ prepare() {
   fi
   stamp=$("$venv/bin/python" -c 'import hashlib, sys
 print(hashlib.sha256(b"".join(open(name, "rb").read() for name in sys.argv[1:])).hexdigest())' \
-    "$top/pyproject.toml" "$top/setup.py") || exit 1
+    "$top/pyproject.toml" "$top/setup.py" "$top/constraints.txt") || exit 1
   for extra in package "$@"; do
     known="$venv/.installed-$extra"
     [ "$(cat "$known" 2>/dev/null)" = "$stamp" ] || wanted+=("$extra")
@@ -40,7 +40,9 @@ print(hashlib.sha256(b"".join(open(name, "rb").read() for name in sys.argv[1:]))
   say "Installing packages (${wanted[*]}) …"
   local extras=""
   if [ $# -gt 0 ]; then extras="[$(IFS=,; printf '%s' "$*")]"; fi
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$top$extras" \
+  local install=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$top$extras")
+  "${install[@]}" --constraint "$top/constraints.txt" \
+    || { say "Not with the versions of constraints.txt; trying the newest that fit …"; "${install[@]}"; } \
     || die "The packages could not be installed."
   for extra in "${wanted[@]}"; do printf '%s' "$stamp" > "$venv/.installed-$extra"; done
 }
