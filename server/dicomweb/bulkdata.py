@@ -34,8 +34,8 @@ from .wado import rows_of
 from .wado_frames import frames_answer
 
 _PATH = re.compile(r"[0-9A-F]{8}(?:/[1-9]\d{0,7}/[0-9A-F]{8})*")
-_PIXELS = "7FE00010"
-_DOCUMENT, _DOCUMENT_TYPE = "00420011", "00420012"
+PIXELS = "7FE00010"
+DOCUMENT, _DOCUMENT_TYPE = "00420011", "00420012"
 # What a document may be announced as: nothing that a browser would run in the name of this server.
 _DOCUMENT_TYPES = ("application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl")
 _URI = re.compile(rb'"BulkDataURI":"[^"]*/bulkdata/([0-9A-F/]+)"')
@@ -46,12 +46,12 @@ async def retrieve_bulkdata(request: Request) -> Response:
     path = request.path_params["path"].upper()
     if not _PATH.fullmatch(path):
         raise NotFound()
-    return await _answer(request, path)
+    return await value_answer(request, path)
 
 
 async def retrieve_pixeldata(request: Request) -> Response:
     """`GET …/pixeldata`"""
-    return await _answer(request, _PIXELS)
+    return await value_answer(request, PIXELS)
 
 
 async def retrieve_all(request: Request) -> Response:
@@ -67,7 +67,8 @@ async def retrieve_all(request: Request) -> Response:
     return streamed(request, _each(request, row, paths, boundary), multipart.content_type(OCTETS, boundary))
 
 
-async def _answer(request: Request, path: str) -> Response:
+async def value_answer(request: Request, path: str) -> Response:
+    """The value at this path of the instance that the address names, in parts only where that is demanded."""
     (row,) = await rows_of(request, Right.IMAGES, metadata=True)
     value = await bulk.find(services_of(request), row, path.split("/"))
     if value.encapsulated and not is_video(row.transfer_syntax):
@@ -80,10 +81,10 @@ async def _answer(request: Request, path: str) -> Response:
     kind = _media_type(row, path)
     wish = _wish(accept_of(request), kind)
     kind = kind if wish.covers(kind) else OCTETS
-    tag = etag(row.sha256, path, kind, wish.multipart)
+    tag = etag(row.sha256, path, kind, wish.demands_parts)
     if (answer := not_modified(request, tag)) is not None:
         return answer
-    if wish.multipart:
+    if wish.demands_parts:
         boundary = multipart.new_boundary()
         parts = [OutPart(kind, value.size, value.chunks(), _location(request, row, path))]
         size = multipart.total_size(parts, boundary)
@@ -112,7 +113,7 @@ async def _video(request: Request, row: InstanceRow) -> Response:
     size = sum(stop - start for start, stop in pieces)
     await trail.viewed(request, row.patient_id, row.study_uid)
     wish = _wish(accept_of(request), kind)
-    tag = etag(row.sha256, "video", wish.multipart)
+    tag = etag(row.sha256, "video", wish.demands_parts)
     if (answer := not_modified(request, tag)) is not None:
         return answer
 
@@ -121,9 +122,9 @@ async def _video(request: Request, row: InstanceRow) -> Response:
             async for chunk in services.objects.stream(address, start, stop):
                 yield chunk
 
-    if wish.multipart:
+    if wish.demands_parts:
         boundary = multipart.new_boundary()
-        parts = [OutPart(kind, size, chunks(pieces), _location(request, row, _PIXELS))]
+        parts = [OutPart(kind, size, chunks(pieces), _location(request, row, PIXELS))]
         return streamed(
             request, multipart.write_parts(parts, boundary), multipart.content_type(kind, boundary)
         )
@@ -145,7 +146,7 @@ def _wish(accept: str | None, kind: str) -> Wish:
 
 def _media_type(row: InstanceRow, path: str) -> str:
     """What the object says its encapsulated document is; octets else."""
-    if path != _DOCUMENT:
+    if path != DOCUMENT:
         return OCTETS
     model = orjson.loads(row.metadata.replace(ROOT, b""))
     said = str((model.get(_DOCUMENT_TYPE, {}).get("Value") or [""])[0]).lower()

@@ -25,7 +25,12 @@ class Wish:
     type: MediaType
     multipart: bool
     transfer_syntax: str | None  # a UID; "*": as stored; None: the default of the media type
-    explicit: bool = True  # not by way of a wildcard over everything
+    explicit: bool = True  # not by way of `*/*`, which leaves parts or a single part to us
+
+    @property
+    def demands_parts(self) -> bool:
+        """Whether nothing but a multipart body will do."""
+        return self.multipart and self.explicit
 
     def covers(self, name: str) -> bool:
         return self.type.covers(name)
@@ -48,7 +53,7 @@ def _wish(wanted: MediaType) -> Wish | None:
         if wanted.name not in ("multipart/related", "multipart/*"):
             return None
         part = wanted.part()
-        return Wish(_today(part), True, _transfer_syntax(part), wanted.name == "multipart/related")
+        return Wish(_today(part), True, _transfer_syntax(part))
     if wanted.name == "*/*":
         return Wish(wanted, True, _transfer_syntax(wanted), False)
     return Wish(_today(wanted), False, _transfer_syntax(wanted))

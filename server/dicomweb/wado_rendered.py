@@ -19,8 +19,9 @@ from server.imaging import render
 from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import NoFrame, has_frames
 from server.imaging.render import KEPT_SIDE, Look
+from server.imaging.transfer_syntax import is_video
 
-from . import multipart, trail
+from . import bulkdata, multipart, trail
 from .conditional import CACHING, etag, not_modified
 from .multipart import OutPart
 from .rendered_params import RenderedQuery, parse
@@ -32,6 +33,7 @@ from .wado_frames import numbers_of
 
 FORMATS = {"image/jpeg": "jpeg", "image/png": "png", "image/gif": "gif"}
 MAX_MOVING = 300  # frames of a GIF
+_DOCUMENTS = "1.2.840.10008.5.1.4.1.1.104."
 _DEFAULT_RATE = 10  # frames a second
 
 
@@ -47,20 +49,21 @@ def chosen_format(accept: str | None) -> tuple[str, Wish]:
 async def retrieve_rendered(request: Request) -> Response:
     """`GET …/rendered` of a study, series, instance, or of frames."""
     query = parse(request.query_params)
-    name, wish = chosen_format(accept_of(request))
     frames = numbers_of(request) if "frames" in request.path_params else []
-    rows = [row for row in await rows_of(request, Right.IMAGES) if has_frames(row)]
+    held = await rows_of(request, Right.IMAGES)
+    rows = [row for row in held if has_frames(row)]
+    if not rows and len(held) == 1 and (value := _shown_as_held(held[0])):
+        return await bulkdata.value_answer(request, value)
     if not rows:
         raise NoFrame("There are no images in this.")
+    name, wish = chosen_format(accept_of(request))
     await trail.viewed(request, rows[0].patient_id, rows[0].study_uid)
-    pictures = _pictures(
-        rows, frames, everything=wish.multipart and wish.explicit, moving=name == "image/gif"
-    )
+    pictures = _pictures(rows, frames, everything=wish.demands_parts, moving=name == "image/gif")
     look = look_of(query, FORMATS[name])
-    tag = etag([(row.sha256, number) for row, number in pictures], look, wish.multipart)
+    tag = etag([(row.sha256, number) for row, number in pictures], look, wish.demands_parts)
     if (answer := not_modified(request, tag)) is not None:
         return answer
-    if wish.multipart and wish.explicit:
+    if wish.demands_parts:
         return _parts(request, pictures, look, name, tag)
     image = (
         await _still(request, pictures, look)
@@ -82,6 +85,13 @@ def look_of(query: RenderedQuery, format: str) -> Look:
         function = query.window.function.upper().replace("-", "_")
         look = replace(look, center=query.window.center, window=query.window.width, function=function)
     return replace(look, quality=query.quality) if query.quality is not None else look
+
+
+def _shown_as_held(row: InstanceRow) -> str | None:
+    """Where the value lies that is itself what people look at: a film or a document (PS3.18, Table 8.7.4-1)."""
+    if is_video(row.transfer_syntax):
+        return bulkdata.PIXELS
+    return bulkdata.DOCUMENT if row.sop_class.startswith(_DOCUMENTS) else None
 
 
 Picture = tuple[InstanceRow, int]

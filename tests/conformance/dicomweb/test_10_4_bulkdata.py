@@ -33,6 +33,14 @@ async def document(web: httpx.AsyncClient) -> Sample:
     return sample
 
 
+def without_pixels() -> Sample:
+    """A PDF as it mostly comes."""
+    more = {"EncapsulatedDocument": PDF, "MIMETypeOfEncapsulatedDocument": "application/pdf"}
+    made = dcmread(io.BytesIO(instance(SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1", **more).data))
+    del made.PixelData
+    return Sample(written(made), made.StudyInstanceUID, made.SeriesInstanceUID, made.SOPInstanceUID)
+
+
 async def uris(web: httpx.AsyncClient, path: str) -> dict[str, str]:
     """The URIs of the metadata, by path below /bulkdata/."""
     model = (await web.get(f"/dicomweb{path}/metadata")).json()[0]
@@ -61,7 +69,7 @@ async def test_what_metadata_name_can_be_had(web: httpx.AsyncClient, document: S
 @pytest.mark.parametrize(
     ("accept", "media_type"),
     [
-        ("*/*", "application/pdf"),
+        ("multipart/*", "application/pdf"),
         ('multipart/related; type="*/*"', "application/pdf"),
         ('multipart/related; type="application/octet-stream"', "application/octet-stream"),
     ],
@@ -73,12 +81,15 @@ async def test_as_parts(web: httpx.AsyncClient, document: Sample, accept: str, m
     assert headers["content-type"] == media_type
 
 
-async def test_as_the_document_it_is(web: httpx.AsyncClient, document: Sample):
-    answer = await web.get(
-        f"/dicomweb{document.path}/bulkdata/00420011", headers={"Accept": "application/pdf"}
-    )
-    assert answer.headers["content-type"] == "application/pdf"
-    assert answer.content == PDF
+@pytest.mark.parametrize("accept", ["application/pdf", "*/*", "application/*", "text/html, */*;q=0.8"])
+async def test_as_the_document_it_is(web: httpx.AsyncClient, document: Sample, accept: str):
+    """A single part where parts are not demanded; the rendered form of a document is the document."""
+    alone = without_pixels()
+    await store(web, alone)
+    for path in (f"{document.path}/bulkdata/00420011", f"{alone.path}/rendered"):
+        answer = await web.get(f"/dicomweb{path}", headers={"Accept": accept})
+        assert answer.headers["content-type"] == "application/pdf"
+        assert answer.content == PDF
 
 
 async def test_ranges(web: httpx.AsyncClient, document: Sample):
@@ -107,7 +118,7 @@ async def test_compressed_pixels_come_frame_by_frame(web: httpx.AsyncClient):
         f"/dicomweb{path}/pixeldata", headers={"Accept": 'multipart/related; type="image/jp2"'}
     )
     assert len(parts(stored)) == 10
-    decoded = await web.get(f"/dicomweb{path}/pixeldata")
+    decoded = await web.get(f"/dicomweb{path}/pixeldata", headers={"Accept": "multipart/*"})
     assert {len(content) for _, content in parts(decoded)} == {64 * 64 * 2}
 
 
@@ -168,7 +179,12 @@ async def test_video(web: httpx.AsyncClient, fragments: int):
     assert answer.content == b"".join(pieces)
     part = await web.get(f"/dicomweb{path}/pixeldata", headers={"Accept": "video/*", "Range": "bytes=0-9"})
     assert part.content == (film[:10] if fragments == 1 else b"".join(pieces))
-    assert parts(await web.get(f"/dicomweb{path}/pixeldata"))[0][1] == b"".join(pieces)
+    multi = await web.get(
+        f"/dicomweb{path}/pixeldata", headers={"Accept": 'multipart/related; type="video/mp4"'}
+    )
+    assert parts(multi)[0][1] == b"".join(pieces)
+    shown = await web.get(f"/dicomweb{path}/rendered?accept=video/mp4")
+    assert shown.content == b"".join(pieces)
 
 
 def encapsulate_buffer(pieces: list[bytes]) -> bytes:
