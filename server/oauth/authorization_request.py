@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import orjson
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from server.access.scopes import Scopes
 from server.access.services import Services
 from server.core import clock, ids
 
-from . import clients, forms, launch
+from . import clients, forms, launch, pages
 from .clients import QUERIES, Client
 from .problem import InvalidRequest, OAuthError
 
@@ -85,12 +85,7 @@ def answered(services: Services, asked: Asked, values: Mapping[str, str]) -> Res
 
 def to_authorize(asked: Asked) -> Response:
     """The same request again."""
-    return redirect(f"/oauth/authorize?{asked.query}")
-
-
-def redirect(path: str) -> Response:
-    """To another page of this server; what the address holds is told to nobody."""
-    return RedirectResponse(path, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+    return pages.redirect(f"/oauth/authorize?{asked.query}")
 
 
 async def keep(services: Services, client: Client, parameters: Mapping[str, Any]) -> str:

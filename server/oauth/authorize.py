@@ -5,16 +5,16 @@ RFC 6749, 3.1; SMART App Launch 2.2, "Obtain authorization code" (GET and form P
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.services import Services
 
-from . import consent_page, forms, problem
+from . import consent_page, forms, pages, problem
 from .authlib_bridge import authenticate
-from .authorization_request import KEPT, Asked, keep, read, redirect, refused
+from .authorization_request import KEPT, Asked, keep, read, refused
 from .problem import InvalidRequest, OAuthError
 
 _PROOFS = ("client_secret", "client_assertion", "client_assertion_type")
@@ -61,10 +61,10 @@ async def _posted(request: Request, services: Services) -> Response:
     if asked.problem:
         return refused(services, asked, asked.problem)
     uri = form.get("request_uri") or await keep(services, asked.client, asked.parameters)
-    return redirect(f"/oauth/authorize?{urlencode({'client_id': asked.client.id, 'request_uri': uri})}")
+    return pages.redirect(f"/oauth/authorize?{urlencode({'client_id': asked.client.id, 'request_uri': uri})}")
 
 
 def _to_sign_in(services: Services, asked: Asked) -> Response:
     if "none" in asked.parameters.get("prompt", "").split():
         return refused(services, asked, OAuthError("login_required", "Nobody is signed in."))
-    return redirect(f"/sign-in?next={quote('/oauth/authorize?' + asked.query, safe='')}")
+    return pages.to_sign_in(f"/oauth/authorize?{asked.query}")

@@ -18,7 +18,6 @@ from server.access.sign_in import SignedIn, address_of, require_csrf, require_sa
 from server.audit.events import Event, Outcome
 from server.audit.who import Who
 from server.core import clock
-from server.core.errors import Forbidden
 
 from . import codes, forms, launch, narrowing, profiles
 from .authorization_request import Asked, answered, read, refused, to_authorize
@@ -57,8 +56,21 @@ class Decision:
 
 
 async def decide(request: Request) -> Response:
-    """POST /oauth/authorize/decision"""
-    decision = await _read(request)
+    """POST /oauth/authorize/decision. Raises Forbidden for a form that another site, or another session, made."""
+    services: Services = request.app.state.services
+    require_same_origin(request, services.settings)
+    pairs = await forms.read_pairs(request)
+    fields = forms.once([pair for pair in pairs if pair[0] not in _BOXES])
+    asked = await read(services, forms.parse(fields.get("request", "")))
+    signed_in = await services.gate.sign_in.of(request)
+    if signed_in is None:
+        return to_authorize(asked)  # signed out meanwhile; it leads to the sign-in
+    require_csrf(signed_in, fields.get("csrf"))
+    ticked = (frozenset(value for name, value in pairs if name == box) for box in _BOXES)
+    return await _decided(Decision(request, services, asked, signed_in, fields, *ticked))
+
+
+async def _decided(decision: Decision) -> Response:
     services, asked = decision.services, decision.asked
     if asked.problem:
         return refused(services, asked, asked.problem)
@@ -67,7 +79,7 @@ async def decide(request: Request) -> Response:
             return await _allowed(decision)
         case "switch":
             response = to_authorize(asked)
-            await services.gate.sign_in.end(request, response)
+            await services.gate.sign_in.end(decision.request, response)
             return response
     return await _denied(decision)
 
@@ -75,21 +87,6 @@ async def decide(request: Request) -> Response:
 def granted(asked: Scopes, ticked: frozenset[str]) -> Scopes:
     """What was asked for and ticked, in the words it was asked in; nothing a form could add."""
     return Scopes(tuple(item for item in asked.items if _text(item) in ticked))
-
-
-async def _read(request: Request) -> Decision:
-    """Raises Forbidden for a form that another site, or another session, made."""
-    services: Services = request.app.state.services
-    require_same_origin(request, services.settings)
-    pairs = await forms.read_pairs(request)
-    fields = forms.once([pair for pair in pairs if pair[0] not in _BOXES])
-    ticked = (frozenset(value for name, value in pairs if name == box) for box in _BOXES)
-    signed_in = await services.gate.sign_in.of(request)
-    if signed_in is None:
-        raise Forbidden("You were signed out meanwhile. Start again from the app.")
-    require_csrf(signed_in, fields.get("csrf"))
-    asked = await read(services, forms.parse(fields.get("request", "")))
-    return Decision(request, services, asked, signed_in, fields, *ticked)
 
 
 async def _allowed(decision: Decision) -> Response:

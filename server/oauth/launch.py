@@ -8,18 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from server.access.scopes import Scopes
 from server.access.services import Services
 from server.access.sign_in import SignedIn, require_csrf, require_same_origin
 from server.core import clock, ids
-from server.core.errors import Forbidden, NotFound, Unprocessable
+from server.core.errors import NotFound, Unprocessable
 
 from . import clients, forms, pages, profiles
 from .clients import QUERIES
@@ -42,11 +42,10 @@ class Launch:
 async def show(request: Request) -> Response:
     """GET /oauth/launch?patient=…&study=…: the apps that can be started with this record open."""
     services: Services = request.app.state.services
+    fields = forms.once(forms.parse(request.url.query))
     signed_in = await services.gate.sign_in.of(request)
     if signed_in is None:
-        here = f"/oauth/launch?{request.url.query}"
-        return RedirectResponse(f"/sign-in?next={quote(here, safe='')}", 303)
-    fields = forms.once(forms.parse(request.url.query))
+        return pages.to_sign_in(f"/oauth/launch?{urlencode(_named(fields))}")
     profile, study = await _what(request, services, signed_in, fields)
     apps = await services.db.fetch_all(QUERIES["apps_to_launch"])
     return pages.render(
@@ -66,12 +65,16 @@ async def start(request: Request) -> Response:
     fields = await forms.read_form(request)
     signed_in = await services.gate.sign_in.of(request)
     if signed_in is None:
-        raise Forbidden("You were signed out meanwhile. Sign in and try again.")
+        return pages.to_sign_in(f"/oauth/launch?{urlencode(_named(fields))}")
     require_csrf(signed_in, fields.get("csrf"))
     profile, study = await _what(request, services, signed_in, fields)
     client_id = fields.get("client_id", "")
     address = await begin(services, client_id, signed_in.account_id, profile.id, imaging_study=study)
     return Response(status_code=303, headers={"Location": address, "Cache-Control": "no-store"})
+
+
+def _named(fields: dict[str, str]) -> dict[str, str]:
+    return {name: fields[name] for name in ("patient", "study") if name in fields}
 
 
 async def _what(

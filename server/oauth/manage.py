@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from server.access.scopes import Scopes
 from server.access.services import Services
@@ -18,7 +17,6 @@ from server.access.sign_in import SignedIn, address_of, require_csrf, require_sa
 from server.audit.events import Event
 from server.audit.who import Who
 from server.core import clock
-from server.core.errors import Forbidden
 from server.storage.db import Record
 
 from . import forms, pages, profiles, sentences
@@ -45,7 +43,7 @@ async def show(request: Request) -> Response:
     services: Services = request.app.state.services
     signed_in = await services.gate.sign_in.of(request)
     if signed_in is None:
-        return RedirectResponse(f"/sign-in?next={quote('/oauth/manage', safe='')}", 303)
+        return pages.to_sign_in("/oauth/manage")
     apps = await apps_of(request, services, signed_in)
     return pages.render(
         "manage.html", apps=apps, person=signed_in, ended=request.query_params.get("ended") == "1"
@@ -59,10 +57,10 @@ async def end(request: Request) -> Response:
     fields = await forms.read_form(request)
     signed_in = await services.gate.sign_in.of(request)
     if signed_in is None:
-        raise Forbidden("You were signed out meanwhile. Sign in and try again.")
+        return pages.to_sign_in("/oauth/manage")
     require_csrf(signed_in, fields.get("csrf"))
     await end_app(services, signed_in, fields.get("client_id", ""), address_of(request))
-    return RedirectResponse("/oauth/manage?ended=1", 303)
+    return pages.redirect("/oauth/manage?ended=1")
 
 
 async def end_app(services: Services, signed_in: SignedIn, client_id: str, address: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib import resources
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 _templates = Environment(
     loader=PackageLoader(__package__, "templates"),
@@ -25,6 +25,16 @@ def render(template: str, status: int = 200, *, leads_to: Iterable[str] = (), **
     """The page. `leads_to` is where its forms may end up (a redirect counts as a form's action, CSP 3)."""
     text = _templates.get_template(template).render(**values)
     return HTMLResponse(text, status, _headers(leads_to))
+
+
+def redirect(path: str) -> Response:
+    """To another page of this server; what the address holds is told to nobody."""
+    return RedirectResponse(path, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+
+
+def to_sign_in(back_to: str) -> Response:
+    """To the portal's sign-in, which leads back to this path."""
+    return redirect(f"/sign-in?next={quote(back_to, safe='')}")
 
 
 async def style(request: Request) -> Response:

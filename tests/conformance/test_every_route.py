@@ -31,6 +31,7 @@ OPEN = {
     "/fhir/.well-known/smart-configuration": "SMART App Launch 2.2: always readable",
     "/.well-known/openid-configuration": "OpenID Connect Discovery 1.0, 4",
     "/.well-known/oauth-authorization-server": "RFC 8414, 3",
+    "/.well-known/user-access-brands.json": "SMART App Launch 2.2, user-access brands: open",
     "/oauth/jwks": "public keys",
     "/oauth/register": "RFC 7591: open registration, new apps are shown as unverified",
     "/oauth/style.css": "no data",

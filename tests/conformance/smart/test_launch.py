@@ -257,6 +257,30 @@ async def test_a_decision_from_another_site_is_refused(app: App, browser: Browse
     assert (await browser.decide(page)).status_code == 403
 
 
+async def test_somebody_else_signs_in(
+    app: App, browser: Browser, own_patient: Person, people: People
+) -> None:
+    """The button for another person ends the session and asks again, with the same request."""
+    back = await browser.decide(await browser.ask(app), "switch")
+    assert back.headers["location"].startswith("/oauth/authorize?")
+    signed_out = await browser.client.get(back.headers["location"])
+    assert signed_out.headers["location"].startswith("/sign-in?next=")
+    other = await people.patient("Other Person")
+    await browser.sign_in(other)
+    page = await browser.client.get(back.headers["location"])
+    assert returned(await browser.decide(page))["state"] == app.state
+
+
+async def test_who_was_signed_out_meanwhile_signs_in_again(
+    app: App, browser: Browser, patient: Person
+) -> None:
+    page = await browser.ask(app)
+    browser.client.cookies.clear()
+    answer = await browser.decide(page)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/oauth/authorize?")
+
+
 async def test_two_tabs_with_two_users(app: App, browser: Browser, patient: Person, people: People) -> None:
     """The page of one user decided while another is signed in grants nothing."""
     page = await browser.ask(app)
