@@ -222,8 +222,11 @@ class _ResourceRow(_Row):
             study.values,
         )
         # A scope that filters studies opens no ImagingStudy that stands for none of ours.
-        by_study = self.reach.action.type == "ImagingStudy" and lane.filters
-        return super().ground(lane, number) & (exists if by_study else Where(about) | exists)
+        by_study = bool(self.reach.action.type == "ImagingStudy" and lane.filters)
+        open_to = super().ground(lane, number) & (exists if by_study else Where(about) | exists)
+        if lane.ground is Ground.SERVER and not by_study:  # what belongs to nobody is in no patient's state
+            return open_to | Where(f"{self.patient} = ''")
+        return open_to
 
     def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
         if self.reach.action.type == "ImagingStudy":

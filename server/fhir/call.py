@@ -11,7 +11,6 @@ from server.access.actor import Actor, ActorKind
 from server.access.reach import Reach
 from server.access.services import Services
 from server.core.errors import NotAuthenticated
-from server.records.registry import ResourceType
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,5 @@ class Call:
         return f"{self.base}/{type}/{id}"
 
 
-def is_register(type: ResourceType) -> bool:
-    """People and organizations: read by id, found by id and identifier only. Searching them enumerates them."""
-    return type.name in ("Practitioner", "PractitionerRole", "Organization")
+# People and organizations: read by id, found by id and identifier only, for searching them enumerates them.
+REGISTER = frozenset({"Practitioner", "PractitionerRole", "Organization"})

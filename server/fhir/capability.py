@@ -17,7 +17,7 @@ from server.core import clock
 from server.records.document import Json, instant
 from server.records.registry import Kind, ResourceType, types
 
-from .call import is_register
+from .call import REGISTER
 from .delete import NOT_DELETED
 from .format import json_answer, respond
 from .writing import NOT_WRITTEN
@@ -127,14 +127,14 @@ def _resource(type: ResourceType) -> Json:
 
 def _interactions(type: ResourceType) -> list[str]:
     written = type.name not in NOT_WRITTEN
-    changed = ["create", "update", "patch"] if written and not is_register(type) else []
+    changed = ["create", "update", "patch"] if written else []
     ended = ["delete"] if changed and type.name not in NOT_DELETED else []
     reading = ("read", "search-type") if type.name == "AuditEvent" else _READING
     return [*reading, *changed, *ended]
 
 
 def _searched(type: ResourceType) -> Json:
-    if not is_register(type):
+    if type.name not in REGISTER:
         return dict(type.params)
     return {name: param for name, param in type.params.items() if name == "identifier"}
 

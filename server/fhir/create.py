@@ -81,7 +81,7 @@ async def create(
 
 async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach: Reach) -> Stored:
     if type == "Patient":
-        return await patients.create(call, resource)
+        return await patients.create(call, resource, id)
     owner = await checked(call, resource)
     if type == "Consent":
         return await consents.create(call, resource, reach=reach, patient_id=owner.patient_id, id=id)

@@ -11,17 +11,17 @@ from server.records.store import Stored
 from .call import Call
 
 
-async def create(call: Call, resource: Json) -> Stored:
+async def create(call: Call, resource: Json, id: str | None = None) -> Stored:
     """An unclaimed profile with these demographics. Raises NotAllowed for people and their apps."""
     if not call.is_system or not call.actor.organization_id:
         raise NotAllowed("A profile is made by signing up, or by an organization for its patient.")
     await validate.check(resource)
-    content = {key: value for key, value in resource.items() if key not in ("id", "resourceType")}
     patient_id = await people.register_patient(
         call.services,
         who=call.actor.who(),
         organization_id=call.actor.organization_id,
-        resource=content,
+        as_sent=resource,
+        patient_id=id,
     )
     reach = await call.reach("Patient", Verb.CREATE)
     return await store.read(call.services.db, "Patient", patient_id, reach=reach)

@@ -13,13 +13,12 @@ from server.access.action import Verb
 from server.access.reach import Reach
 from server.audit.events import Event
 from server.core.errors import InvalidInput, NotAllowed, NotFound, PreconditionFailed
-from server.core.ids import new_id
 from server.records import primitives, store
 from server.records.document import Json
 from server.records.serial import serializable
 from server.records.store import Stored
 
-from . import conditional, consents, trail
+from . import conditional, consents, patients, trail
 from .call import Call
 from .create import create
 from .format import Answer, etag_version, resource_of, respond
@@ -147,13 +146,15 @@ async def update_matching(
 async def _create_by_put(
     call: Call, type: str, id: str, resource: Json, *, if_match: int | None, prefer: Prefer
 ) -> Answer:
-    if not call.is_system or type in ("Patient", "Consent"):
+    if not call.is_system or type == "Consent":
         raise NotAllowed("There is nothing at this address that you may update; create with POST instead.")
     if if_match is not None:
         raise PreconditionFailed("If-Match names a version, but there is no such resource.")
     if primitives.problem_of("id", id) is not None:
         raise InvalidInput("This is not a valid id.", expression=f"{type}.id")
     reach = await writable(call, type, Verb.CREATE)
+    if type == "Patient":
+        return written(prefer, await patients.create(call, resource, id), 201, call.base)
     owner = await checked(call, resource)
     stored = await store.create(
         call.services.db,
@@ -162,7 +163,7 @@ async def _create_by_put(
         patient_id=owner.patient_id,
         study_uid=owner.study_uid,
         author=call.actor.author,
-        id=id or new_id(),
+        id=id,
         method="PUT",
     )
     await trail.wrote(call, Event.RECORD_CREATED, stored)

@@ -16,7 +16,7 @@ from server.records.references import Belonging, belonging
 from server.records.registry import resource_type
 from server.records.store import Stored
 
-from .call import Call
+from .call import REGISTER, Call
 from .format import Answer, json_answer, resource_answer
 from .problem import information
 
@@ -63,7 +63,7 @@ async def writable(call: Call, type: str, verb: Verb) -> Reach:
         raise NotAllowed(NOT_WRITTEN[type])
     if type == "ImagingStudy" and not call.is_system:
         raise NotAllowed("ImagingStudies are made from the images themselves: store those with STOW-RS.")
-    if not reach:
+    if not reach or (type in REGISTER and not call.is_system):
         raise NotAllowed("Resources of this type cannot be written here.")
     return reach
 
@@ -71,9 +71,8 @@ async def writable(call: Call, type: str, verb: Verb) -> Reach:
 async def checked(call: Call, resource: Json) -> Belonging:
     """Whose a valid resource is. Raises Invalid for a broken rule, Unprocessable without a patient."""
     await validate.check(resource)
-    owner = await belonging(
-        call.services.db, resource, resource_type(resource["resourceType"]), base=call.base
-    )
+    type, required = resource_type(resource["resourceType"]), not call.actor.trusted
+    owner = await belonging(call.services.db, resource, type, base=call.base, required=required)
     if not owner.patient_id and not call.actor.trusted:
         owner = Belonging(call.actor.context_patient or "", owner.study_uid)
         if not owner.patient_id:

@@ -41,13 +41,16 @@ async def register_patient(
     account_id: UUID | None = None,
     organization_id: str | None = None,
     resource: Mapping[str, Any] | None = None,
+    as_sent: Mapping[str, Any] | None = None,
+    patient_id: str | None = None,
 ) -> str:
     """Make a profile with its key and its Patient resource; the FHIR id.
 
     With an account the profile is that person's; without, it is unclaimed and `organization_id` made it.
-    `resource` gives more elements of the Patient than name and birth date.
+    `resource` gives more elements of the Patient than name and birth date; `as_sent` is all of them, from a system,
+    which may choose the id. Raises AlreadyStored when it is taken.
     """
-    patient_id, now = new_id(), clock.now()
+    patient_id, now = patient_id or new_id(), clock.now()
     async with services.db.transaction():
         values = {"id": patient_id, "now": now, "organization": organization_id}
         await services.db.execute(
@@ -65,6 +68,8 @@ async def register_patient(
             **_demographics(name, birth_date),
         }
         body |= dict(resource or {})
+        if as_sent is not None:
+            body = {**as_sent, "resourceType": "Patient", "id": patient_id}
         await store.put(services.db, body, patient_id=patient_id, author=_author(account_id, organization_id))
         await services.audit.record(Event.PROFILE_CREATED, who=who, patient_id=patient_id)
     return patient_id

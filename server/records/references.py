@@ -56,22 +56,25 @@ def here(text: str, base: str) -> Target | None:
     return Target(found.type, found.id) if found and found.base in ("", base) else None
 
 
-async def belonging(db: Database, resource: Json, type: ResourceType, *, base: str) -> Belonging:
+async def belonging(
+    db: Database, resource: Json, type: ResourceType, *, base: str, required: bool = True
+) -> Belonging:
     """Whose a resource is, read from its compartment element, and the study it is about.
 
-    Raises Unprocessable when the element is missing or leads nowhere near a patient. Whether the caller may write
-    there is the reach's business: a patient that does not exist and one that may not be seen are refused alike.
+    Raises Unprocessable when the element is missing or leads nowhere near a patient, where one is required. Whether
+    the caller may write there is the reach's business: a patient that does not exist and one that may not be seen
+    are refused alike.
     """
     if type.name == "Patient":
         return Belonging(str(resource.get("id", "")))
     if type.patient is None:
         return Belonging()
-    owner = await _owner(db, resource, type, base)
+    owner = await _owner(db, resource, type, base, required)
     study = await _study(db, resource, type, base, owner.patient_id)
     return Belonging(owner.patient_id, owner.study_uid or study)
 
 
-async def _owner(db: Database, resource: Json, type: ResourceType, base: str) -> Belonging:
+async def _owner(db: Database, resource: Json, type: ResourceType, base: str, required: bool) -> Belonging:
     """A Patient named directly; else what the referenced resource belongs to (Provenance.target, a List of …)."""
     assert type.patient is not None
     targets = list(_targets(type.patient.find(resource), base))
@@ -82,7 +85,7 @@ async def _owner(db: Database, resource: Json, type: ResourceType, base: str) ->
         row = await db.fetch_one(QUERIES["belonging"], {"type": one.type, "id": one.id})
         if row is not None and row["patient_id"]:
             return Belonging(row["patient_id"], row["study_uid"])
-    if type.name in OPTIONAL:
+    if type.name in OPTIONAL or not required:
         return Belonging()
     raise _no_patient(type)
 
