@@ -16,7 +16,7 @@ from server.storage.sql import load
 
 from . import studies, words
 from .forms import Form
-from .imaging import PAGE, page_of
+from .imaging import PAGE, entries_of, page_of
 from .pages import language_of, render, see_other
 from .profile import PATIENT_READ, Profile
 from .visit import Visit
@@ -92,19 +92,17 @@ async def patient(visit: Visit) -> Response:
         raise NotFound()
     reach = (await visit.reach(STUDY_SEARCH)).at(wanted)
     await share.note_look(visit.services, wanted, str(visit.signed_in.practitioner_id))
-    language, number = language_of(visit.request, visit.me), visit.number("page")
+    number = visit.number("page")
     total, _ = await studies.count(visit.services.db, reach=reach)
-    listed = await studies.find(
-        visit.services.db, reach=reach, limit=PAGE, offset=(number - 1) * PAGE, language=language
-    )
+    entries, papers = await entries_of(visit, wanted, number=number)
     return render(
         visit.request,
         "patient.html",
         here="patients",
         patient=found,
         total=total,
-        groups=list(studies.by_year(listed)),
-        page=page_of(visit, number, PAGE, total),
+        groups=list(studies.by_year(entries)),
+        page=page_of(visit, number, PAGE, total + papers),
     )
 
 

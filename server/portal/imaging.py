@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
 from server.access.action import STUDY_READ, STUDY_SEARCH, Right
 from server.core.errors import NotFound
+from server.storage.sql import load
 
-from . import people_seeing, reports, studies, words
+from . import hard_copies, people_seeing, reports, studies, words
+from .hard_copies import HardCopy
 from .pages import HEADERS, language_of, render
 from .profile import own_id
 from .studies import Series, Study
@@ -18,6 +20,7 @@ from .study_visit import own_study, study_address, study_in_reach
 from .texts import N_, translations
 from .visit import Visit
 
+QUERIES = load(__package__)
 PAGE = 50
 # Window presets in Hounsfield units: center, width (PS3.3, C.11.2.1.2).
 WINDOWS = {
@@ -48,11 +51,8 @@ async def my_imaging(visit: Visit) -> Response:
     kind, number = visit.query("kind")[:16], visit.number("page")
     language, db = language_of(visit.request, visit.me), visit.services.db
     total, differing = await studies.count(db, reach=reach, kind=kind)
-    found = await studies.find(
-        db, reach=reach, kind=kind, limit=PAGE, offset=(number - 1) * PAGE, language=language
-    )
+    entries, papers = await entries_of(visit, patient_id, kind=kind, number=number)
     seeing = await people_seeing.of(visit, patient_id)
-    found = [replace(each, seen_by=seeing.sentence(each.uid, language)) for each in found]
     return render(
         visit.request,
         "imaging.html",
@@ -62,9 +62,37 @@ async def my_imaging(visit: Visit) -> Response:
         sharing_with=len(seeing.active),
         kind=kind,
         kinds=[(code, words.KINDS.get(code, code)) for code in await studies.kinds(db, reach=reach)],
-        groups=list(studies.by_year(found)),
-        page=page_of(visit, number, PAGE, total, kind=kind),
+        groups=list(studies.by_year(entries)),
+        seen_by={
+            each.uid: seeing.sentence(each.uid, language) for each in entries if isinstance(each, Study)
+        },
+        page=page_of(visit, number, PAGE, total + papers, kind=kind),
     )
+
+
+Entry = Study | HardCopy
+
+
+async def entries_of(
+    visit: Visit, patient_id: str, *, kind: str = "", number: int = 1
+) -> tuple[list[Entry], int]:
+    """A page of what a patient has, studies and records on paper by their date; how many of the latter there are."""
+    db, language = visit.services.db, language_of(visit.request, visit.me)
+    reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
+    papers = (await visit.reach(hard_copies.DOCUMENT_READ)).at(patient_id)
+    values = {"patient": patient_id, "kind": kind, "limit": PAGE, "offset": (number - 1) * PAGE}
+    parts = {"reach": reach.studies(), "match": studies.of_kind(kind), "papers": papers.resources()}
+    rows = await db.fetch_all(QUERIES["entries_page"], values, **parts)
+    wanted = {name: [row["id"] for row in rows if row["kind"] == name] for name in ("study", "record")}
+    found: dict[tuple[str, str], Entry] = {}
+    for uid, each in (await studies.some(db, wanted["study"], reach=reach, language=language)).items():
+        found["study", uid] = each
+    for key, paper in (await hard_copies.some(db, wanted["record"], reach=papers, language=language)).items():
+        found["record", key] = paper
+    counted = {"patient": patient_id, "kind": kind}
+    count = await db.fetch_val(QUERIES["count_papers"], counted, papers=papers.resources())
+    listed = [found[row["kind"], row["id"]] for row in rows if (row["kind"], row["id"]) in found]
+    return listed, int(count)
 
 
 async def study(visit: Visit) -> Response:

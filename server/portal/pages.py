@@ -69,6 +69,9 @@ DONE = {
     "restored": N_("The study is back in your record."),
     "report-added": N_("The report is in the record, beside its images."),
     "report-deleted": N_("The report is deleted."),
+    "document-added": N_("It is saved. Add more, or go on."),
+    "record-done": N_("The record is complete."),
+    "record-deleted": N_("The record is deleted."),
     "asked": N_("Thank you. We have your message and answer by e-mail."),
     "session-ended": N_("That device is signed out."),
 }

@@ -104,3 +104,39 @@ SELECT resource.json FROM resource
  WHERE resource.patient_id = :patient AND resource.study_uid = :study AND resource.type = 'DiagnosticReport'
    AND NOT resource.deleted AND {reach}
  ORDER BY resource.last_updated DESC LIMIT 200
+
+-- name: reports_by_id
+SELECT resource.json FROM resource
+ WHERE resource.type = 'DiagnosticReport' AND resource.id = ANY (:ids) AND NOT resource.deleted AND {reach}
+ ORDER BY resource.last_updated
+
+-- name: documents
+SELECT resource.json, resource.patient_id, resource.version FROM resource
+ WHERE resource.type = 'DocumentReference' AND resource.id = ANY (:ids) AND NOT resource.deleted AND {reach}
+
+-- name: entries_page
+-- Studies and hard copy records of one patient in one list, the newest first, by (partial) date; without one last.
+SELECT kind, id FROM (
+    SELECT 'study' AS kind, study.study_uid AS id, study.study_day AS day, study.study_time AS moment
+      FROM study WHERE study.patient_id = :patient AND {reach} AND {match}
+    UNION ALL
+    SELECT 'record', paper.id, paper.day, '' FROM (
+        SELECT resource.id, read.body,
+               rpad(left(replace(coalesce(read.body #>> '{context,period,start}', ''), '-', ''), 8), 8, '0') AS day
+          FROM resource, LATERAL (SELECT convert_from(resource.json, 'UTF8')::jsonb AS body) AS read
+         WHERE resource.patient_id = :patient AND resource.type = 'DocumentReference' AND NOT resource.deleted
+           AND resource.study_uid IS NULL AND {papers}) AS paper
+     WHERE jsonb_path_exists(paper.body, '$.category[*].coding[*] ? (@.code == "LP29684-5")')
+       AND (:kind = '' OR jsonb_path_exists(paper.body, '$.context.event[*].coding[*] ? (@.code == $kind)',
+                                            jsonb_build_object('kind', CAST(:kind AS text))))
+) AS entry ORDER BY day DESC, moment DESC, kind, id LIMIT :limit OFFSET :offset
+
+-- name: count_papers
+-- How many records on paper there are, of one kind or of all.
+SELECT count(*) FROM (
+    SELECT convert_from(resource.json, 'UTF8')::jsonb AS body FROM resource
+     WHERE resource.patient_id = :patient AND resource.type = 'DocumentReference' AND NOT resource.deleted
+       AND resource.study_uid IS NULL AND {papers}) AS paper
+ WHERE jsonb_path_exists(paper.body, '$.category[*].coding[*] ? (@.code == "LP29684-5")')
+   AND (:kind = '' OR jsonb_path_exists(paper.body, '$.context.event[*].coding[*] ? (@.code == $kind)',
+                                        jsonb_build_object('kind', CAST(:kind AS text))))

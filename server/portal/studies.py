@@ -87,6 +87,10 @@ class Study:
         return day_of(self.row["study_day"])
 
     @property
+    def year(self) -> int | None:
+        return self.day.year if self.day else None
+
+    @property
     def date_words(self) -> str:
         gettext = translations(self.language).gettext
         return words.day(self.day, self.language) or gettext("Date unknown")
@@ -168,10 +172,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Year:
-    """The studies of one year; without a year their date is unknown."""
+    """What is of one year; without a year the date is unknown."""
 
     year: int | None
-    studies: list[Study]
+    entries: list[Any]
 
 
 async def find(
@@ -179,7 +183,7 @@ async def find(
 ) -> list[Study]:
     """A page of studies, the newest study date first."""
     values = {"limit": limit, "offset": offset}
-    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=_of_kind(kind))
+    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=of_kind(kind))
     return [Study(row, language) for row in rows]
 
 
@@ -192,7 +196,7 @@ async def removed(db: Database, patient_id: str, *, reach: Reach, language: str 
 
 async def count(db: Database, *, reach: Reach, kind: str = "") -> tuple[int, int]:
     """How many studies there are, and how many of them wait for a "mine"."""
-    row = await db.fetch_one(QUERIES["count_studies"], {}, reach=reach.studies(), match=_of_kind(kind))
+    row = await db.fetch_one(QUERIES["count_studies"], {}, reach=reach.studies(), match=of_kind(kind))
     assert row is not None
     return int(row["total"]), int(row["differing"])
 
@@ -217,13 +221,18 @@ async def one(db: Database, uid: str, *, reach: Reach, language: str = "en") -> 
     return Study(rows[0], language)
 
 
-async def titles(db: Database, uids: list[str], *, reach: Reach, language: str = "en") -> dict[str, str]:
-    """The titles and dates of these studies, by UID."""
+async def some(db: Database, uids: list[str], *, reach: Reach, language: str = "en") -> dict[str, Study]:
+    """These studies, by UID."""
     match = Where("study.study_uid = ANY (:wanted_uids)", {"wanted_uids": uids})
     values = {"limit": len(uids), "offset": 0}
     rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=match)
-    named = (Study(row, language) for row in rows)
-    return {each.uid: ", ".join((each.title, each.date_words)) for each in named}
+    return {row["study_uid"]: Study(row, language) for row in rows}
+
+
+async def titles(db: Database, uids: list[str], *, reach: Reach, language: str = "en") -> dict[str, str]:
+    """The titles and dates of these studies, by UID."""
+    found = await some(db, uids, reach=reach, language=language)
+    return {uid: ", ".join((each.title, each.date_words)) for uid, each in found.items()}
 
 
 async def series_of(db: Database, study: Study, *, reach: Reach, preview: str) -> list[Series]:
@@ -251,9 +260,9 @@ async def held(db: Database, uids: list[str], *, reach: Reach) -> list[str]:
     return [str(row["sop_uid"]) for row in rows]
 
 
-def by_year(studies: Iterable[Study]) -> Iterator[Year]:
+def by_year(entries: Iterable[Any]) -> Iterator[Year]:
     """In their order, a group for each year."""
-    for year, group in groupby(studies, key=lambda each: each.day.year if each.day else None):
+    for year, group in groupby(entries, key=lambda each: each.year):
         yield Year(year, list(group))
 
 
@@ -279,7 +288,8 @@ def _held(reach: Reach) -> Reach:
     return replace(reach, lanes=tuple(lane for lane in reach.lanes if lane.ground is Ground.OWN))
 
 
-def _of_kind(kind: str) -> Where:
+def of_kind(kind: str) -> Where:
+    """Only this modality, where one is chosen."""
     return Where("study.modalities @> ARRAY[:wanted_kind::text]", {"wanted_kind": kind}) if kind else TRUE
 
 

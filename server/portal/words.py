@@ -83,6 +83,11 @@ def month(value: date, language: str = "en") -> str:
     return format_date(value, "MMMM y", locale=locale(language))
 
 
+def month_name(number: int, language: str = "en") -> str:
+    """January is 1."""
+    return str(locale(language).months["stand-alone"]["wide"][number])
+
+
 def moment(value: datetime | None, language: str = "en") -> str:
     """A moment spelled out in UTC; the page turns it into the reader's zone where it can."""
     if value is None:
