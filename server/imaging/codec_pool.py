@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from server.core.errors import Unavailable
@@ -20,7 +21,8 @@ from .codec_worker import read_message, write_message
 
 TIME = 30.0  # seconds for one job
 IDLE = 120.0  # seconds after which a process that nobody needed ends
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # nothing that opens anything
+_ROOT = str(Path(__file__).resolve().parents[2])  # where the package `server` lies
 
 
 class Failed(Exception):
@@ -32,9 +34,9 @@ class _Process:
 
     def __init__(self) -> None:
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _ROOT}
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "server.imaging.codec_worker"],
+            [sys.executable, "-P", "-m", "server.imaging.codec_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

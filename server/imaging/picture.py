@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -83,24 +84,22 @@ def _gray(array: Array, description: Description, look: Look) -> Array:
         return 255 - out if inverse else out
     if description.modality_table is None and array.dtype.itemsize <= 2 and array.dtype.kind in "iu":
         # Few values, many pixels: each value goes through the window once.
-        values = _all_values(array.dtype)
-        table = _windowed(values * description.slope + description.intercept, center, width, function)
-        table = 255 - table if inverse else table
-        unsigned = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
-        return np.take(table, unsigned)
+        kind = f"{array.dtype.kind}{array.dtype.itemsize}"
+        table = _table(kind, description.slope, description.intercept, center, width, function, inverse)
+        return np.take(table, np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}"))
     out = _windowed(_modality(array, description), center, width, function)
     return 255 - out if inverse else out
 
 
-def _all_values(dtype: np.dtype[Any]) -> Array:
-    """Every value of an integer type, in the order of its bits read as unsigned."""
-    count = 1 << 8 * dtype.itemsize
-    return (
-        np.arange(count, dtype=np.uint32)
-        .astype(f"u{dtype.itemsize}")
-        .view(dtype.newbyteorder("="))
-        .astype(float)
-    )
+@lru_cache(maxsize=64)
+def _table(
+    kind: str, slope: float, intercept: float, center: float, width: float, function: str, inverse: bool
+) -> Array:
+    """What each value of an integer type becomes, in the order of its bits read as unsigned."""
+    size = int(kind[1:])
+    values = np.arange(1 << 8 * size, dtype=f"u{size}").view(kind).astype(float)
+    table = _windowed(values * slope + intercept, center, width, function)
+    return 255 - table if inverse else table
 
 
 def _modality(array: Array, description: Description) -> Array:
