@@ -114,6 +114,8 @@ async def _common(services: Services, grant: Record, scopes: Scopes) -> Json:
     if facts is None:
         return INACTIVE
     found["extensions"]["ihe_iua"]["subject_name"] = facts["name"]
+    if grant["patient_id"] and facts["practitioner_id"]:
+        found["extensions"]["ihe_pcf"] = await _pcf(services, grant["patient_id"], facts["practitioner_id"])
     user = openid.fhir_user(facts, services.settings.fhir_base)
     if user and scopes.has("fhirUser"):
         found["fhirUser"] = user
@@ -123,3 +125,15 @@ async def _common(services: Services, grant: Record, scopes: Scopes) -> Json:
 def _iua(grant: Record) -> Json:
     """IHE IUA 3.71: the patient a token is about, by its id here."""
     return {"patient_id": grant["patient_id"]} if grant["patient_id"] else {}
+
+
+async def _pcf(services: Services, patient_id: str, practitioner_id: str) -> Json:
+    """IHE PCF: the Consents by which a doctor sees this patient, and the rights each leaves."""
+    values = {"patient": patient_id, "practitioner": practitioner_id, "now": clock.now()}
+    shares = await services.db.fetch_all(QUERIES["consents_behind"], values)
+    base = services.settings.fhir_base
+    return {
+        "patient_id": patient_id,
+        "doc_id": [f"{base}/Consent/{share['id']}" for share in shares],
+        "residual": [{"rights": share["rights"], "all_studies": share["whole"]} for share in shares],
+    }

@@ -184,3 +184,10 @@ SELECT true FROM study WHERE study.fhir_id = :id AND {reach}
 -- name: studies_in_reach
 SELECT study.fhir_id, study.patient_id, study.study_date, study.modalities, study.title_folded
   FROM study WHERE {reach} ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid LIMIT 200
+
+-- name: consents_behind
+-- The living shares between a patient and a doctor; the id is that of the Consent.
+SELECT id, rights, studies IS NULL AS whole FROM share
+ WHERE patient_id = :patient AND practitioner_id = :practitioner AND state = 'active'
+   AND (until IS NULL OR until > :now)
+ ORDER BY created_at

@@ -223,8 +223,8 @@ async def test_no_fhir_user_without_its_scope(app: App, browser: Browser, patien
 async def test_a_doctor_picks_among_those_who_share(app: App, browser: Browser, people: People) -> None:
     doctor, one, two = await people.doctor(), await people.patient("One"), await people.patient("Two")
     stranger = await people.patient("Nobody Shares")
-    for each in (one, two):
-        await people.share(each, doctor)
+    await people.share(one, doctor)
+    consent = await people.share(two, doctor, rights=("images",))
     await browser.sign_in(doctor)
     page = await browser.ask(app)
     assert stranger.fhir_id not in page.text
@@ -235,6 +235,9 @@ async def test_a_doctor_picks_among_those_who_share(app: App, browser: Browser, 
     claims = (await browser.client.post("/oauth/introspect", data={"token": body["access_token"]},
                                         headers=bearer(body["access_token"]))).json()  # fmt: skip
     assert claims["fhirUser"].endswith(f"/fhir/Practitioner/{doctor.fhir_id}")
+    pcf = claims["extensions"]["ihe_pcf"]
+    assert pcf["doc_id"] == [f"{app.server.url}/fhir/Consent/{consent}"]
+    assert pcf["residual"] == [{"rights": ["images"], "all_studies": True}]
 
 
 async def test_a_doctor_with_nobody_cannot_allow(app: App, browser: Browser, people: People) -> None:
