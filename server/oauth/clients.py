@@ -134,8 +134,7 @@ async def add(
 ) -> Added:
     """Register a client. Raises Unprocessable with one sentence for the first thing that cannot be."""
     _check_words(name, type, scope)
-    for uri in redirect_uris:
-        _require_redirect_uri(uri)
+    _check_redirect_uris(redirect_uris, type, by_operator=registered_by == "operator")
     _check_keys(jwks, jwks_uri)
     _check_addresses((jwks_uri, launch_url, logo_uri), by_operator=registered_by == "operator")
     secret = ids.new_secret() if type == "confidential-symmetric" else None
@@ -187,6 +186,13 @@ def _check_words(name: str, type: str, scope: str) -> None:
         raise Unprocessable(f"A name is needed, of at most {MOST_NAME} characters.")
     if not all(Scopes.parse(text) for text in scope.split()):
         raise Unprocessable("One of the scopes is not known.")
+
+
+def _check_redirect_uris(uris: Sequence[str], type: str, *, by_operator: bool) -> None:
+    if not uris and type != "backend" and not by_operator:
+        raise Unprocessable("At least one redirect URI is needed.")
+    for uri in uris:
+        _require_redirect_uri(uri)
 
 
 def _check_keys(jwks: dict[str, Any] | None, jwks_uri: str | None) -> None:

@@ -12,7 +12,7 @@ from server.core.errors import Forbidden, NotAuthenticated, ServerError, TooMany
 
 from . import pages
 
-_PEOPLE = ("/oauth/authorize", "/oauth/manage", "/oauth/launch")
+_PEOPLE = ("/oauth/authorize", "/oauth/manage", "/oauth/launch", "/oauth/developers")
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 

@@ -41,16 +41,10 @@ async def register(request: Request) -> Response:
     """POST /oauth/register"""
     services: Services = request.app.state.services
     metadata = await _read(request)
-    await _not_too_many(services)
+    await require_not_too_many(services)
     token = ids.new_secret()
     organization = await _organization(request, services, metadata)
-    async with services.db.transaction():
-        added = await _add(services, metadata, token, organization)
-        await services.audit.record(
-            Event.CLIENT_REGISTERED,
-            who=Who(role="client", client_id=added.client.id, client_name=added.client.name),
-            patient_id=None,
-        )
+    added = await _add(services, metadata, token, organization)
     answer = _described(added.client) | {
         "client_id_issued_at": int(clock.now().timestamp()),
         "registration_access_token": token,
@@ -101,8 +95,8 @@ async def _add(services: Services, metadata: Json, token: str, organization: str
     if keys[0] is not None and not isinstance(keys[0], dict):
         raise _invalid("The keys are not a JWK Set.")
     try:
-        return await clients.add(
-            services.db,
+        return await keep(
+            services,
             name=_text(metadata, "client_name") or "An app without a name",
             type=kind,
             redirect_uris=_redirects(metadata) if kind != "backend" else (),
@@ -113,7 +107,6 @@ async def _add(services: Services, metadata: Json, token: str, organization: str
             logo_uri=_text(metadata, "logo_uri") or None,
             contact=", ".join(_texts(metadata, "contacts"))[:300],
             organization_id=organization,
-            registered_by="dynamic",
             registration_token=token,
         )
     except Unprocessable as exc:
@@ -167,7 +160,19 @@ async def _managed(request: Request) -> Client:
     return client
 
 
-async def _not_too_many(services: Services) -> None:
+async def keep(services: Services, **registration: Any) -> clients.Added:
+    """Register what came by itself. Raises Unprocessable."""
+    async with services.db.transaction():
+        added = await clients.add(services.db, registered_by="dynamic", **registration)
+        await services.audit.record(
+            Event.CLIENT_REGISTERED,
+            who=Who(role="client", client_id=added.client.id, client_name=added.client.name),
+            patient_id=None,
+        )
+    return added
+
+
+async def require_not_too_many(services: Services) -> None:
     """A flood of registrations is slowed down for everybody who registers; nothing else suffers."""
     since = clock.now() - timedelta(hours=1)
     if await services.db.fetch_val(QUERIES["registered_lately"], {"since": since}) >= MOST_IN_AN_HOUR:

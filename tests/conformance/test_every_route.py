@@ -34,6 +34,7 @@ OPEN = {
     "/.well-known/user-access-brands.json": "SMART App Launch 2.2, user-access brands: open",
     "/oauth/jwks": "public keys",
     "/oauth/register": "RFC 7591: open registration, new apps are shown as unverified",
+    "/oauth/developers": "how to ask, and the same open registration as a form",
     "/oauth/style.css": "no data",
     "/oauth/smart-style.json": "no data",
     "/viewer/": "the program of the viewer; its data comes from DICOMweb",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -150,6 +151,22 @@ async def test_a_registered_app_is_no_open_redirector(
     answer = await client.get("/oauth/authorize", params=app.parameters(scope="banana"))
     assert answer.status_code == 400
     assert "location" not in answer.headers
+
+
+async def test_a_developer_registers_by_the_form(
+    server: RunningServer, client: httpx.AsyncClient, browser: Browser, patient: Person
+) -> None:
+    page = await client.get("/oauth/developers")
+    assert f"{server.url}/fhir/.well-known/smart-configuration" in page.text
+    wrong = {"name": "<i>My app</i>", "redirect_uris": "http://elsewhere.example/", "type": "confidential"}
+    refused = await client.post("/oauth/developers", data=wrong)
+    assert refused.status_code == 422
+    assert "http://elsewhere.example/" in refused.text, "what was typed is kept"
+    assert "<i>" not in refused.text
+    done = await client.post("/oauth/developers", data={**wrong, "name": "My app", "redirect_uris": CALLBACK})
+    assert done.status_code == 201
+    client_id, secret = re.findall(r"<dd><code>([^<]+)</code></dd>", done.text)[:2]
+    assert (await browser.connect(App(server, client_id, secret)))["patient"] == patient.fhir_id
 
 
 async def test_a_flood_of_registrations_is_slowed_down(
