@@ -42,6 +42,10 @@ PATIENT = {
     "preview-ultrasound": "preview:Ultrasound",
     "add": "/imaging/add",
     "removed": "/imaging/removed",
+    "report-form": "report:CT",
+    "record-form": "/records/new",
+    "record": "record:Left knee",
+    "record-add": "record-add:Left knee",
     "sharing": "/sharing",
     "share-form": "/sharing/new",
     "person": "person:",
@@ -53,6 +57,13 @@ PATIENT = {
     "apps": "/oauth/manage",
 }
 DOCTOR = {"patients": "/my-patients", "patient": "patient:", "ask": "/my-patients/ask"}
+BELOW = {
+    "study": "",
+    "preview": "/preview",
+    "report": "/reports/add",
+    "record": "",
+    "record-add": "/add",
+}
 PEOPLE = {
     "pat@demo.example": ("demo-patient-pass", PATIENT),
     "doc@demo.example": ("demo-doctor-pass", DOCTOR),
@@ -108,6 +119,13 @@ async def prepare(browser: Browser, address: str) -> None:
         await page.fill("#email", email)
         async with page.expect_navigation():
             await page.get_by_role("button", name="Send the invitation").click()
+    await page.goto(f"{address}/records/new")
+    await page.select_option("#kind", "DX")
+    await page.fill("#year", "1998")
+    await page.fill("#body_part", "Left knee")
+    await page.fill("#notes", "After a fall. The films are with my mother.")
+    async with page.expect_navigation():
+        await page.get_by_role("button", name="Save and continue").click()
     await window.close()
     window = await browser.new_context()
     page = await window.new_page()
@@ -120,10 +138,10 @@ async def prepare(browser: Browser, address: str) -> None:
 async def resolve(page: Page, address: str, path: str) -> str:
     """The address of a page that is known by what is on another one."""
     kind, _, what = path.partition(":")
-    if kind in ("study", "preview"):
+    if kind in BELOW:
         await page.goto(f"{address}/imaging")
         link = page.locator("main .list a.title", has_text=re.compile(what)).first
-        return (await link.get_attribute("href") or "") + ("/preview" if kind == "preview" else "")
+        return (await link.get_attribute("href") or "") + BELOW[kind]
     if kind in ("person", "patient"):
         await page.goto(f"{address}/{'sharing' if kind == 'person' else 'my-patients'}")
         return await page.locator("main .list a.title").first.get_attribute("href") or ""

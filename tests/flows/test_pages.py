@@ -28,8 +28,9 @@ OPEN = (
 OF_PATIENTS = (
     *("/imaging", "/imaging/add", "/sharing", "/sharing/new", "/activity", "/account", "/account/profile"),
     *("/account/permission", "/account/security", "/oauth/manage", "/studies/1.2.3"),
+    *("/imaging/removed", "/records/new"),
 )
-OF_DOCTORS = ("/my-patients", "/account", "/account/security")
+OF_DOCTORS = ("/my-patients", "/my-patients/ask", "/account", "/account/security")
 PHONE = {"width": 320, "height": 640}
 DESK = {"width": 1280, "height": 800}
 
