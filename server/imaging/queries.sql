@@ -359,3 +359,16 @@ SELECT metadata, frame_table FROM instance
 SELECT patient_id FROM resource
  WHERE type = 'Endpoint' AND NOT deleted
    AND position(convert_to('"' || :base || '/patients/', 'UTF8') IN json) = 0
+
+-- name: studies_to_purge
+SELECT patient_id, study_uid, fhir_id FROM study WHERE deleted_at < :before ORDER BY deleted_at LIMIT :limit
+
+-- name: purge_study
+DELETE FROM study
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND fhir_id = :fhir_id AND deleted_at < :before
+
+-- name: purge_series
+DELETE FROM series WHERE deleted_at < :before
+
+-- name: purge_instances
+DELETE FROM instance WHERE deleted_at < :before

@@ -14,6 +14,8 @@ from server.access.services import Services
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, Forbidden, NotFound
+from server.jobs.queue import Kit, Periodic
+from server.records import store
 from server.storage.db import Record
 from server.storage.sql import load
 
@@ -97,6 +99,30 @@ async def say(
             _SAID[standing], who=actor.who(), patient_id=patient_id, detail={"study": study_uid}
         )
     rebuild.soon(services, {(patient_id, study_uid)})
+
+
+async def purge(services: Services) -> int:
+    """Forget for good what was deleted longer ago than it is kept; how many studies, series and instances.
+
+    With the row goes the only copy of an object's key; its place on the disk is given back later (`upkeep`).
+    """
+    before = clock.now() - KEPT
+    count = 0
+    while rows := await services.db.fetch_all(QUERIES["studies_to_purge"], {"before": before, "limit": 100}):
+        for row in rows:
+            async with services.db.transaction():
+                await store.remove(services.db, "ImagingStudy", row["fhir_id"], author="server")
+                await services.db.execute(QUERIES["purge_study"], dict(row) | {"before": before})
+        count += len(rows)
+    count += await services.db.execute(QUERIES["purge_series"], {"before": before})
+    return count + await services.db.execute(QUERIES["purge_instances"], {"before": before})
+
+
+async def _purge(services: Services) -> None:
+    await purge(services)
+
+
+KIT = Kit(periodic=(Periodic("imaging: deleted 30 days ago", timedelta(hours=6), _purge),))
 
 
 def _of_holder(reach: Reach) -> Reach:

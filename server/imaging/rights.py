@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from server.access.filters import DCM
 from server.access.reach import Lane, Reach
@@ -16,14 +17,21 @@ QUERIES = load(__package__)
 
 
 async def may_store(db: Database, reach: Reach, patient_id: str, entry: Entry) -> bool:
-    """Whether one of the lanes lets this instance in: its own modality, and the study's as held, match the filters."""
-    if any(not lane.filters for lane in reach.lanes):
+    """Whether a lane that leads to this patient lets the instance in.
+
+    A filtered one does when the instance's own modality matches, and those of the study as it is held.
+    """
+    if not any(lane.filters for lane in reach.lanes):
         return True
     values = {"patient_id": patient_id, "study_uid": entry.study_uid}
     held = await db.fetch_val(QUERIES["modalities_held"], values)
-    return any(
-        _lets_in(lane, (entry.modality,)) and (not held or _lets_in(lane, held)) for lane in reach.lanes
+    open_lanes = tuple(
+        lane
+        for lane in reach.lanes
+        if _lets_in(lane, (entry.modality,)) and (not held or _lets_in(lane, held))
     )
+    through = replace(reach, lanes=open_lanes).patients()
+    return bool(await db.fetch_all(QUERIES["owners"], {"patient": patient_id, "limit": 1}, reach=through))
 
 
 def _lets_in(lane: Lane, modalities: Iterable[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import Self
 
 from server.access.services import Services
 from server.accounts import verification
-from server.imaging import rebuild, upkeep
+from server.imaging import rebuild, removal, upkeep
 from server.jobs import mailer
 from server.jobs.queue import Kit, Periodic
 from server.jobs.worker import Worker
@@ -33,6 +33,7 @@ KITS = (
     expiry.KIT,
     rebuild.KIT,
     upkeep.KIT,
+    removal.KIT,
     Kit(periodic=(Periodic("storage: abandoned packs", timedelta(hours=1), _sweep),)),
 )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import orjson
 import pytest
 
-from server.imaging import catalogue
+from server.access.scopes import Scopes
+from server.imaging import catalogue, removal
 from server.imaging.report import FailureReason
 from server.storage.sql import Statement
 from server.storage.where import TRUE
@@ -146,3 +148,33 @@ async def test_patients_do_not_see_each_other(make_holder: MakeHolder) -> None:
     assert not await catalogue.instances_of(other.services.db, "1.2.3.4", reach=other.reading)
     report = await other.store(content)
     assert [each.repeated for each in report.stored] == [False]
+
+
+async def test_a_scope_filter_selects_whole_studies(holder: Holder) -> None:
+    """Decision 3: for a store, the old and the new content of the study must match."""
+    scope = Scopes.parse("patient/ImagingStudy.cruds?modality=CT")
+    actor = replace(holder.actor, scopes=scope, context_patient=holder.patient_id)
+    filtered = replace(holder, actor=actor)
+    report = await filtered.store(made(), made(Modality="MR", StudyInstanceUID="1.2.7"))
+    assert [each.study_uid for each in report.stored] == ["1.2.3.4"]
+    assert [each.reason for each in report.failed] == [FailureReason.NOT_AUTHORIZED]
+    await holder.store(made(Modality="MR", StudyInstanceUID="1.2.7"))
+    assert [each.reason for each in (await filtered.store(made(StudyInstanceUID="1.2.7"))).failed] == [
+        FailureReason.NOT_AUTHORIZED
+    ]
+
+
+async def test_what_the_holder_deleted_comes_back_with_the_same_bytes(holder: Holder) -> None:
+    content = made()
+    await holder.store(content, made(SOPInstanceUID="1.2.3.88"))
+    await removal.delete(
+        holder.services, "1.2.3.4", "1.2.3.4.5", "1.2.3.88", reach=holder.reading, actor=holder.actor
+    )
+    await removal.delete(holder.services, "1.2.3.4", reach=holder.reading, actor=holder.actor)
+    assert not await catalogue.instances_of(holder.services.db, "1.2.3.4", reach=holder.reading)
+    report = await holder.store(content)
+    assert [each.repeated for each in report.stored] == [True]
+    rows = await catalogue.instances_of(holder.services.db, "1.2.3.4", reach=holder.reading)
+    assert len(rows) == 1
+    (study,) = await catalogue.find_studies(holder.services.db, TRUE, reach=holder.reading, limit=9)
+    assert orjson.loads(study.qido.replace(b"\0", b""))["00201208"]["Value"] == [1]

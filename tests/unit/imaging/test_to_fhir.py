@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import orjson
 import pytest
 from fhir.resources.R4B.endpoint import Endpoint
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.resources.R4B.patient import Patient
 
+from server.core import clock
 from server.imaging import rebuild, removal
 from server.imaging.entry import entry_of
 from server.imaging.header import Unreadable, header_of
@@ -153,3 +156,18 @@ async def test_what_is_deleted_is_gone_and_comes_back(holder: Holder) -> None:
     await removal.say(services, *key, removal.Standing.NOT_MINE, reach=holder.reading, actor=holder.actor)
     with pytest.raises(removal.NotFound):
         await removal.delete(services, "1.2.3.4", reach=holder.reading, actor=holder.actor)
+
+
+async def test_what_was_deleted_long_ago_is_forgotten(holder: Holder) -> None:
+    await holder.store(made(), made(StudyInstanceUID="1.2.9"))
+    services = holder.services
+    await rebuild.refresh(services, reach=holder.reading)
+    await removal.delete(services, "1.2.3.4", reach=holder.reading, actor=holder.actor)
+    assert await removal.purge(services) == 0
+    clock.travel(timedelta(days=31))
+    assert await removal.purge(services) == 1
+    assert len(await services.db.fetch_all(_STUDY)) == 1
+    with pytest.raises(removal.NotFound):
+        await removal.restore(
+            services, holder.patient_id, "1.2.3.4", reach=holder.reading, actor=holder.actor
+        )

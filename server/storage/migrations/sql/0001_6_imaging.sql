@@ -48,6 +48,7 @@ CREATE INDEX study_accession ON study (accession_number) WHERE accession_number 
 CREATE INDEX study_name ON study (name_folded text_pattern_ops);
 CREATE INDEX study_trigrams ON study USING gin (name_trigrams);
 CREATE INDEX study_modalities ON study USING gin (modalities);
+CREATE INDEX study_deleted ON study (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX study_stale ON study (updated_at) WHERE fhir_stale;
 
 CREATE TABLE series (
@@ -75,6 +76,7 @@ CREATE TABLE series (
 );
 ALTER TABLE series ALTER COLUMN qido SET STORAGE EXTERNAL;
 CREATE INDEX series_uid ON series (series_uid);
+CREATE INDEX series_deleted ON series (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE instance (
     patient_id        text NOT NULL,
@@ -118,6 +120,7 @@ ALTER TABLE instance ALTER COLUMN frame_table SET STORAGE EXTERNAL;
 CREATE INDEX instance_of_series ON instance (patient_id, study_uid, series_uid, instance_number, sop_uid);
 CREATE INDEX instance_uid ON instance (sop_uid);
 CREATE INDEX instance_pack ON instance (pack_id);
+CREATE INDEX instance_deleted ON instance (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- Small pictures of a series, sealed with the patient's key; made when first asked for, or after the store.
 CREATE TABLE thumbnail (
