@@ -7,7 +7,6 @@ which version is to be seen, so that no other process, and no share that ended, 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import orjson
@@ -26,6 +25,7 @@ from . import multipart, trail
 from .conditional import CACHING, etag, not_modified
 from .dicom_xml import to_xml
 from .json_answer import DICOM_JSON, compressed, joined, takes_gzip
+from .kept import kept_of
 from .multipart import OutPart
 from .qido_params import attribute
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
@@ -33,31 +33,6 @@ from .urls import accept_of, patient_of, root_of, services_of, uids_of
 XML = 'multipart/related; type="application/dicom+xml"'
 OFFERS = (DICOM_JSON, "application/json", XML)
 TWICE = "This UID lies under two patients that you reach: use the root of the one that is meant."
-
-_Key = tuple[str, str]  # patient, entity tag
-
-
-class Kept:
-    """Bodies as they were sent last, within a bound of bytes; the least used goes first."""
-
-    def __init__(self, most: int = 32 * 2**20) -> None:
-        self._most = most
-        self._size = 0
-        self._bodies: OrderedDict[_Key, bytes] = OrderedDict()
-
-    def get(self, key: _Key) -> bytes | None:
-        body = self._bodies.get(key)
-        if body is not None:
-            self._bodies.move_to_end(key)
-        return body
-
-    def put(self, key: _Key, body: bytes) -> None:
-        if len(body) > self._most // 4 or key in self._bodies:
-            return
-        self._bodies[key] = body
-        self._size += len(body)
-        while self._size > self._most:
-            self._size -= len(self._bodies.popitem(last=False)[1])
 
 
 async def retrieve_metadata(request: Request) -> Response:
@@ -88,7 +63,7 @@ async def retrieve_metadata(request: Request) -> Response:
 
 async def _body(request: Request, version: Version, reach: Reach, tag: str, zipped: bool) -> bytes:
     """The JSON array, as it is to be sent; remembered by its version."""
-    kept = _kept(request)
+    kept = kept_of(request)
     body = kept.get((version.patient_id, tag))
     if body is None:
         objects = await _objects(request, version, reach)
@@ -130,14 +105,6 @@ def included(request: Request) -> frozenset[str]:
 def _only(prepared: bytes, fields: frozenset[str]) -> bytes:
     model = orjson.loads(prepared)
     return orjson.dumps({tag: element for tag, element in model.items() if tag in fields})
-
-
-def _kept(request: Request) -> Kept:
-    state = request.app.state
-    if not hasattr(state, "dicomweb_metadata"):
-        state.dicomweb_metadata = Kept()
-    kept: Kept = state.dicomweb_metadata
-    return kept
 
 
 async def _xml(objects: Sequence[bytes], headers: dict[str, str]) -> Response:

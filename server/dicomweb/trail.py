@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 from starlette.requests import Request
 
@@ -20,7 +21,9 @@ from server.sharing import share
 
 from .urls import services_of
 
-_WINDOW = 1.0  # seconds within which the same search is told once
+_Search = tuple[str, str | None, str, str]  # caller, patient, path, query
+
+_WINDOW = 60.0  # seconds within which the same search is told once
 _REMEMBERED = 10_000
 _MOST_PATIENTS = 200  # of one search; beyond, the system's chain keeps how many
 
@@ -49,35 +52,24 @@ async def downloaded(request: Request, patient_id: str, study_uid: str, instance
 
 
 async def searched(request: Request, patients: Iterable[str]) -> None:
-    """Rows of these patients are about to be listed."""
+    """Rows of these patients are about to be listed.
+
+    Of a list of several patients, each one's log tells that it was among them, and not what was asked: that may
+    name another one.
+    """
     services = services_of(request)
     actor = await services.gate.actor(request)
-    asked = request.url.query
-    seen: OrderedDict[tuple[str, str, str, str], float] = _recent(request)
-    concerned = list(dict.fromkeys(patients))
-    detail = {"path": request.url.path}
-    if len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
-        detail["query"] = asked
-    if len(concerned) > _MOST_PATIENTS:
-        services.audit.record_later(
-            Event.STUDY_SEARCHED,
-            who=actor.who(),
-            patient_id=None,
-            detail={**detail, "patients": len(concerned)},
-        )
-        return
-    moment = asyncio.get_running_loop().time()
+    concerned: list[str | None] = list(dict.fromkeys(patients))
+    detail: dict[str, Any] = {"path": request.url.path}
+    if len(concerned) == 1:
+        detail["query"] = request.url.query
+    elif len(concerned) > _MOST_PATIENTS:
+        concerned, detail["patients"] = [None], len(concerned)
     for patient_id in concerned:
-        key = (_caller(actor), patient_id, request.url.path, asked)
-        if moment - seen.get(key, -_WINDOW) < _WINDOW:
-            continue
-        seen[key] = moment
-        seen.move_to_end(key)
-        services.audit.record_later(
-            Event.STUDY_SEARCHED, who=actor.who(), patient_id=patient_id, detail=detail
-        )
-    while len(seen) > _REMEMBERED:
-        seen.popitem(last=False)
+        if _is_new(request, (_caller(actor), patient_id, request.url.path, detail.get("query", ""))):
+            services.audit.record_later(
+                Event.STUDY_SEARCHED, who=actor.who(), patient_id=patient_id, detail=detail
+            )
 
 
 async def _once_an_hour(request: Request, event: Event, patient_id: str, study_uid: str) -> None:
@@ -97,9 +89,17 @@ def _caller(actor: Actor) -> str:
     return f"{actor.account_id} {actor.client_id}"
 
 
-def _recent(request: Request) -> OrderedDict[tuple[str, str, str, str], float]:
+def _is_new(request: Request, search: _Search) -> bool:
+    """Whether this was not told within the window; remembered by this process."""
     state = request.app.state
     if not hasattr(state, "dicomweb_searches"):
         state.dicomweb_searches = OrderedDict()
-    recent: OrderedDict[tuple[str, str, str, str], float] = state.dicomweb_searches
-    return recent
+    seen: OrderedDict[_Search, float] = state.dicomweb_searches
+    moment = asyncio.get_running_loop().time()
+    if moment - seen.get(search, -_WINDOW) < _WINDOW:
+        return False
+    seen[search] = moment
+    seen.move_to_end(search)
+    if len(seen) > _REMEMBERED:
+        seen.popitem(last=False)
+    return True

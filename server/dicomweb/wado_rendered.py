@@ -23,6 +23,7 @@ from server.imaging.transfer_syntax import is_video
 
 from . import bulkdata, multipart, trail
 from .conditional import CACHING, etag, not_modified
+from .kept import kept_of
 from .multipart import OutPart
 from .rendered_params import RenderedQuery, parse
 from .representations import Wish, wishes
@@ -50,7 +51,10 @@ async def retrieve_rendered(request: Request) -> Response:
     """`GET …/rendered` of a study, series, instance, or of frames."""
     query = parse(request.query_params)
     frames = numbers_of(request) if "frames" in request.path_params else []
-    held = await rows_of(request, Right.IMAGES)
+    # Of one image, everything that drawing needs comes with the first statement.
+    one = "instance" in request.path_params and len(frames) <= 1
+    place = (frames or [1])[0]
+    held = await rows_of(request, Right.IMAGES, frames=(place, place) if one else None, metadata=one)
     rows = [row for row in held if has_frames(row)]
     if not rows and len(held) == 1 and (value := _shown_as_held(held[0])):
         return await bulkdata.value_answer(request, value)
@@ -113,7 +117,9 @@ def _pictures(
 
 
 async def _still(request: Request, pictures: Sequence[Picture], look: Look) -> bytes:
-    row, number = await _whole(request, *pictures[0])
+    row, number = pictures[0]
+    if not row.metadata or row.table_first != number:
+        row, number = await _whole(request, row, number)
     return await render.rendered(services_of(request), row, number, look)
 
 
@@ -169,14 +175,20 @@ async def retrieve_thumbnail(request: Request) -> Response:
 
 
 async def _thumbnail_of_instance(request: Request, width: int, height: int) -> Response:
+    """Small enough to be kept: lists of images are scrolled to and fro."""
     number = numbers_of(request)[0] if "frames" in request.path_params else 1
-    (row,) = await rows_of(request, Right.IMAGES, frames=(number, number), metadata=True)
+    (row,) = await rows_of(request, Right.IMAGES, frames=(number, number))
     await trail.viewed(request, row.patient_id, row.study_uid)
     look = Look(width=width, height=height, quality=80)
     tag = etag(row.sha256, number, look)
     if (answer := not_modified(request, tag)) is not None:
         return answer
-    return _jpeg(request, await render.rendered(services_of(request), row, number, look), tag)
+    kept = kept_of(request)
+    image = kept.get((row.patient_id, tag))
+    if image is None:
+        image = await _still(request, [(row, number)], look)
+        kept.put((row.patient_id, tag), image)
+    return _jpeg(request, image, tag)
 
 
 def _jpeg(request: Request, image: bytes, tag: str) -> Response:
