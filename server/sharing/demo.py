@@ -42,7 +42,7 @@ OPERATOR = Person("operator", "Olive Operator", "ops@demo.example", "demo-operat
 PEOPLE = (PATIENT, DOCTOR, OPERATOR)
 BIRTH_DATE = "1975-05-17"
 
-# Of each kind that a record meets: what a viewer shows, and what it lists without a picture.
+# One of each kind that a record meets, each of which the viewer shows.
 SAMPLES = (
     "CT_small.dcm",
     "MR_small.dcm",
@@ -53,8 +53,6 @@ SAMPLES = (
     "examples_ybr_color.dcm",  # ultrasound, 30 frames, JPEG
     "JPEG2000.dcm",  # nuclear medicine, whole body
     "693_J2KI.dcm",  # CT of unknown date
-    "SC_rgb_jpeg_dcmtk.dcm",
-    "liver_1frame.dcm",  # segmentation
     "rtdose.dcm",
     "waveform_ecg.dcm",
     "reportsi.dcm",  # structured report
