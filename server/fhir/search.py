@@ -72,17 +72,17 @@ async def search(
 ) -> Answer:
     """The page of a search that these parameters ask for, as a Bundle."""
     resource_type(type)
-    reach = await call.reach(type, Verb.SEARCH)
+    reach = await call.reach(type, Verb.SEARCH, lazily=True)
     path = type if compartment is None else f"Patient/{compartment}/{type}"
     page = _page_of(call, pairs, path)
     asked = parse(type, page.pairs if page else pairs, strict=strict, compartment=compartment)
     require_findable(asked.query)
-    named = asked.query.patients()
-    await call.require_patients(reach, named)
     if type == "AuditEvent":
+        await call.confirm()
+        await call.require_patients(reach, asked.query.patients())
         return await audit_event.search(call, asked, reach=reach, page=page)
     if type in studies.MADE_FROM_IMAGES:
-        await studies.fresh(call, reach, named)
+        await studies.fresh(call, reach, asked.query.patients())
     searching = await searching_for(call, asked.query)
     return await _answer(call, asked, searching, path, reach=reach, page=page)
 
@@ -112,6 +112,7 @@ async def _answer(
         )
         more = len(found) > asked.count
         found = found[: asked.count]
+    await _require(call, asked, found, reach=reach)
     total = await _total(call, asked, searching, found, reach=reach, all_shown=not more and page is None)
     along = await included(call, found, asked.includes, asked.revincludes)
     trail.searched(call, asked.query.type.name, urlencode(asked.used), _concerned(asked, found))
@@ -121,6 +122,17 @@ async def _answer(
         links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, after)}"))
     entries = [*_entries(call, asked, found, "match"), *_entries(call, asked, along, "include")]
     return Answer(200, bundle("searchset", entries, total=total, links=links))
+
+
+async def _require(call: Call, asked: Asked, found: Sequence[Found], *, reach: Reach) -> None:
+    """Raise Forbidden for a patient outside of the caller's; NotAuthenticated for a token that died meanwhile.
+
+    A row that was found proves both: the statement asked for them. Only what it leaves open is asked again.
+    """
+    proved = {one.patient_id for one in found}
+    if not found:
+        await call.confirm()
+    await call.require_patients(reach, [each for each in asked.query.patients() if each not in proved])
 
 
 async def _total(

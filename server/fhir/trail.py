@@ -7,6 +7,8 @@ data: reading it is not logged, writing it is.
 
 from __future__ import annotations
 
+import asyncio
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from server.audit.events import Event
@@ -15,6 +17,8 @@ from server.records.store import Stored
 
 from .call import Call
 
+WINDOW = 1.0  # seconds within which the same search is told once
+REMEMBERED = 10_000
 MOST_PATIENTS = 200  # of one search; beyond, the system's chain keeps how many
 
 
@@ -59,6 +63,24 @@ def searched(call: Call, type: str, query: str, patients: Iterable[str]) -> None
 
 
 def _later(call: Call, patient: str | None, detail: dict[str, object]) -> None:
+    actor, moment = call.actor, asyncio.get_running_loop().time()
+    key = (actor.account_id, actor.client_id, patient, *detail.values())
+    seen = _recent(call)
+    if moment - seen.get(key, -WINDOW) < WINDOW:
+        return
+    seen[key] = moment
+    seen.move_to_end(key)
+    if len(seen) > REMEMBERED:
+        seen.popitem(last=False)
     call.services.audit.record_later(
-        Event.RECORD_SEARCHED, who=call.actor.who(), patient_id=patient, detail=detail
+        Event.RECORD_SEARCHED, who=actor.who(), patient_id=patient, detail=detail
     )
+
+
+def _recent(call: Call) -> OrderedDict[tuple[object, ...], float]:
+    """When this process was last told of a search."""
+    state = call.request.app.state
+    if not hasattr(state, "fhir_searches"):
+        state.fhir_searches = OrderedDict()
+    found: OrderedDict[tuple[object, ...], float] = state.fhir_searches
+    return found
