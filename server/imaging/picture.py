@@ -145,7 +145,9 @@ def _window(array: Array, description: Description, look: Look) -> tuple[float, 
         )
     if not np.isfinite([low, high]).all():
         raise Undecodable("the pixels are no numbers")
-    return (low + high) / 2, max(high - low, 1e-6), "LINEAR_EXACT"
+    if low == high:
+        return low + 0.5, 1.0, "LINEAR_EXACT"  # one value everywhere is shown black
+    return (low + high) / 2, high - low, "LINEAR_EXACT"
 
 
 def _windowed(values: Array, center: float, width: float, function: str) -> Array:

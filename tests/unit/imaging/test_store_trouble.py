@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 
 import pytest
@@ -183,3 +184,33 @@ def test_damaged_objects_never_break_a_store(holder: Holder, seed: bytes, data: 
     loop = asyncio.get_event_loop_policy().get_event_loop()
     report = loop.run_until_complete(holder.store(*contents, mine=True))
     assert len(report.stored) + len(report.failed) == 5
+
+
+@pytest.mark.long
+async def test_gigabytes_stay_out_of_memory(holder: Holder) -> None:
+    """A store of many GB takes a bounded amount of memory: what is kept of a part is its header."""
+
+    class Huge(APart):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            data = dataset(Rows=32768, Columns=32768, SOPInstanceUID="1.2.3.99", PixelData=None)
+            yield written(data)
+            yield b"\xe0\x7f\x10\x00OW\0\0" + (2**31).to_bytes(4, "little")
+            block = bytes(range(256)) * 1024
+            for _ in range(2**31 // len(block)):
+                yield block
+
+    async def body() -> AsyncIterator[APart]:
+        yield Huge(b"")
+        yield APart(made())
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report = await _receive(holder, body())
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert len(report.stored) == 2
+    assert grown < 100 * 1024  # kB
+    (row,) = await catalogue.instances_of(
+        holder.services.db, "1.2.3.4", sop_uid="1.2.3.99", reach=holder.reading
+    )
+    address = catalogue.address_of(holder.services, row)
+    last = await holder.services.objects.read(address, row.size - 3, row.size)
+    assert (row.size > 2**31, last) == (True, b"\xfd\xfe\xff")
