@@ -131,8 +131,6 @@ class Form:
             self.wrong(name, REQUIRED)
         elif len(value) > most:
             self.wrong(name, N_("This is too long."))
-        elif "\0" in value:
-            self.wrong(name, N_("This contains a character that cannot be kept."))
 
 
 def filled(values: Mapping[str, str], **lists: Sequence[str]) -> Form:
@@ -149,6 +147,8 @@ async def read_form(request: Request, *, files: int = 0, most: int = MOST_BYTES)
     async with aclosing(_parsed(request, files, most)) as data:
         async for name, value in data:
             if isinstance(value, str):
+                if "\0" in value:  # no keyboard types it, and no text column keeps it
+                    raise InvalidInput("This form contains a character that cannot be kept.")
                 form.lists.setdefault(name, []).append(value)
                 form.values.setdefault(name, value)
             elif value.filename:  # a file field that was left empty comes without a name

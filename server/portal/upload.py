@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.access.action import STUDY_SEARCH
-from server.core.errors import InvalidInput, TooLarge
+from server.core.errors import InvalidInput, TooLarge, UnsupportedMediaType
 
 from . import studies
-from .pages import HEADERS, language_of, render
+from .pages import HEADERS, language_of, render, wants_json
 from .profile import own, own_id
 from .texts import translations
 from .upload_words import WORDS, WORDS_BY_NUMBER
@@ -42,6 +42,8 @@ async def show(visit: Visit) -> Response:
 
 async def held(visit: Visit) -> Response:
     """Which of these SOP Instance UIDs the own record holds: `{"uids": [...]}` -> `{"held": [...]}`."""
+    if not wants_json(visit.request):
+        raise UnsupportedMediaType("The question is asked in JSON.")
     uids = await _uids(visit.request)
     # The gate holds this call to the session's CSRF header.
     reach = (await visit.reach(STUDY_SEARCH)).at(await own_id(visit))

@@ -19,6 +19,8 @@ from server.core.errors import NotAuthenticated, NotFound
 from .forms import MOST_BYTES, Form, read_form
 from .pages import to_sign_in, wants_json
 
+MOST_NAME = 128  # characters of a UID, an id or a one-time secret
+
 
 class Who(Enum):
     """Whom a page is for."""
@@ -56,11 +58,16 @@ class Visit:
         return await self.services.gate.reach_for(self.request, action, patient_id=patient_id, right=right)
 
     def place(self, name: str) -> str:
-        """A part of the path."""
-        return str(self.request.path_params[name])
+        """A part of the path; raises NotFound for what can be no name of anything here."""
+        value = str(self.request.path_params[name])
+        if not value.isprintable() or len(value) > MOST_NAME:
+            raise NotFound()
+        return value
 
     def query(self, name: str) -> str:
-        return self.request.query_params.get(name, "")
+        """A parameter of the query; nothing where it holds what no link of ours does."""
+        value = self.request.query_params.get(name, "")
+        return value if value.isprintable() else ""
 
     def number(self, name: str, otherwise: int = 1, most: int = 1_000_000) -> int:
         """A number of the query, kept within 1 and `most`."""
