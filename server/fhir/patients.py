@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.access.action import Verb
 from server.core.errors import NotAllowed
+from server.records import asserted as asserting
 from server.records import people, store, validate
 from server.records.document import Json
 from server.records.store import Stored
@@ -23,5 +24,14 @@ async def create(call: Call, resource: Json, id: str | None = None) -> Stored:
         as_sent=resource,
         patient_id=id,
     )
+    await asserted(call, resource, patient_id)
     reach = await call.reach("Patient", Verb.CREATE)
     return await store.read(call.services.db, "Patient", patient_id, reach=reach)
+
+
+async def asserted(call: Call, resource: Json, patient_id: str) -> None:
+    """What an organization's own client says of its patient's identifiers counts for its stores."""
+    if call.is_system and call.actor.organization_id:
+        await asserting.assert_identifiers(
+            call.services.db, resource, patient_id=patient_id, organization_id=call.actor.organization_id
+        )

@@ -99,11 +99,13 @@ async def replace(
         resource,
         reach=reach,
         patient_id=owner.patient_id,
-        study_uid=owner.study_uid or before.study_uid,
+        study_uid=before.study_uid if before.type == "ImagingStudy" else owner.study_uid,
         author=call.actor.author,
         if_match=if_match,
         method=method,
     )
+    if before.type == "Patient":
+        await patients.asserted(call, resource, before.id)
     if stored.version != before.version:
         await trail.wrote(call, Event.RECORD_UPDATED, stored)
     return stored

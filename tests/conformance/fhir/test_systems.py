@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from server.storage.sql import Statement
 from tests.factories import People
 
 from .conftest import Api
@@ -63,3 +64,23 @@ async def test_a_trusted_client_may_bring_an_imaging_study(trusted: Api, api: Ap
     }
     made = await trusted.made(study)
     assert (await api.get(f"ImagingStudy/{made['id']}")).status_code == 200
+
+
+async def test_an_organization_asserts_the_identifiers_of_its_patients(
+    client: httpx.AsyncClient, people: People
+) -> None:
+    """Decision 6: in its own system they match its stores, and are one patient's only."""
+    system = await people.backend()
+    own = Api(client, await people.system_token(system), "")
+    row = Statement("system", "SELECT identifier_system FROM organization WHERE id = :id")
+    issuer = await people.services.db.fetch_val(row, {"id": system.organization_id})
+    sent = {"resourceType": "Patient", "identifier": [{"system": issuer, "value": "MRN-1"}]}
+    made = await own.made(sent)
+    assert (await own.post("Patient", sent)).status_code == 409
+    other = sent | {"identifier": [{"system": "urn:elsewhere", "value": "MRN-1"}]}
+    second = await own.made(other)
+    taken = await own.put(f"Patient/{second['id']}", sent | {"id": second["id"]})
+    assert taken.status_code == 409
+    freed = await own.put(f"Patient/{made['id']}", other | {"id": made["id"]})
+    assert freed.status_code == 200
+    assert (await own.put(f"Patient/{second['id']}", sent | {"id": second["id"]})).status_code == 200
