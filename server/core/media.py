@@ -49,6 +49,7 @@ class MediaType:
         return MediaType(_ranged(name), rest, self.q)
 
 
+@lru_cache(maxsize=512)
 def parse_media_type(text: str) -> MediaType | None:
     """One media type, as in Content-Type; None when it is none."""
     pieces = list(_split(text, ";"))
