@@ -14,6 +14,7 @@ import typer
 import uvicorn
 
 from server.core.settings import Settings, read_settings
+from server.portal import assets
 from server.sharing import demo as demo_people
 
 from .context import (
@@ -66,6 +67,8 @@ def _greet(settings: Settings, *, first_start: bool) -> None:
             f"The master key lies in {settings.key_file.resolve()}.",
             "Keep a copy of it elsewhere: without it every image and record here is lost.",
         ]
+    if assets.find(assets.VIEWER, settings.data) is None:
+        lines += ["The built-in preview is the viewer; python -m server.portal.assets fetches OHIF."]
     if settings.demo:
         lines += ["Sign in as:"]
         lines += [f"  {person.role:<9} {person.email:<20} {person.password}" for person in demo_people.PEOPLE]
