@@ -11,9 +11,10 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from .elements import DataSet, Element, Fragments, Unreadable, Walker, Want
+from .elements import DataSet, Element, Fragments, Unreadable, Want
 from .prologue import NotAnObject, Prologue, read_prologue
 from .transfer_syntax import Encoding
+from .walker import Walker
 
 MAX_INFLATED = 1024 * 1_048_576  # of one deflated object
 _INFLATE_STEP = 1_048_576

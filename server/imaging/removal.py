@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from server.access.actor import Actor
-from server.access.reach import Ground, Reach
+from server.access.reach import Reach
 from server.access.services import Services
 from server.audit.events import Event
 from server.core import clock
@@ -74,7 +74,7 @@ async def restore(services: Services, patient_id: str, study_uid: str, *, reach:
     }
     async with services.db.transaction():
         rows = await services.db.fetch_all(
-            QUERIES["restore_study"], values, reach=_of_holder(reach).patients()
+            QUERIES["restore_study"], values, reach=reach.of_holder().patients()
         )
         _one(rows)
         await services.audit.record(
@@ -92,7 +92,7 @@ async def say(
     values = {"patient_id": patient_id, "study_uid": study_uid, "standing": standing, "now": clock.now()}
     async with services.db.transaction():
         rows = await services.db.fetch_all(
-            QUERIES["set_standing"], values, reach=_of_holder(reach).patients()
+            QUERIES["set_standing"], values, reach=reach.of_holder().patients()
         )
         _one(rows)
         await services.audit.record(
@@ -123,12 +123,6 @@ async def _purge(services: Services) -> None:
 
 
 KIT = Kit(periodic=(Periodic("imaging: deleted 30 days ago", timedelta(hours=6), _purge),))
-
-
-def _of_holder(reach: Reach) -> Reach:
-    """The part of a reach that comes from holding the profile."""
-    lanes = tuple(lane for lane in reach.lanes if lane.ground is Ground.OWN)
-    return Reach(reach.action, lanes, reach.credential, reach.root, reach.now)
 
 
 def _one(rows: list[Record]) -> Record:

@@ -36,7 +36,7 @@ class Decoder:
     def __init__(self, terms: tuple[str, ...], trouble: set[str]) -> None:
         self._trouble = trouble
         self._codec, self._extended, known = _codec(terms)
-        self._guess = not any(terms)
+        self._guess = not known or not any(terms)
         if not known:
             trouble.add("an unknown character set")
 

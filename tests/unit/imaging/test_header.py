@@ -148,7 +148,8 @@ def test_a_deflate_bomb_is_refused() -> None:
 
 def test_damaged_deflate() -> None:
     content = written(dataset(), DeflatedExplicitVRLittleEndian)
-    damaged = content[:-40] + b"\xff" * 40
+    start = header_of(content).start
+    damaged = content[:start] + b"\xff" * 40 + content[start + 40 :]
     with pytest.raises(Unreadable):
         header_of(damaged)
 
@@ -188,6 +189,48 @@ def test_a_million_elements_stay_within_bounds() -> None:
     header = header_of(START + UIDS + many)
     assert header.partial
     assert len(header.data[0x00400275].items or ()) <= 300_001
+
+
+def test_a_million_elements_at_the_top_are_refused() -> None:
+    groups = b"".join(
+        _raw(group << 16 | number, b"SH", b"")
+        for group in range(0x0021, 0x002D, 2)
+        for number in range(1, 60_000)
+    )
+    with pytest.raises(Unreadable, match="too large"):
+        header_of(START + UIDS + groups)
+
+
+def test_a_large_header_keeps_its_small_values() -> None:
+    """Contours of a radiotherapy structure set come in hundreds of kilobytes, many times."""
+    contour = b"1.5\\" * 150_000
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    item += struct.pack("<HHL", 0x3006, 0x0050, len(contour)) + contour + b"\xfe\xff\x0d\xe0\0\0\0\0"
+    implicit = START.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0\0\0")
+    uids = b"".join(
+        struct.pack("<HHL", tag >> 16, tag & 0xFFFF, len(value)) + value
+        for tag, value in (
+            (0x00080016, b"1.2 "),
+            (0x00080018, b"1.3 "),
+            (0x0020000D, b"1.4 "),
+            (0x0020000E, b"1.5 "),
+        )
+    )
+    many = struct.pack("<HHL", 0x3006, 0x0039, 0xFFFFFFFF) + item * 80 + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    header = header_of(implicit + uids + many)
+    items = header.data[0x30060039].items or []
+    kept = [item[0x30060050].value is not None for item in items]
+    assert len(kept) == 80
+    assert 40 < sum(kept) < 60
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 4096, b"garbage at the end", b"\xff" * 333, b" " * 9])
+def test_what_follows_the_pixels(tail: bytes) -> None:
+    """Files padded to a block, or with something else behind: the object is read all the same."""
+    header = header_of(made() + tail)
+    assert entry_of(header).pixels.frame_count == 1
+    compressed = sample("MR_small_jp2klossless.dcm")
+    assert entry_of(header_of(compressed + tail)).pixels.frame_count == 1
 
 
 def read_or_refuse(content: bytes) -> None:
