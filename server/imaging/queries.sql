@@ -13,7 +13,7 @@ SELECT identifier_system, issuers FROM organization WHERE id = :id
 
 -- name: lock_organization
 -- Two stores of one organization must not make two profiles of one new patient.
-SELECT id FROM organization WHERE id = :id FOR UPDATE
+SELECT id FROM organization WHERE id = :id FOR NO KEY UPDATE
 
 -- name: owner_by_identifier
 -- By the identifier that the organization asserted; without one, by the study it brought before.
