@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from server.core.errors import InvalidInput, NotAllowed, NotFound
-from server.records.document import Json
+from server.records.document import FORBIDDEN_TEXT, Json
 
 from .call import Call
 from .create import create
@@ -72,6 +72,8 @@ def _entry(place: int, one: Any, base: str) -> Entry:
     if method not in METHODS or not isinstance(url, str) or not url:
         raise InvalidInput("The request of the entry has no method or url.", expression=f"{at}.request")
     path, _, query = url.removeprefix(f"{base}/").partition("?")
+    if FORBIDDEN_TEXT.search(unquote(path)):
+        raise InvalidInput("The url of the entry has a control character.", expression=f"{at}.request.url")
     resource = one.get("resource")
     if resource is not None and not isinstance(resource, dict):
         raise InvalidInput("The resource of the entry is no JSON object.", expression=f"{at}.resource")

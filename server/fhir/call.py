@@ -10,7 +10,8 @@ from server.access.action import Action, Verb
 from server.access.actor import Actor, ActorKind
 from server.access.reach import Reach
 from server.access.services import Services
-from server.core.errors import NotAuthenticated
+from server.core.errors import NotAuthenticated, NotFound
+from server.records.document import FORBIDDEN_TEXT
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,14 @@ class Call:
 
     @classmethod
     async def of(cls, request: Request) -> Call:
-        """The call behind a request; raises NotAuthenticated without a living credential."""
+        """The call behind a request. Raises NotAuthenticated without a living credential, NotFound for an address
+        that no resource can have."""
         services: Services = request.app.state.services
         actor = await services.gate.actor(request)
         if actor.kind is ActorKind.NOBODY:
             raise NotAuthenticated()
+        if any(FORBIDDEN_TEXT.search(part) for part in request.path_params.values()):
+            raise NotFound()
         return cls(request, services, actor)
 
     @property
