@@ -89,9 +89,14 @@ def _of_organization(actor: Actor, action: Action, right: Right | None) -> Itera
 
 def _shared(ground: Ground, holder: str, action: Action, right: Right | None) -> Iterator[Lane]:
     if action.verb in READING and action.type in SHARED:
-        yield Lane(ground, holder, right or SHARED[action.type])
+        yield Lane(ground, holder, _needed(SHARED[action.type], right))
     elif action.verb in (Verb.CREATE, Verb.UPDATE) and action.type in ADDED:
-        yield Lane(ground, holder, Right.ADD)
+        yield Lane(ground, holder, _needed(Right.ADD, right))
+
+
+def _needed(*rights: Right | None) -> tuple[Right, ...]:
+    """All of them, each once: to download images, both the images and the download must have been given."""
+    return tuple(dict.fromkeys(right for right in rights if right is not None))
 
 
 def _of_register(actor: Actor, action: Action) -> Iterator[Lane]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from server.core import clock
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
@@ -39,7 +40,7 @@ class Lane:
 
     ground: Ground
     holder: str = ""
-    right: Right | None = None
+    rights: tuple[Right, ...] = ()  # of the share, all of them
     patient: str | None = None
     filters: tuple[Filter, ...] = ()
 
@@ -72,6 +73,14 @@ class Reach:
     def patients(self, alias: str = "patient") -> Where:
         """A condition over a row of table `patient`."""
         return self._where(_PatientRow(alias, self))
+
+    def stores(self, alias: str = "patient") -> Where:
+        """A condition over a row of table `patient`, in a statement that stores `:study_uid` there."""
+        return self._where(_StoringRow(alias, self))
+
+    def of_holder(self) -> Reach:
+        """The part that comes from holding the profile."""
+        return replace(self, lanes=tuple(lane for lane in self.lanes if lane.ground is Ground.OWN))
 
     @property
     def organizations(self) -> frozenset[str]:
@@ -140,11 +149,11 @@ class _Row:
 
     def _share(self, lane: Lane, number: int) -> Where:
         column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
-        values = {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now}
+        values: dict[str, Any] = {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now}
         right = ""
-        if lane.right is not None:
-            right = f" AND share.rights @> ARRAY[:lane{number}_right::text]"
-            values[f"lane{number}_right"] = str(lane.right)
+        if lane.rights:
+            right = f" AND share.rights @> :lane{number}_rights::text[]"
+            values[f"lane{number}_rights"] = [str(each) for each in lane.rights]
         return Where(
             f"EXISTS (SELECT 1 FROM share WHERE share.patient_id = {self.patient}"
             f" AND share.{column} = :lane{number}_holder AND share.state = 'active'"
@@ -189,6 +198,13 @@ class _PatientRow(_Row):
         )
 
 
+class _StoringRow(_PatientRow):
+    """A patient to whom a study is stored: a share of chosen studies lets add to those only."""
+
+    def chosen(self) -> str:
+        return ":study_uid = ANY (share.studies)"
+
+
 class _StudyRow(_Row):
     def ground(self, lane: Lane, number: int) -> Where:
         standing = "IN ('mine', 'differs')" if lane.ground is Ground.OWN else "= 'mine'"
@@ -223,10 +239,25 @@ class _ResourceRow(_Row):
         )
         # A scope that filters studies opens no ImagingStudy that stands for none of ours.
         by_study = bool(self.reach.action.type == "ImagingStudy" and lane.filters)
-        open_to = super().ground(lane, number) & (exists if by_study else Where(about) | exists)
+        ground = all_of(super().ground(lane, number), *self._authored(lane, number))
+        open_to = ground & (exists if by_study else Where(about) | exists)
         if lane.ground is Ground.SERVER and not by_study:  # what belongs to nobody is in no patient's state
             return open_to | Where(f"{self.patient} = ''")
         return open_to
+
+    def _authored(self, lane: Lane, number: int) -> Iterator[Where]:
+        """Who was given the right to add may change what they added; what others wrote stays theirs."""
+        if self.reach.action.verb is not Verb.UPDATE:
+            return
+        values = {f"lane{number}_holder": lane.holder}
+        if lane.ground is Ground.SHARE_ORGANIZATION:
+            yield Where(f"{self.alias}.author = 'organization:' || :lane{number}_holder::text", values)
+        elif lane.ground is Ground.SHARE:
+            yield Where(
+                f"{self.alias}.author = (SELECT 'account:' || writer.account_id FROM practitioner AS writer"
+                f" WHERE writer.id = :lane{number}_holder)",
+                values,
+            )
 
     def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
         if self.reach.action.type == "ImagingStudy":
@@ -242,9 +273,9 @@ class _ResourceRow(_Row):
                 f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND {brought.sql})",
                 brought.values,
             )
-        return Where(
-            f"({self.alias}.author = :lane{number}_author OR EXISTS (SELECT 1 FROM study AS came"
-            f" WHERE came.patient_id = {self.patient} AND came.study_uid = {self.alias}.study_uid"
+        return Where(  # of a study it brought: what the server made of that, not what others wrote about it
+            f"({self.alias}.author = :lane{number}_author OR {self.alias}.author = 'server' AND EXISTS"
+            f" (SELECT 1 FROM study AS came WHERE came.patient_id = {self.patient} AND came.study_uid = {self.alias}.study_uid"
             f" AND came.organization_id = :lane{number}_holder OFFSET 0))",
             values,
         )

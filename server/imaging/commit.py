@@ -127,8 +127,9 @@ class _Commit:
         self._group = group
         self._reach = reach
         self._actor = actor
-        self._is_holder = any(lane.ground is Ground.OWN for lane in reach.lanes)
-        self._mine = mine and (self._is_holder or any(lane.ground is Ground.SERVER for lane in reach.lanes))
+        self._says_mine = mine
+        self._is_holder = False  # of the patient whose studies are at hand
+        self._mine = False
         self._now = clock.now()
         self._outcome = Outcome()
 
@@ -136,20 +137,33 @@ class _Commit:
         async with self._db.transaction():
             added = 0
             for (patient_id, _), arrivals in _by_study(self._group.arrivals):
+                await self._turn_to(patient_id)
                 added += await self._study(patient_id, arrivals)
             if added:
                 await packs.ready(self._db, self._group.pack)
             for patient_id, repeated in groupby(_sorted(self._group.repeated), key=attrgetter("patient_id")):
+                await self._turn_to(patient_id)
                 await self._repeats(patient_id, list(repeated))
             await self._note()
         return self._outcome
+
+    async def _turn_to(self, patient_id: str) -> None:
+        """Only who holds this very profile says what is theirs, or brings back what was deleted from it.
+
+        A doctor who may add reaches a profile of their own besides, so it is asked whose this one is.
+        """
+        held, grounds = self._reach.of_holder(), {lane.ground for lane in self._reach.lanes}
+        self._is_holder = bool(held) and (
+            grounds == {Ground.OWN} or await self._services.gate.reaches_patient(held, patient_id)
+        )
+        self._mine = self._says_mine and (self._is_holder or Ground.SERVER in grounds)
 
     async def _study(self, patient_id: str, arrivals: list[Arrival]) -> int:
         """Add instances to one study; how many rows are new."""
         owner, entry = arrivals[0].owner, arrivals[0].ready
         assert owner is not None
         rows = await self._db.fetch_all(
-            QUERIES["lock_study"], self._values(owner, arrivals), reach=self._reach.patients()
+            QUERIES["lock_study"], self._values(owner, arrivals), reach=self._reach.stores()
         )
         if not rows:
             gone = Refused(FailureReason.NOT_AUTHORIZED, "The right to store here has ended.")

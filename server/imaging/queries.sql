@@ -50,7 +50,7 @@ SELECT modalities FROM study WHERE patient_id = :patient_id AND study_uid = :stu
 
 -- name: lock_study
 -- The study as it is, or made now, and so its series; all locked until the end of the transaction, the study first,
--- so that stores into one study wait in line. No row: out of reach by now.
+-- so that stores into one study wait in line. No row: out of reach by now, or a share is not of this study.
 WITH locked AS (
     INSERT INTO study (patient_id, study_uid, fhir_id, standing, organization_id, study_date, created_at, updated_at,
                        study_day, study_time, accession_number, study_id, dicom_patient_id, issuer, birth_day, sex,
