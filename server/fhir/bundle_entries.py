@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from server.core.errors import InvalidInput, NotAllowed, NotFound
-from server.records.document import FORBIDDEN_TEXT, Json
+from server.records.document import FORBIDDEN_TEXT, Json, dump
 
 from .call import Call
 from .create import create
@@ -143,8 +143,10 @@ def _resource(one: Entry) -> Json:
 
 
 def _patch(one: Entry) -> bytes:
-    """FHIR R4, 3.1.0.6: a JSON Patch in a Bundle is the data of a Binary."""
+    """FHIR R4, 3.1.0.6: a JSON Patch in a Bundle is the data of a Binary; a FHIRPath Patch is itself."""
     resource = _resource(one)
+    if resource.get("resourceType") == "Parameters":
+        return dump(resource)
     if resource.get("resourceType") != "Binary" or not isinstance(resource.get("data"), str):
         raise InvalidInput("A patch in a Bundle is a Binary with the JSON Patch as its data.")
     try:

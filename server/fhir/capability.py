@@ -55,7 +55,7 @@ def statement(base_url: str) -> Json:
         "implementation": {"description": "A patient-owned imaging record", "url": f"{base_url}/fhir"},
         "fhirVersion": FHIR_VERSION,
         "format": ["application/fhir+json", "json"],
-        "patchFormat": ["application/json-patch+json"],
+        "patchFormat": ["application/json-patch+json", "application/fhir+json"],
         "instantiates": ["http://fhir.org/argonaut/smart-imaging/CapabilityStatement/smart-imaging-access"],
         "rest": [
             {

@@ -1,10 +1,13 @@
-"""patch: JSON Patch.
+"""patch: JSON Patch and FHIRPath Patch.
 
 FHIR R4, 3.1.0.6. id, versionId, lastUpdated and resourceType do not change; what comes of it is validated; what
 changes nothing makes no version.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,9 +17,9 @@ from server.core.errors import Gone, InvalidInput, UnsupportedMediaType
 from server.records import document, store
 from server.records.document import Json
 
-from . import json_patch
+from . import fhirpath_patch, json_patch
 from .call import Call
-from .format import Answer, body_of, etag_version, respond
+from .format import FHIR_JSON, Answer, body_of, etag_version, respond
 from .update import replace
 from .writing import Prefer, writable, written
 
@@ -29,8 +32,8 @@ async def patch_resource(request: Request) -> Response:
     names = request.path_params
     await writable(call, names["type"], Verb.UPDATE)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in (JSON_PATCH, "application/json"):
-        raise UnsupportedMediaType(f"A patch is {JSON_PATCH}.")
+    if kind not in (JSON_PATCH, "application/json", FHIR_JSON):
+        raise UnsupportedMediaType(f"A patch is {JSON_PATCH}, or a FHIRPath Patch in {FHIR_JSON}.")
     body = await body_of(request, limit=call.services.settings.max_resource_bytes)
     answer = await patch(
         call,
@@ -48,16 +51,24 @@ async def patch(
 ) -> Answer:
     """Change parts of a resource. Raises NotFound, Gone, InvalidInput, Unprocessable."""
     reach = await writable(call, type, Verb.UPDATE)
-    operations = document.parse_list(body)
+    change = _change(body)
     async with call.services.db.transaction():
         before = await store.locked(call.services.db, type, id, reach=reach)
         if before.deleted:
             raise Gone()
         was = document.load_exact(before.json)
-        patched = json_patch.apply(was, operations)
+        patched = change(was)
         _require_same_identity(was, patched)
         stored = await replace(call, before, patched, reach=reach, if_match=if_match, method="PATCH")
     return written(prefer, stored, 200, call.base)
+
+
+def _change(body: bytes) -> Callable[[Json], Any]:
+    """What the patch does to a resource: a JSON array is a JSON Patch, an object a FHIRPath Patch."""
+    read = document.parse_any(body)
+    if isinstance(read, dict) and read.get("resourceType") == "Parameters":
+        return lambda resource: fhirpath_patch.apply(resource, read)
+    return lambda resource: json_patch.apply(resource, read)
 
 
 def _require_same_identity(was: Json, now: object) -> None:

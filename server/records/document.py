@@ -35,21 +35,14 @@ class Number(float):
 
 def parse(body: bytes) -> Json:
     """The JSON object in `body`; raises InvalidInput for anything else, a property that comes twice included."""
-    value = _parse(body)
+    value = parse_any(body)
     if not isinstance(value, dict):
         raise InvalidInput("A JSON object is expected.")
     return value
 
 
-def parse_list(body: bytes) -> list[Any]:
-    """The JSON array in `body`; raises InvalidInput for anything else."""
-    value = _parse(body)
-    if not isinstance(value, list):
-        raise InvalidInput("A JSON array is expected.")
-    return value
-
-
-def _parse(body: bytes) -> Any:
+def parse_any(body: bytes) -> Any:
+    """Any JSON value; raises InvalidInput for what is none."""
     try:
         value = json.loads(
             body.decode("utf-8-sig"),

@@ -1,0 +1,254 @@
+"""FHIRPath Patch: a Parameters resource with operations on elements that simple FHIRPath expressions name.
+
+FHIR R4, "FHIRPath Patch" (fhirpatch.html). Expressions are the ones such patches are made of: element names, `[n]`,
+`.where(name = 'text')`, `.first()`, `.last()`; an expression must lead to one element (delete: one or none).
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from server.core.errors import InvalidInput, Unprocessable
+from server.records.document import Json
+from server.records.structure import Element, structure
+
+MOST_OPERATIONS = 200
+
+_TOKEN = re.compile(
+    r"\.?(?:(?P<where>where\(\s*(?P<key>[A-Za-z]+)\s*=\s*(?:'(?P<text>(?:[^'\\]|\\.)*)'|(?P<word>true|false|\d+))\s*\))"
+    r"|(?P<end>first|last)\(\)|(?P<name>[A-Za-z]+)|\[(?P<index>\d{1,6})\])"
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an element lies: the object that has it, its key, and its number in a list."""
+
+    parent: Json
+    key: str
+    index: int | None
+    type: str  # of the element
+
+    @property
+    def value(self) -> Any:
+        found = self.parent[self.key]
+        return found if self.index is None else found[self.index]
+
+
+def apply(resource: Json, parameters: Json) -> Json:
+    """The resource after all operations. Raises InvalidInput for what is no patch, Unprocessable for an expression
+    that does not lead to one element."""
+    operations = [each for each in _list(parameters.get("parameter")) if each.get("name") == "operation"]
+    if not operations or len(operations) > MOST_OPERATIONS:
+        raise InvalidInput(f"A FHIRPath Patch has 1 to {MOST_OPERATIONS} parameters named operation.")
+    result: Json = copy.deepcopy(resource)
+    for operation in operations:
+        _one(result, _parts(operation))
+    return result
+
+
+def _one(resource: Json, parts: Json) -> None:
+    kind, path = parts.get("type"), parts.get("path")
+    if not isinstance(path, str):
+        raise InvalidInput("An operation of the patch has no path.")
+    match kind:
+        case "add":
+            _add(resource, path, parts)
+        case "insert":
+            _insert(resource, path, parts)
+        case "replace":
+            _replace(_only(resource, path), _value(parts))
+        case "delete":
+            _delete(resource, path)
+        case "move":
+            _move(resource, path, parts)
+        case _:
+            raise InvalidInput("The type of an operation is add, insert, delete, replace or move.")
+
+
+def _add(resource: Json, path: str, parts: Json) -> None:
+    name, value = parts.get("name"), _value(parts)
+    parent, type = _parent(resource, path)
+    element = _element(type, str(name), value)
+    if element.many:
+        parent.setdefault(element.name, []).append(value)
+    elif element.name in parent:
+        raise Unprocessable("The element that the patch adds is there already; replace it.")
+    else:
+        parent[element.name] = value
+
+
+def _element(type: str, name: str, value: Any) -> Element:
+    """The element of this name; for a choice, the one that the type of the value says."""
+    elements = structure(type).elements
+    if name in elements:
+        return elements[name]
+    choices = [each for each in elements.values() if each.choice == name]
+    fitting = [each for each in choices if _fits(each, value)]
+    if not fitting:
+        raise Unprocessable("The patch adds an element that R4 has not here.")
+    return fitting[0]
+
+
+def _fits(element: Element, value: Any) -> bool:
+    if isinstance(value, bool):
+        return element.type == "boolean"
+    if isinstance(value, str):
+        return element.primitive and element.type not in ("boolean", "decimal", "integer")
+    return element.primitive != isinstance(value, dict)
+
+
+def _parent(resource: Json, path: str) -> tuple[Json, str]:
+    found = list(_find(resource, path))
+    if len(found) != 1 or not isinstance(found[0][1], dict):
+        raise Unprocessable("A path of the patch does not lead to one element.")
+    place, value = found[0]
+    return value, place.type if place else resource["resourceType"]
+
+
+def _only(resource: Json, path: str) -> Place:
+    found = [place for place, _ in _find(resource, path)]
+    if len(found) != 1 or found[0] is None:
+        raise Unprocessable("A path of the patch does not lead to one element.")
+    return found[0]
+
+
+def _replace(place: Place, value: Any) -> None:
+    if place.index is None:
+        place.parent[place.key] = value
+    else:
+        place.parent[place.key][place.index] = value
+
+
+def _delete(resource: Json, path: str) -> None:
+    found = [place for place, _ in _find(resource, path)]
+    if len(found) > 1 or found == [None]:
+        raise Unprocessable("A path of the patch leads to several elements; delete them one by one.")
+    for place in found:
+        assert place is not None
+        if place.index is not None:
+            del place.parent[place.key][place.index]
+        if place.index is None or not place.parent[place.key]:
+            del place.parent[place.key]
+
+
+def _insert(resource: Json, path: str, parts: Json) -> None:
+    members = _members(resource, path)
+    members.insert(_index(parts, "index", len(members)), _value(parts))
+
+
+def _move(resource: Json, path: str, parts: Json) -> None:
+    members = _members(resource, path)
+    source = _index(parts, "source", len(members) - 1)
+    destination = _index(parts, "destination", len(members) - 1)
+    members.insert(destination, members.pop(source))
+
+
+def _members(resource: Json, path: str) -> list[Any]:
+    """The list that the expression names as a whole."""
+    head, _, name = path.rpartition(".")
+    parent, _ = _parent(resource, head)
+    found = parent.get(name)
+    if not isinstance(found, list):
+        raise Unprocessable("A path of the patch does not lead to a list.")
+    return found
+
+
+def _index(parts: Json, name: str, most: int) -> int:
+    index = parts.get(name)
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise InvalidInput(f"An operation of the patch has no {name}.")
+    if not 0 <= index <= most:
+        raise Unprocessable("A position of the patch lies outside of the list.")
+    return index
+
+
+def _find(resource: Json, path: str) -> Iterator[tuple[Place | None, Any]]:
+    """What an expression leads to; the resource itself has no place."""
+    steps = list(_steps(path))
+    if not steps or steps[0]["name"] != resource["resourceType"]:
+        raise InvalidInput("A path of the patch begins with the type of the resource.")
+    found: list[tuple[Place | None, Any]] = [(None, resource)]
+    for step in steps[1:]:
+        found = list(_stepped(found, step, resource["resourceType"]))
+    yield from found
+
+
+def _steps(path: str) -> Iterator[re.Match[str]]:
+    at = 0
+    while at < len(path):
+        step = _TOKEN.match(path, at)
+        if step is None:
+            raise InvalidInput("A path of the patch is not one that is understood here.")
+        yield step
+        at = step.end()
+
+
+def _stepped(
+    found: list[tuple[Place | None, Any]], step: re.Match[str], root: str
+) -> Iterator[tuple[Place | None, Any]]:
+    if step["index"] is not None:
+        yield from found[int(step["index"]) : int(step["index"]) + 1]
+    elif step["end"]:
+        yield from found[:1] if step["end"] == "first" else found[-1:]
+    elif step["where"]:
+        yield from (each for each in found if _meets(each[1], step))
+    else:
+        for place, value in found:
+            yield from _below(value, step["name"], place.type if place else root)
+
+
+def _below(value: Any, name: str, type: str) -> Iterator[tuple[Place | None, Any]]:
+    if not isinstance(value, dict) or not type[:1].isupper():
+        return
+    for element in structure(type).elements.values():
+        if name not in (element.name, element.choice) or element.name not in value:
+            continue
+        member = value[element.name]
+        if not isinstance(member, list):
+            yield Place(value, element.name, None, element.type), member
+            continue
+        for index, each in enumerate(member):
+            yield Place(value, element.name, index, element.type), each
+
+
+def _meets(value: Any, step: re.Match[str]) -> bool:
+    member = value.get(step["key"]) if isinstance(value, dict) else None
+    if step["text"] is not None:
+        return bool(member == re.sub(r"\\(.)", r"\1", step["text"]))
+    return str(member).lower() == step["word"]
+
+
+def _parts(operation: Json) -> Json:
+    """The parts of an operation by name; `value` as the JSON it stands for."""
+    found: Json = {}
+    for part in _list(operation.get("part")):
+        found[str(part.get("name"))] = _content(part)
+    return found
+
+
+def _content(part: Json) -> Any:
+    if "part" in part:  # an element without a data type of its own: its children are parts
+        return {str(each.get("name")): _content(each) for each in _list(part["part"])}
+    if "resource" in part:
+        return part["resource"]
+    values = [value for key, value in part.items() if key.startswith("value")]
+    return values[0] if values else None
+
+
+def _value(parts: Json) -> Any:
+    if parts.get("value") is None:
+        raise InvalidInput("An operation of the patch has no value.")
+    return parts["value"]
+
+
+def _list(value: Any) -> list[Json]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise InvalidInput("The Parameters of the patch cannot be read.")
+    return value

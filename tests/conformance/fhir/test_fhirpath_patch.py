@@ -1,0 +1,88 @@
+"""FHIR R4, "FHIRPath Patch"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .conftest import Api, Json
+
+FHIR = {"content_type": "application/fhir+json"}
+
+
+def parameters(*operations: dict[str, Any]) -> Json:
+    def part(name: str, value: Any) -> Json:
+        if name in ("type", "path", "name"):
+            return {"name": name, "valueCode" if name == "type" else "valueString": value}
+        if isinstance(value, int):
+            return {"name": name, "valueInteger": value}
+        return {"name": name, **value} if isinstance(value, dict) else {"name": name, "valueString": value}
+
+    made = [{"name": "operation", "part": [part(k, v) for k, v in each.items()]} for each in operations]
+    return {"resourceType": "Parameters", "parameter": made}
+
+
+async def test_all_five_operations(api: Api) -> None:
+    made = await api.made(
+        api.observation(
+            identifier=[{"system": "urn:a", "value": "1"}, {"system": "urn:b", "value": "2"}],
+            category=[{"text": "x"}, {"text": "y"}, {"text": "z"}],
+            valueString="old",
+        )
+    )
+    body = parameters(
+        {"type": "replace", "path": "Observation.status", "value": {"valueCode": "amended"}},
+        {"type": "replace", "path": "Observation.value", "value": "new"},
+        {"type": "add", "path": "Observation", "name": "note", "value": {"valueAnnotation": {"text": "n"}}},
+        {"type": "add", "path": "Observation.code", "name": "text", "value": "t"},
+        {"type": "add", "path": "Observation", "name": "effective", "value": {"valueDateTime": "2020"}},
+        {
+            "type": "add",
+            "path": "Observation",
+            "name": "component",
+            "value": {"part": [{"name": "code", "valueCodeableConcept": {"text": "c"}}]},
+        },
+        {"type": "delete", "path": "Observation.identifier.where(system = 'urn:a')"},
+        {"type": "delete", "path": "Observation.bodySite"},
+        {
+            "type": "insert",
+            "path": "Observation.category",
+            "index": 1,
+            "value": {"valueCodeableConcept": {"text": "i"}},
+        },
+        {"type": "move", "path": "Observation.category", "source": 3, "destination": 0},
+        {"type": "replace", "path": "Observation.category[1].text", "value": "x2"},
+    )
+    answer = await api.patch(f"Observation/{made['id']}", body, **FHIR)
+    assert answer.status_code == 200, answer.text
+    now = answer.json()
+    assert (now["status"], now["valueString"], now["note"]) == ("amended", "new", [{"text": "n"}])
+    assert (now["code"]["text"], now["effectiveDateTime"]) == ("t", "2020")
+    assert now["component"] == [{"code": {"text": "c"}}]
+    assert [each["value"] for each in now["identifier"]] == ["2"]
+    assert [each["text"] for each in now["category"]] == ["z", "x2", "i", "y"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"),
+    [
+        ({"type": "replace", "path": "Observation.note", "value": "x"}, 422),
+        ({"type": "replace", "path": "Patient.status", "value": "x"}, 400),
+        ({"type": "replace", "path": "Observation.status.resolve()", "value": "x"}, 400),
+        ({"type": "replace", "path": "Observation.status", "value": {"valueCode": "wrong"}}, 422),
+        ({"type": "replace", "path": "Observation.id", "value": "x"}, 400),
+        ({"type": "add", "path": "Observation", "name": "status", "value": "final"}, 422),
+        ({"type": "add", "path": "Observation", "name": "nonsense", "value": "x"}, 422),
+        ({"type": "delete", "path": "Observation.category"}, 422),
+        ({"type": "delete", "path": "Observation"}, 422),
+        ({"type": "insert", "path": "Observation.category", "index": 9, "value": "x"}, 422),
+        ({"type": "fly", "path": "Observation.status"}, 400),
+        ({"type": "replace", "path": "Observation.status"}, 400),
+    ],
+)
+async def test_what_cannot_be(api: Api, operation: dict[str, Any], status: int) -> None:
+    made = await api.made(api.observation(category=[{"text": "x"}, {"text": "y"}]))
+    answer = await api.patch(f"Observation/{made['id']}", parameters(operation), **FHIR)
+    assert answer.status_code == status, answer.text
+    assert (await api.get(f"Observation/{made['id']}")).json() == made
