@@ -207,12 +207,13 @@ async def _facts(visit: Visit) -> list[tuple[str, str]]:
     )
     if row is None:
         return []
+    state = words.VERIFICATION[row["verification"]]
     registration = " ".join(each for each in (row["registration_number"], row["authority"]) if each)
     return [
         (gettext(N_("Specialty")), row["specialty"]),
         (gettext(N_("Registration")), registration),
         (gettext(N_("Organisation")), row["organization_name"]),
-        (gettext(N_("State")), gettext(words.VERIFICATION[row["verification"]])),
+        (gettext(N_("State")), gettext(state)),
     ]
 
 

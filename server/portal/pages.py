@@ -62,7 +62,7 @@ DONE = {
     "request-accepted": N_("You allowed the request."),
     "accepted": N_("You can see this record now."),
     "verified": N_("Your e-mail address is confirmed."),
-    "mail-sent": N_("We have sent the mail again. Look into your spam folder too."),
+    "mail-sent": N_("If this address waits to be confirmed, the mail is on its way again."),
     "mine": N_("The study is part of your record now."),
     "not-mine": N_("The study is no longer in your record. You can take this back for 30 days."),
     "deleted": N_("The study is deleted. You can take this back for 30 days."),

@@ -48,6 +48,7 @@ routes: list[BaseRoute] = [
     _get("/sign-up/doctor", sign_up.show_doctor),
     _post("/sign-up/doctor", sign_up.submit_doctor),
     _get("/verify", verify.check_mail),
+    _post("/verify", verify.send_again),
     _get("/verify/{secret}", verify.show),
     _post("/verify/{secret}", verify.confirm),
     _get("/reset", verify.show_forgotten),

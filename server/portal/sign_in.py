@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from urllib.parse import quote
 
 from starlette.responses import Response
 
 from server.access.actor import Actor, ActorKind
 from server.access.sign_in import address_of
-from server.accounts import people, verification
+from server.accounts import people
 from server.accounts.people import Account
 from server.audit.events import Event, Outcome
 from server.audit.who import Who
@@ -23,6 +22,7 @@ from .texts import N_
 from .visit import Visit
 
 SIGN_IN_AGAIN = N_("The e-mail address or the password is not right.")
+CHECK_MAIL = "/verify"
 ONWARD = "lightbox_onward"  # cookie: where a person was going before they had to confirm their address
 SLOWER = N_("Too many tries in a row. Wait a minute, then try again.")
 
@@ -48,7 +48,7 @@ async def submit(visit: Visit) -> Response:
 async def admit(visit: Visit, account: Account, onward: str) -> Response:
     """Begin a session, once the address is confirmed: by mail, or by the invitation that was mailed to it."""
     if not account.verified and not await _came_by_invitation(visit, account, onward):
-        return await _confirm_first(visit, account, onward)
+        return _confirm_first(visit, onward)
     response = see_other(onward)
     response.delete_cookie(ONWARD)
     await visit.services.gate.sign_in.start(visit.request, response, account)
@@ -75,11 +75,9 @@ async def sign_out(visit: Visit) -> Response:
     return response
 
 
-async def _confirm_first(visit: Visit, account: Account, onward: str) -> Response:
-    """Have the address confirmed by mail; a browser that comes back goes on where it wanted to."""
-    with suppress(TooManyRequests):  # the mailbox has our mails already
-        await verification.ask(visit.services, account)
-    response = see_other("/verify")
+def _confirm_first(visit: Visit, onward: str) -> Response:
+    """The address waits to be confirmed; a browser that comes back goes on where it wanted to."""
+    response = see_other(CHECK_MAIL)
     if onward != "/":
         secure = visit.services.settings.is_https
         response.set_cookie(ONWARD, onward, max_age=7200, secure=secure, httponly=True, samesite="lax")

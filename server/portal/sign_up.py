@@ -19,7 +19,7 @@ from server.records.people import Registration, register_patient, register_pract
 from . import permissions
 from .forms import Form, filled, local_path
 from .pages import render, see_other
-from .sign_in import admit
+from .sign_in import CHECK_MAIL, admit
 from .visit import Visit
 
 
@@ -45,7 +45,7 @@ async def submit_patient(visit: Visit) -> Response:
         account = await _add_patient(visit, name, email, password, birth_date, chosen)
     except ServerError as exc:
         return await _refused(visit, "patient", exc)
-    return await admit(visit, account, local_path(visit.form["next"]))
+    return await _confirm_or_admit(visit, account)
 
 
 async def submit_doctor(visit: Visit) -> Response:
@@ -64,7 +64,16 @@ async def submit_doctor(visit: Visit) -> Response:
         account = await _add_doctor(visit, name, email, password, registration)
     except ServerError as exc:
         return await _refused(visit, "doctor", exc)
-    return await admit(visit, account, local_path(visit.form["next"]))
+    return await _confirm_or_admit(visit, account)
+
+
+async def _confirm_or_admit(visit: Visit, account: Account) -> Response:
+    """In at once who came by an invitation mailed to the address; the others get a mail to confirm it."""
+    response = await admit(visit, account, local_path(visit.form["next"]))
+    if response.headers["location"] == CHECK_MAIL:
+        with suppress(TooManyRequests):  # the mailbox has our mails already
+            await verification.ask(visit.services, account)
+    return response
 
 
 def _person(form: Form) -> tuple[str, str, str]:
@@ -121,7 +130,7 @@ async def _refused(visit: Visit, role: str, error: ServerError) -> Response:
     if isinstance(error, AlreadyStored):
         with suppress(TooManyRequests):
             await verification.tell_known(visit.services, visit.form["email"])
-        return see_other("/verify")
+        return see_other(CHECK_MAIL)
     if error.status >= 500:
         raise error
     visit.form.refuse(error)

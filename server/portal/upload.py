@@ -84,5 +84,5 @@ def _words(language: str) -> dict[str, Any]:
     catalogue = translations(language)
     said: dict[str, Any] = {key: catalogue.gettext(text) for key, text in WORDS.items()}
     for key, (one, many) in WORDS_BY_NUMBER.items():
-        said[key] = {"one": catalogue.ngettext(one, many, 1), "other": catalogue.ngettext(one, many, 2)}
+        said[key] = {"one": catalogue.gettext(one), "other": catalogue.gettext(many)}
     return said

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.responses import Response
 
 from server.access.sign_in import address_of
@@ -16,7 +18,20 @@ from .visit import Visit
 
 async def check_mail(visit: Visit) -> Response:
     """What to do now: look into the mail."""
-    return render(visit.request, "check_mail.html")
+    return render(visit.request, "check_mail.html", form=Form())
+
+
+async def send_again(visit: Visit) -> Response:
+    """Another mail to an address that waits to be confirmed; the same answer for every address."""
+    form = visit.form
+    email = form.checked("email", people.normal_email)
+    if not form:
+        return render(visit.request, "check_mail.html", 422, form=form)
+    account = await people.find_by_email(visit.services.db, email)
+    if account is not None and not account.verified and account.disabled_at is None:
+        with suppress(TooManyRequests):
+            await verification.ask(visit.services, account)
+    return see_other("/verify", "mail-sent")
 
 
 async def show(visit: Visit) -> Response:

@@ -51,7 +51,10 @@ async def submit(
 async def mail_to(outbox: Path, address: str, subject: str = "", *, number: int = 1) -> str:
     """The text of the newest mail to this address; waits until the worker has sent `number` of them."""
     for _ in range(200):
-        mails = [message_from_bytes(path.read_bytes(), policy=default) for path in sorted(outbox.glob("*.eml"))]
+        mails = [
+            message_from_bytes(path.read_bytes(), policy=default)
+            for path in sorted(outbox.glob("*.eml"), key=lambda each: each.stat().st_mtime_ns)
+        ]
         found = [mail for mail in mails if mail["To"] == address and subject in str(mail["Subject"])]
         if len(found) >= number:
             body = found[-1].get_body(("plain",))

@@ -59,6 +59,10 @@ async def test_a_patient_signs_up_and_finds_an_empty_record(browser: Browser, ou
     early = await submit(visitor, "/sign-in", email=email, password=PASSWORD)
     assert early.headers["location"] == "/verify", "no session before the address is confirmed"
 
+    await mail_to(outbox, email)
+    again = await submit(visitor, "/verify", email=email)
+    unknown = await submit(visitor, "/verify", email="nobody.at.all@example.org")
+    assert again.headers["location"] == unknown.headers["location"]
     link = link_in(await mail_to(outbox, email, number=2), "/verify/")
     assert "Nora" not in await mail_to(outbox, email)
     assert (await visitor.get(link)).status_code == 200  # a scanner opens it: nothing happens
@@ -311,3 +315,21 @@ async def test_every_page_carries_its_headers(browser: Browser, path: str) -> No
     if not path.startswith("/static"):
         assert "unsafe" not in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_the_portal_speaks_german(browser: Browser, people: People) -> None:
+    """A full second language, chosen by the browser."""
+    client = browser()
+    client.headers["accept-language"] = "de-DE,de;q=0.9,en;q=0.8"
+    front = await client.get("/")
+    assert '<html lang="de">' in front.text
+    assert "Jede Aufnahme, die Sie je hatten" in front.text
+    patient = await people.patient()
+    wrong = await submit(client, "/sign-in", email=patient.email, password="falsch")
+    assert "E-Mail-Adresse oder Passwort stimmen nicht." in wrong.text
+    await submit(client, "/sign-in", email=patient.email, password=patient.password)
+    home = await client.get("/imaging")
+    for words in ("Meine Bilder", "0 Studien", "Bilder hinzufügen", "Freigaben"):
+        assert words in home.text
+    assert "Sie: angemeldet." in (await client.get("/activity")).text
+    assert "Ziehen Sie einen Ordner" in (await client.get("/imaging/add")).text

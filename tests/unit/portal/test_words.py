@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from server.portal import words
 from server.portal.account import address_text, device
 from server.portal.studies import day_of, value
-from server.portal.texts import negotiated
+from server.portal.texts import languages, negotiated
 
 
 def test_dates_are_spelled_out() -> None:
@@ -92,4 +92,18 @@ def test_an_address_in_lines() -> None:
 
 @given(st.text(max_size=100))
 def test_any_accept_language_gives_a_language(header: str) -> None:
-    assert negotiated(header) == "en"
+    assert negotiated(header) in languages()
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("", "en"),
+        ("de-AT,de;q=0.9,en;q=0.8", "de"),
+        ("fr, de;q=0.5", "de"),
+        ("en-US,en;q=0.9,de", "en"),
+        ("*", "en"),
+    ],
+)
+def test_the_browser_chooses_the_language(header: str, language: str) -> None:
+    assert negotiated(header) == language
