@@ -275,8 +275,8 @@ class _ResourceRow(_Row):
             )
         return Where(  # of a study it brought: what the server made of that, not what others wrote about it
             f"({self.alias}.author = :lane{number}_author OR {self.alias}.author = 'server' AND EXISTS"
-            f" (SELECT 1 FROM study AS came WHERE came.patient_id = {self.patient} AND came.study_uid = {self.alias}.study_uid"
-            f" AND came.organization_id = :lane{number}_holder OFFSET 0))",
+            f" (SELECT 1 FROM study AS came WHERE came.patient_id = {self.patient}"
+            f" AND came.study_uid = {self.alias}.study_uid AND came.organization_id = :lane{number}_holder OFFSET 0))",
             values,
         )
 

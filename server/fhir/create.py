@@ -99,6 +99,9 @@ async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach
 
 
 def _without_server_parts(resource: Json) -> Json:
-    meta = {k: v for k, v in resource.get("meta", {}).items() if k not in ("versionId", "lastUpdated")}
+    given = resource.get("meta", {})
+    if not isinstance(given, dict):
+        return resource  # what it is instead, the checks of its structure say
+    meta = {k: v for k, v in given.items() if k not in ("versionId", "lastUpdated")}
     rest = {k: v for k, v in resource.items() if k not in ("id", "meta")}
     return {**rest, "meta": meta} if meta else rest

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import Action, Verb
-from server.core.errors import InsufficientScope, InvalidInput, NotFound
+from server.core.errors import InsufficientScope, InvalidInput, NotAllowed, NotFound
 from server.records import store
 from server.records.document import instant
 from server.records.moments import Span, span
@@ -24,7 +24,7 @@ from server.storage.where import FALSE, Where, all_of, any_of
 
 from . import trail
 from .bundle import bundle, entry
-from .call import Call
+from .call import REGISTER, Call
 from .format import Answer, respond
 from .paging import Page, open_page, seal
 from .search_params import MOST_COUNT, Pairs, pairs_of
@@ -53,6 +53,8 @@ async def type_history(request: Request) -> Response:
     type = request.path_params["type"]
     resource_type(type)
     reach = await call.reach(type, Verb.SEARCH)
+    if type in REGISTER:
+        raise NotAllowed(f"Each {type} has a history; all of them together would be a list of people.")
     match = Where("old.type = :type", {"type": type})
     pairs = pairs_of(request.url.query)
     answer, _ = await _history(call, f"{type}/_history", match, reach.resources(), pairs)
@@ -73,6 +75,8 @@ async def _reach_of_all(call: Call) -> Where:
     """Of each type what the caller may see of that type. Raises InsufficientScope when no type is open."""
     lanes = []
     for type in types():
+        if type in REGISTER:
+            continue
         try:
             reach = await call.services.gate.reach_for_actor(call.actor, Action(type, Verb.SEARCH))
         except InsufficientScope:

@@ -40,8 +40,9 @@ def _to_validate(body: Json) -> Json:
     """The resource itself, or the `resource` of a Parameters."""
     if body["resourceType"] != "Parameters":
         return body
-    for parameter in body.get("parameter", []):
-        if parameter.get("name") == "resource" and isinstance(parameter.get("resource"), dict):
-            found: Json = parameter["resource"]
+    parameters = body.get("parameter")
+    for parameter in parameters if isinstance(parameters, list) else ():
+        found = parameter.get("resource") if isinstance(parameter, dict) else None
+        if isinstance(found, dict) and parameter.get("name") == "resource":
             return found
     raise InvalidInput("The Parameters have no resource to validate.")
