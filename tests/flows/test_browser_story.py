@@ -76,6 +76,7 @@ async def test_from_the_disc_to_the_doctors_screen(
         await register(doctor, server, doctor_email)
         await accept(doctor, server, doctor_email)
         assert await look_as_doctor(doctor) == study
+        await look_at_the_patients_root(doctor, study, patient)
         await end(ada)
         await nothing_is_left(doctor, study)
         assert ada.errors == []
@@ -159,6 +160,17 @@ async def look_as_doctor(doctor: Visitor) -> str:
     await doctor.page.locator("main .list a.title").last.click()
     await doctor.page.wait_for_url(re.compile(r"/studies/"))
     return await into_the_viewer(doctor)
+
+
+async def look_at_the_patients_root(doctor: Visitor, study: str, patient: Person) -> None:
+    """An address that names the patient reads from that patient's root only (decision 8)."""
+    asked: list[str] = []
+    doctor.page.on("request", lambda request: asked.append(request.url.removeprefix(doctor.url)))
+    await doctor.open(f"/viewer/viewer?StudyInstanceUIDs={study}&patient={patient.fhir_id}")
+    assert await doctor.pixels() > 16
+    images = [path for path in asked if "/studies" in path]
+    assert images
+    assert all(path.startswith(f"/patients/{patient.fhir_id}/dicomweb/") for path in images)
 
 
 async def end(ada: Visitor) -> None:
