@@ -94,7 +94,7 @@ def _security(base_url: str) -> Json:
 
 
 def _resource(type: ResourceType) -> Json:
-    interactions = list(_interactions(type))
+    codes = interactions(type)
     params = [
         {"name": "_id", "type": "token"},
         {"name": "_lastUpdated", "type": "date"},
@@ -104,14 +104,14 @@ def _resource(type: ResourceType) -> Json:
     found: Json = {
         "type": type.name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type.name}",
-        "interaction": [{"code": code} for code in interactions],
+        "interaction": [{"code": code} for code in codes],
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": False,
-        "conditionalCreate": "create" in interactions,
+        "conditionalCreate": "create" in codes,
         "conditionalRead": "full-support",
-        "conditionalUpdate": "update" in interactions,
-        "conditionalDelete": "single" if "delete" in interactions else "not-supported",
+        "conditionalUpdate": "update" in codes,
+        "conditionalDelete": "single" if "delete" in codes else "not-supported",
         "referencePolicy": ["literal", "local"],
         "searchParam": params,
     }
@@ -125,11 +125,16 @@ def _resource(type: ResourceType) -> Json:
     return found
 
 
-def _interactions(type: ResourceType) -> list[str]:
+def interactions(type: ResourceType) -> list[str]:
+    """What can be done with a type, in the words of the CapabilityStatement."""
     written = type.name not in NOT_WRITTEN
     changed = ["create", "update", "patch"] if written else []
     ended = ["delete"] if changed and type.name not in NOT_DELETED else []
-    reading = ("read", "search-type") if type.name == "AuditEvent" else _READING
+    reading: tuple[str, ...] = _READING
+    if type.name == "AuditEvent":
+        reading = ("read", "search-type")
+    elif type.name in REGISTER:
+        reading = tuple(code for code in _READING if code != "history-type")
     return [*reading, *changed, *ended]
 
 

@@ -23,7 +23,7 @@ MOST_LINKS = 4  # of a chain
 _PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(?=[-+.\d])(.*)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?\d{1,50}(\.\d{1,50})?([eE][+-]?\d{1,2})?", re.ASCII)
 
-_MODIFIERS: dict[Kind, frozenset[str]] = {
+MODIFIERS: dict[Kind, frozenset[str]] = {
     Kind.TOKEN: frozenset({"missing", "not", "text", "of-type"}),
     Kind.STRING: frozenset({"missing", "exact", "contains"}),
     Kind.DATE: frozenset({"missing"}),
@@ -116,7 +116,7 @@ _COLUMNS = {
 
 
 def _check_modifier(param: Param, modifier: str) -> None:
-    if not modifier or modifier in _MODIFIERS[param.kind]:
+    if not modifier or modifier in MODIFIERS[param.kind]:
         return
     if param.kind is Kind.REFERENCE and ("*" in param.targets or modifier in param.targets):
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.factories import People
+
 from .conftest import Api
 
 
@@ -49,3 +51,11 @@ async def test_at(api: Api) -> None:
     moment = later.json()["meta"]["lastUpdated"]
     bundle = (await api.get(f"Observation/{made['id']}/_history?_at={moment}")).json()
     assert [each["resource"]["meta"]["versionId"] for each in bundle["entry"]] == ["2"]
+
+
+async def test_histories_do_not_enumerate_people(people: People, api: Api) -> None:
+    """A doctor's own history is open, that of all doctors would be a list of them."""
+    doctor = await people.doctor()
+    assert (await api.get(f"Practitioner/{doctor.fhir_id}/_history")).status_code == 200
+    assert (await api.get("Practitioner/_history")).status_code == 405
+    assert doctor.fhir_id not in (await api.get("_history")).text

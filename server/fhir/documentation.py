@@ -1,0 +1,101 @@
+"""docs/fhir.md: what the FHIR API does and does not, made from the registry that also makes the CapabilityStatement.
+
+`python -m server.fhir.documentation > docs/fhir.md` writes it; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from server.records.criteria import MODIFIERS
+from server.records.registry import COMMON, Kind, ResourceType, types
+
+from .call import REGISTER
+from .capability import FHIR_VERSION, interactions
+from .search_params import DEFAULT_COUNT, MOST_COUNT
+
+HEAD = f"""# The FHIR API
+
+FHIR R4 ({FHIR_VERSION}) in JSON, below `/fhir`. This page is made by `python -m server.fhir.documentation`.
+
+## Interactions
+Read, vread and history (of a resource, a type, everything), create, update, patch (JSON Patch, FHIRPath Patch),
+delete, search by GET and POST, search in a patient's compartment, batch and transaction; the conditional forms of
+read, create, update and delete; `$validate`, `Patient/$everything`, `$versions`; `Prefer` (return, handling),
+`If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`, gzip.
+
+What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision.
+
+Not supported yet: XML, `$match`, Bulk Data export, Subscriptions, composite search parameters, `_filter`, `_text`,
+`_content`, `_list`, `_query`, `:in`, `:not-in`, and `:above`/`:below` on tokens.
+
+## Who sees what
+Every statement carries the caller's reach (README). A refusal looks so:
+
+| asked | answer |
+|---|---|
+| no token, or a dead one | 401 with `WWW-Authenticate: Bearer` |
+| a living token without a scope for the type or the interaction | 403 `insufficient_scope` |
+| search with `patient=` outside of the caller's patients, also for ids that do not exist | 403 |
+| any other search | what may not be seen is left out, of counts too |
+| read, vread, history of what may not be seen | 404, the same as for what does not exist |
+| delete of what may not be seen | 204, nothing happens |
+| update of what may not be seen, or of an unknown id | 405 for people and apps; systems may create by PUT |
+| a chain or `_has` through a type without a scope of its own | 403 |
+
+Practitioner, PractitionerRole and Organization are read by id and found by `_id` and `identifier` only.
+ImagingStudy and Endpoint are made from the images, AuditEvent from the log. A Consent is a share: see the README.
+
+## Search
+Pages have {DEFAULT_COUNT} resources, at most {MOST_COUNT} (`_count`); the next one is a sealed link that neither
+repeats nor hides anything while data changes. `_total` is exact up to 1,000 and beyond when `accurate` is asked for.
+Result parameters: `_sort` (several keys), `_count`, `_total`, `_summary`, `_elements`, `_include`, `_revinclude`
+(both with `:iterate`). Prefixes of dates and quantities: `eq ne gt lt ge le sa eb ap`. Chains and `_has` nest up to
+four deep.
+
+| kind | modifiers |
+|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "\n".join([*_modifiers(), "", *_common(), "", *_types(), ""])
+
+
+def _modifiers() -> Iterator[str]:
+    for kind in Kind:
+        shown = sorted(f"`:{modifier}`" for modifier in MODIFIERS[kind])
+        own = ["`:[type]`"] if kind is Kind.REFERENCE else []
+        yield f"| {kind} | {' '.join([*shown, *own])} |"
+
+
+def _common() -> Iterator[str]:
+    names = ["_id", "_lastUpdated", *(line.split()[0] for line in COMMON.strip().splitlines())]
+    yield f"Every type has {', '.join(f'`{name}`' for name in names)}."
+
+
+def _types() -> Iterator[str]:
+    yield "## Resource types"
+    for type in types().values():
+        yield ""
+        yield f"### {type.name}"
+        yield f"Interactions: {', '.join(interactions(type))}."
+        yield ""
+        yield from _params(type)
+
+
+def _params(type: ResourceType) -> Iterator[str]:
+    if type.name in REGISTER:
+        yield "Found by `_id` and `identifier`."
+        return
+    for kind in Kind:
+        names = [
+            name for name, param in type.params.items() if param.kind is kind and not name.startswith("_")
+        ]
+        if names:
+            yield f"- {kind}: {', '.join(f'`{name}`' for name in names)}"
+
+
+if __name__ == "__main__":
+    print(page(), end="")
