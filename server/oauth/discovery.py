@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.access.keys import FOR_IDENTITY
-from server.access.scopes import SPECIAL
+from server.access.scopes import SPECIAL, Scopes
 from server.access.services import Services
 from server.core.settings import Settings
 
@@ -126,7 +126,7 @@ def _facts(settings: Settings) -> Json:
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "scopes_supported": [*SPECIAL, *_SCOPES],
+        "scopes_supported": [*Scopes(SPECIAL).without("launch/encounter"), *_SCOPES],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": [*_METHODS, "none"],
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,

@@ -11,6 +11,7 @@ from .clients import QUERIES
 
 # A spent code is kept a while, so that a late second use still ends what was made of it.
 CODES = timedelta(days=1)
+SPENT_REFRESH_TOKENS = timedelta(days=90)
 BACKEND_GRANTS = timedelta(days=1)
 
 
@@ -18,6 +19,7 @@ async def forget_old(services: Services) -> None:
     """Codes, assertions and kept requests that ran out, the grants of backend tokens; signing keys that are old."""
     db, now = services.db, clock.now()
     await db.execute(QUERIES["forget_codes"], {"before": now - CODES})
+    await db.execute(QUERIES["forget_refresh_tokens"], {"now": now, "spent": now - SPENT_REFRESH_TOKENS})
     await db.execute(QUERIES["forget_jtis"], {"now": now})
     await db.execute(QUERIES["forget_pushed_requests"], {"now": now})
     await db.execute(QUERIES["forget_launches"], {"now": now})

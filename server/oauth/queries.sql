@@ -191,3 +191,6 @@ SELECT id, rights, studies IS NULL AS whole FROM share
  WHERE patient_id = :patient AND practitioner_id = :practitioner AND state = 'active'
    AND (until IS NULL OR until > :now)
  ORDER BY created_at
+
+-- name: forget_refresh_tokens
+DELETE FROM refresh_token WHERE expires_at < :now OR used_at < :spent
