@@ -18,6 +18,7 @@ import structlog
 from server.access.reach import Reach
 from server.access.services import Services
 from server.core import clock
+from server.core.errors import ServerError
 from server.jobs.queue import Kit, Periodic
 from server.records import store
 from server.storage.sql import load
@@ -54,22 +55,32 @@ class _Waiting:
             self.task = asyncio.create_task(self._run(), name="rebuild")
 
     async def _run(self) -> None:
-        while self._last:
-            await asyncio.sleep(QUIET / 3)
-            moment = asyncio.get_running_loop().time()
-            due = [
-                key
-                for key, last in self._last.items()
-                if moment - last >= QUIET or moment - self._first[key] >= LONGEST
-            ]
-            for key in due:
-                self._last.pop(key, None)
-                self._first.pop(key, None)
-                try:
-                    await rebuild(self._services, *key)
-                except Exception as error:  # it stays stale: a read or the worker will do it
-                    log.warning("a study is rebuilt later", error=type(error).__name__)
-        _waiting.pop(id(self._services), None)
+        try:
+            while self._last:
+                await asyncio.sleep(QUIET / 3)
+                for key in self._due(asyncio.get_running_loop().time()):
+                    await self._one(key)
+        except AssertionError:
+            return  # the pool is closed: the server has stopped, and they stay stale
+        finally:
+            _waiting.pop(id(self._services), None)
+
+    def _due(self, moment: float) -> list[StudyKey]:
+        """Those that were left alone for a while, or waited long enough; they wait no more."""
+        due = [
+            key
+            for key, last in self._last.items()
+            if moment - last >= QUIET or moment - self._first[key] >= LONGEST
+        ]
+        for key in due:
+            del self._last[key], self._first[key]
+        return due
+
+    async def _one(self, key: StudyKey) -> None:
+        try:
+            await rebuild(self._services, *key)
+        except ServerError as error:  # a read or the worker will do it
+            log.warning("a study is rebuilt later", error=type(error).__name__)
 
 
 _waiting: dict[int, _Waiting] = {}
