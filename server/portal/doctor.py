@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
 from starlette.responses import Response
 
-from server.access.action import STUDY_SEARCH
+from server.access.action import STUDY_SEARCH, Right
 from server.accounts import people
-from server.core.errors import Forbidden, NotFound, TooManyRequests, Unprocessable
-from server.sharing import invitation, request, share
+from server.core.errors import AlreadyStored, Conflict, Forbidden, NotFound, TooManyRequests, Unprocessable
+from server.sharing import invitation, request, share, team
 from server.storage.sql import load
 
 from . import studies, words
-from .forms import Form
+from .forms import Form, filled
 from .imaging import PAGE, entries_of, page_of
 from .pages import language_of, render, see_other
 from .profile import PATIENT_READ, Profile
+from .texts import N_
 from .visit import Visit
 
 QUERIES = load(__package__)
@@ -36,6 +38,11 @@ class Patient:
     fresh: int  # came in since the doctor last looked
     since: datetime | None
     until: datetime | None
+    rights: frozenset[Right]
+
+    @property
+    def may_pass_on(self) -> bool:
+        return Right.PASS_ON in self.rights
 
 
 async def patients(visit: Visit) -> Response:
@@ -86,10 +93,8 @@ async def _ask_page(visit: Visit, form: Form) -> Response:
 
 async def patient(visit: Visit) -> Response:
     """One patient: everything they share, on one page."""
-    wanted = visit.place("patient")
-    found = next((each for each in await _patients(visit) if each.id == wanted), None)
-    if found is None:
-        raise NotFound()
+    found = await _patient(visit)
+    wanted = found.id
     reach = (await visit.reach(STUDY_SEARCH)).at(wanted)
     await share.note_look(visit.services, wanted, str(visit.signed_in.practitioner_id))
     number = visit.number("page")
@@ -108,11 +113,76 @@ async def patient(visit: Visit) -> Response:
 
 async def give_back(visit: Visit) -> Response:
     """End the access from the doctor's side; the patient is told."""
-    found = next((each for each in await _patients(visit) if each.id == visit.place("patient")), None)
-    if found is None:
-        raise NotFound()
+    found = await _patient(visit)
     await invitation.give_back(visit.services, found.share_id, actor=visit.actor)
     return see_other("/my-patients", "given-back")
+
+
+async def show_pass_on(visit: Visit) -> Response:
+    """Pass on to a colleague in the care team, where the patient allowed it."""
+    found = await _patient(visit, may_pass_on=True)
+    usual = [str(right) for right in share.USUAL_RIGHTS if right in found.rights]
+    return await _pass_on_page(visit, found, filled({}, right=usual))
+
+
+async def pass_on(visit: Visit) -> Response:
+    """Invite the colleague; the patient sees it at once, and that it came from here."""
+    found, form = await _patient(visit, may_pass_on=True), visit.form
+    name, email = form.text("name"), form.checked("email", people.normal_email)
+    rights = form.some_of("right", [str(right) for right in _offered(found)])
+    message = form.lines("message", required=False, most=1000)
+    if not rights:
+        form.wrong("right", N_("Choose at least one thing they can do."))
+    if form:
+        try:
+            await team.pass_on(
+                visit.services,
+                found.share_id,
+                name=name,
+                email=email,
+                rights=rights,
+                message=message,
+                actor=visit.actor,
+            )
+            return see_other(f"/my-patients/{found.id}/pass-on", "invited")
+        except (Unprocessable, AlreadyStored, Forbidden) as exc:
+            form.refuse(exc)
+    return await _pass_on_page(visit, found, form)
+
+
+async def take_back(visit: Visit) -> Response:
+    """End what was passed on."""
+    found = await _patient(visit)
+    with suppress(Conflict):  # the page shows what it is by now
+        await team.take_back(visit.services, visit.place("share"), actor=visit.actor)
+    return see_other(f"/my-patients/{found.id}/pass-on", "taken-back")
+
+
+async def _pass_on_page(visit: Visit, found: Patient, form: Form) -> Response:
+    return render(
+        visit.request,
+        "pass_on.html",
+        200 if form else 422,
+        here="patients",
+        form=form,
+        patient=found,
+        passed=await team.passed_on(visit.services, found.share_id, actor=visit.actor),
+        rights=[(str(right), words.RIGHTS[right]) for right in _offered(found)],
+        states=words.STATES,
+    )
+
+
+def _offered(found: Patient) -> list[Right]:
+    """Nobody passes on more than they have, nor the right to pass on."""
+    return [right for right in Right if right in found.rights and right is not Right.PASS_ON]
+
+
+async def _patient(visit: Visit, *, may_pass_on: bool = False) -> Patient:
+    wanted = visit.place("patient")
+    found = next((each for each in await _patients(visit) if each.id == wanted), None)
+    if found is None or (may_pass_on and not found.may_pass_on):
+        raise NotFound()
+    return found
 
 
 async def _patients(visit: Visit) -> list[Patient]:
@@ -139,6 +209,6 @@ async def _patients(visit: Visit) -> list[Patient]:
         name = (profile.name if profile else "") or each.name
         found.setdefault(
             one.patient_id,
-            Patient(one.patient_id, one.id, name, born, total, fresh, one.accepted_at, one.until),
+            Patient(one.patient_id, one.id, name, born, total, fresh, one.accepted_at, one.until, one.rights),
         )
     return list(found.values())

@@ -58,6 +58,7 @@ DONE = {
     "asked-for": N_("Your request is on its way. The patient decides; you will see the answer here."),
     "declined": N_("You declined the invitation."),
     "given-back": N_("You gave the access back. The patient is told."),
+    "taken-back": N_("Your colleague can open nothing of this patient through you any more."),
     "request-declined": N_("You declined the request. Nothing was shared."),
     "request-accepted": N_("You allowed the request."),
     "accepted": N_("You can see this record now."),

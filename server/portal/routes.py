@@ -100,6 +100,9 @@ routes: list[BaseRoute] = [
     _post("/my-patients/invitations/{share}", invitation.accept_waiting, Who.DOCTOR),
     _get("/my-patients/{patient}", doctor.patient, Who.DOCTOR),
     _post("/my-patients/{patient}/give-back", doctor.give_back, Who.DOCTOR),
+    _get("/my-patients/{patient}/pass-on", doctor.show_pass_on, Who.DOCTOR),
+    _post("/my-patients/{patient}/pass-on", doctor.pass_on, Who.DOCTOR),
+    _post("/my-patients/{patient}/pass-on/{share}/end", doctor.take_back, Who.DOCTOR),
     # oneself
     _get("/activity", activity.show, Who.PATIENT),
     _get("/account", account.show, Who.SIGNED_IN),

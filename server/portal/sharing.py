@@ -30,8 +30,7 @@ from .visit import Visit
 
 CONSENT_CREATE = Action("Consent", Verb.CREATE)
 CONSENT_UPDATE = Action("Consent", Verb.UPDATE)
-# Seeing is what a share is for, so it is not asked; passing on comes with the care team.
-OFFERED = (Right.IMAGES, Right.REPORTS, Right.DOWNLOAD, Right.ADD)
+OFFERED = tuple(Right)
 MOST_LISTED = 200  # studies to choose from on the form
 MOST_LOOKS = 50
 
@@ -192,7 +191,11 @@ async def person(visit: Visit) -> Response:
     """One doctor: who they are, what they can do, every look they took."""
     found = await _share(visit, visit.place("share"), CONSENT_READ)
     shown = await _person(visit, found)
-    return render(visit.request, "share.html", here="sharing", share=shown, looks=await _looks(visit, found))
+    parent = None
+    if found.parent_id is not None:
+        parent = await share.get(visit.services, found.parent_id, reach=await visit.reach(CONSENT_READ))
+    looks = await _looks(visit, found)
+    return render(visit.request, "share.html", here="sharing", share=shown, looks=looks, parent=parent)
 
 
 Act = Callable[..., Awaitable[Share]]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
-from babel.dates import format_date, format_datetime
+from babel.dates import format_date
 
 from .texts import N_, locale
 
@@ -75,7 +75,7 @@ def day(value: date | datetime | None, language: str = "en") -> str:
         return ""
     if isinstance(value, datetime):
         value = value.astimezone(UTC).date()
-    return format_date(value, "d MMMM y", locale=locale(language))
+    return format_date(value, "long", locale=locale(language))
 
 
 def month(value: date, language: str = "en") -> str:
@@ -92,7 +92,8 @@ def moment(value: datetime | None, language: str = "en") -> str:
     """A moment spelled out in UTC; the page turns it into the reader's zone where it can."""
     if value is None:
         return ""
-    return format_datetime(value.astimezone(UTC), "d MMMM y, HH:mm 'UTC'", locale=locale(language))
+    value = value.astimezone(UTC)
+    return f"{day(value, language)}, {value:%H:%M} UTC"
 
 
 def person(value: str) -> str:

@@ -333,3 +333,35 @@ async def test_the_portal_speaks_german(browser: Browser, people: People) -> Non
         assert words in home.text
     assert "Sie: angemeldet." in (await client.get("/activity")).text
     assert "Ziehen Sie einen Ordner" in (await client.get("/imaging/add")).text
+
+
+async def test_the_care_team_shares_under_the_patients_share(
+    browser: Browser, people: People, outbox: Path
+) -> None:
+    """Rows 41, 42, 46: only if the share allows it; the patient sees the chain; ending the parent ends the child."""
+    patient, doctor, colleague = (
+        await people.patient("Ada Moor"),
+        await people.doctor(),
+        await people.doctor("Cy Team"),
+    )
+    other = await people.doctor("Not Allowed")
+    rights = ("images", "reports", "pass-on")
+    share, _ = await people.share(patient, doctor, rights=rights), await people.share(patient, other)
+    ada, bo = await signed_in(browser, people, patient), await signed_in(browser, people, doctor)
+    page = f"/my-patients/{patient.fhir_id}/pass-on"
+    assert "Pass on to a colleague" in (await bo.get(f"/my-patients/{patient.fhir_id}")).text
+    assert (await (await signed_in(browser, people, other)).get(page)).status_code == 404
+    form = (await bo.get(page)).text
+    assert 'value="images"' in form
+    assert 'value="download"' not in form
+    assert 'value="pass-on"' not in form
+    await submit(bo, page, name="Dr Cy Team", email=colleague.email)
+    cy = await signed_in(browser, people, colleague)
+    await submit(cy, link_in(await mail_to(outbox, colleague.email), "/invitation/"), answer="accept")
+    assert "Ada Moor" in (await cy.get("/my-patients")).text
+    listed = (await ada.get("/sharing")).text
+    assert "Dr Cy Team" in listed
+    child = listed[: listed.index("Dr Cy Team</a>")].rpartition('href="/sharing/')[2].partition('"')[0]
+    assert f'href="/sharing/{share}"' in (await ada.get(f"/sharing/{child}")).text
+    await submit(ada, f"/sharing/{share}", action=f"/sharing/{share}/end")
+    assert "Ada Moor" not in (await cy.get("/my-patients")).text
