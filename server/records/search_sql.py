@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from server.core import clock
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
-from .criteria import Chain, Condition, Criterion, Dated, Has, Measured, dated, measured, split, unescaped
+from .criteria import Chain, Condition, Criterion, Has, dated, measured, split, unescaped
 from .fold import fold
 from .index import cut
 from .references import target
 from .registry import Kind, Param, resource_type
+from .search_ranges import date_within, last_updated_within, quantity_within
 from .structure import Element, structure
 
 # Sorts after every text that begins alike: `~<~` compares bytes, and this is the last character there is.
@@ -57,7 +56,9 @@ def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
     if criterion.param.name == "_id":
         return _id(criterion, alias)
     if criterion.param.name == "_lastUpdated":
-        return any_of(*(_last_updated(dated(value, "_lastUpdated"), alias) for value in criterion.values))
+        return any_of(
+            *(last_updated_within(dated(value, "_lastUpdated"), alias) for value in criterion.values)
+        )
     if criterion.modifier == "missing":
         found = _exists(searching, _TABLES[criterion.param.kind], criterion.param.key, TRUE, alias)
         return ~found if criterion.values[0] == "true" else found
@@ -77,25 +78,6 @@ def _id(criterion: Criterion, alias: str) -> Where:
     ids = [unescaped(value) for value in criterion.values]
     found = Where(f"{alias}.id = ANY (:ids::text[])", {"ids": ids})
     return ~found if criterion.modifier == "not" else found
-
-
-def _last_updated(date: Dated, alias: str) -> Where:
-    """To the millisecond, so that a moment and its range are the same (store.py)."""
-    low, high, column = date.span.low, date.span.high, f"{alias}.last_updated"
-    match date.prefix:
-        case "gt" | "sa":
-            return Where(f"{column} >= :high", {"high": high})
-        case "lt" | "eb":
-            return Where(f"{column} < :low", {"low": low})
-        case "ge":
-            return Where(f"{column} >= :low", {"low": low})
-        case "le":
-            return Where(f"{column} < :high", {"high": high})
-        case "ap":
-            about = _about(date)
-            return Where(f"{column} >= :low AND {column} < :high", {"low": low - about, "high": high + about})
-    inside = Where(f"{column} >= :low AND {column} < :high", {"low": low, "high": high})
-    return ~inside if date.prefix == "ne" else inside
 
 
 def _token(criterion: Criterion, searching: Searching, alias: str) -> Where:
@@ -177,7 +159,9 @@ def dates_at_once(criteria: Sequence[Criterion], searching: Searching, alias: st
     """Several conditions on the same date, of which a resource has one: one range of the index instead of two."""
     param = criteria[0].param
     short = _is_short(param)
-    each = (any_of(*(_span(dated(value, param.name), short) for value in one.values)) for one in criteria)
+    each = (
+        any_of(*(date_within(dated(value, param.name), short) for value in one.values)) for one in criteria
+    )
     return _exists(searching, "index_date", param.key, all_of(*each), alias)
 
 
@@ -198,55 +182,6 @@ def _is_short(param: Param) -> bool:
     """Whether its values last a year at most: dates, which may be a year alone, but no Period."""
     found = date_elements(param)
     return bool(found) and all(each.type in ("date", "dateTime", "instant") for each in found)
-
-
-def _span(date: Dated, short: bool) -> Where:
-    """R4, 3.1.1.4.7: eq contains the target, gt and lt overlap what lies beyond, sa and eb lie wholly beyond.
-
-    `low < high` in every row, and a short one lasts a year at most: what follows from that for `low` is said too,
-    so that the index on it is read from both ends.
-    """
-    low, high = {"low": date.span.low}, {"high": date.span.high}
-    both = {**low, **high}
-    inside = Where("row.low >= :low AND row.low < :high AND row.high <= :high", both)
-    match date.prefix:
-        case "ne":
-            return Where("row.low < :low OR row.high > :high", both)
-        case "gt":
-            return Where("row.high > :high", high) & _not_before(date.span.high, short)
-        case "lt":
-            return Where("row.low < :low", low)
-        case "ge":
-            later = Where("row.high > :low AND (row.high > :high OR row.low >= :low)", both)
-            return later & _not_before(date.span.low, short)
-        case "le":
-            return Where("row.low < :high AND (row.low < :low OR row.high <= :high)", both)
-        case "sa":
-            return Where("row.low >= :high", high)
-        case "eb":
-            return Where("row.high <= :low AND row.low < :low", low)
-        case "ap":
-            about = _about(date)
-            values = {"low": date.span.low - about, "high": date.span.high + about}
-            return Where("row.low < :high AND row.high > :low", values)
-    return inside
-
-
-_YEAR = timedelta(days=366)
-
-
-def _not_before(moment: datetime, short: bool) -> Where:
-    """A short row that ends after the moment began less than a year before it."""
-    if not short or moment.year < 2:
-        return TRUE
-    return Where("row.low > :year_before", {"year_before": moment - _YEAR})
-
-
-def _about(date: Dated) -> timedelta:
-    """R4: approximately is within a tenth of the time between then and now; near the ends of time, exactly."""
-    tenth = abs(clock.now() - date.span.low) / 10
-    near_end = date.span.low.year < 1000 or date.span.high.year > 9000
-    return timedelta() if near_end else tenth
 
 
 def _reference(criterion: Criterion, searching: Searching, alias: str) -> Where:
@@ -317,45 +252,8 @@ def _address(text: str, modifier: str) -> Where:
 
 
 def _quantity(criterion: Criterion, searching: Searching, alias: str) -> Where:
-    found = any_of(*(_measure(measured(value, criterion.param.name)) for value in criterion.values))
+    found = any_of(*(quantity_within(measured(value, criterion.param.name)) for value in criterion.values))
     return _exists(searching, "index_quantity", criterion.param.key, found, alias)
-
-
-def _measure(measure: Measured) -> Where:
-    unit = []
-    if measure.system is not None:
-        unit.append(Where("row.system = :system", {"system": cut(measure.system)}))
-    if measure.code is not None:
-        same = "row.code = :code" if measure.system is not None else "row.code = :code OR row.unit = :code"
-        unit.append(Where(same, {"code": cut(measure.code)}))
-    return all_of(_number(measure), *unit)
-
-
-def _number(measure: Measured) -> Where:
-    """R4, 3.1.1.4.6: equality is within the precision written; the other prefixes take the number exactly."""
-    number = {"number": measure.number}
-    inside = Where(
-        "row.low >= :least AND row.high < :most",
-        {"least": measure.number - measure.half, "most": measure.number + measure.half},
-    )
-    match measure.prefix:
-        case "ne":
-            return ~inside
-        case "gt" | "sa":
-            column = "high" if measure.prefix == "gt" else "low"
-            return Where(f"row.{column} > :number", number)
-        case "lt" | "eb":
-            column = "low" if measure.prefix == "lt" else "high"
-            return Where(f"row.{column} < :number", number)
-        case "ge":
-            return Where("row.high >= :number", number)
-        case "le":
-            return Where("row.low <= :number", number)
-        case "ap":
-            tenth = abs(measure.number) / 10
-            values = {"least": measure.number - tenth, "most": measure.number + tenth}
-            return Where("row.low <= :most AND row.high >= :least", values)
-    return inside
 
 
 def _chain(chain: Chain, searching: Searching, alias: str) -> Where:
