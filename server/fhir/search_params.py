@@ -178,3 +178,10 @@ def require_findable(query: Query) -> None:
         allowed |= {"practitioner", "organization"}
     if len(names) != len(query.conditions) or not allowed.intersection(names):
         raise InvalidInput(f"{query.type.name} is found by {' or '.join(sorted(allowed))} only.")
+    if any(_names_all_of_a_system(c) for c in query.conditions):
+        raise InvalidInput("The identifier needs a value: a system alone would list all who have one of it.")
+
+
+def _names_all_of_a_system(condition: Condition) -> bool:
+    """`system|` matches every code of the system, and `|` every one without a system."""
+    return isinstance(condition, Criterion) and any(value.endswith("|") for value in condition.values)

@@ -131,6 +131,8 @@ async def update_matching(
         if len(matches) > 1:
             raise PreconditionFailed("The search matches more than one resource.")
         id = resource.get("id")
+        if id is not None and not isinstance(id, str):
+            raise InvalidInput("The id of the body is no text.", expression=f"{type}.id")
         if matches:
             if id not in (None, matches[0].id):
                 raise InvalidInput(
