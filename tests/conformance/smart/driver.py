@@ -130,9 +130,9 @@ async def register(
 
 
 class Form(HTMLParser):
-    """The first form of a page: its action, and its fields as a browser would send them."""
+    """The first form of a page (signing out aside): its action, and its fields as a browser would send them."""
 
-    def __init__(self, page: str, *, button: str = "") -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
         self.action = ""
         self.fields: list[tuple[str, str]] = []
@@ -144,7 +144,7 @@ class Form(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         got = {name: value or "" for name, value in attrs}
-        if tag == "form" and not self.action:
+        if tag == "form" and not self.action and got["action"] != "/sign-out":
             self.action, self._inside = got["action"], True
         elif tag == "select":
             self._select = got["name"]
