@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import structlog
+
 from server.core.errors import ServerError
 from server.storage.objects import Stored
 
@@ -12,6 +14,8 @@ from .entry import Entry, entry_of
 from .header import HeaderReader
 from .identity import Owner
 from .report import WarningReason
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False)
@@ -64,6 +68,11 @@ def read_one(reader: HeaderReader) -> Arrival:
         entry = entry_of(header)
     except ServerError as error:
         return Arrival(reader.uids(), error=error)
+    except Exception as error:  # a fault of ours is this part's alone
+        log.error("an object could not be catalogued", kind=type(error).__name__)
+        return Arrival(
+            reader.uids(), error=ServerError("This instance could not be read; it has been noted.")
+        )
     return Arrival(
         (entry.sop_class, entry.sop_uid),
         entry,

@@ -188,8 +188,9 @@ async def instances_of(
     first, last = frames or (1, 0)
     values = {
         "metadata": metadata,
-        "table_from": (first - 1) * ROW.size + 1,
-        "table_size": max(0, last - first + 1) * ROW.size,
+        # A number that no table has, because none is so long, is found to be none when its row is looked at.
+        "table_from": min((first - 1) * ROW.size + 1, _ALL),
+        "table_size": min(max(0, last - first + 1) * ROW.size, _ALL),
         "limit": limit,
     }
     rows = await db.fetch_all(

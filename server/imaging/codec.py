@@ -47,8 +47,7 @@ def can_decode(transfer_syntax: str) -> bool:
 
 def decode(frame: bytes, description: Description) -> tuple[Array, Description]:
     """The frame as an array (rows, columns[, samples]) and what is true of it now. Raises Undecodable."""
-    if not 0 < description.rows * description.columns <= MAX_PIXELS:
-        raise Undecodable("the frame has no size, or too large a one")
+    _require_size(description)
     if can_decode(description.transfer_syntax):
         return _compressed(frame, description)
     return native(frame, description)
@@ -56,6 +55,7 @@ def decode(frame: bytes, description: Description) -> tuple[Array, Description]:
 
 def native(frame: bytes, description: Description) -> tuple[Array, Description]:
     """An uncompressed frame in little endian."""
+    _require_size(description)
     if description.bits_allocated == 1:
         bits = np.unpackbits(np.frombuffer(frame, np.uint8), bitorder="little")
         return _shaped(bits[: description.rows * description.columns], description)
@@ -64,6 +64,11 @@ def native(frame: bytes, description: Description) -> tuple[Array, Description]:
         return _half_chroma(np.frombuffer(frame, dtype), description)
     usable = len(frame) // dtype.itemsize * dtype.itemsize
     return _shaped(np.frombuffer(frame[:usable], dtype), description)
+
+
+def _require_size(description: Description) -> None:
+    if not 0 < description.rows * description.columns * description.samples <= MAX_PIXELS:
+        raise Undecodable("the frame has no size, or too large a one")
 
 
 def _dtype(description: Description) -> np.dtype[Any]:

@@ -54,7 +54,7 @@ def answer(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
             look["region"] = tuple(look["region"]) if look["region"] else None
             return {"ok": True}, picture(array, now, Look(**look))
         return {"ok": True, "description": now.to_json()}, to_bytes(array)
-    except (Undecodable, ValueError, MemoryError, OverflowError, IndexError, KeyError, TypeError) as error:
+    except (Undecodable, ValueError, MemoryError, ArithmeticError, LookupError, TypeError, OSError) as error:
         return {"ok": False, "error": type(error).__name__}, b""
 
 

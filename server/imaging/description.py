@@ -106,8 +106,8 @@ def _functional_groups(model: Json, frame: int) -> Json:
     """The macros of a frame: its own before the shared ones (PS3.3, C.7.6.16)."""
     shared = _item(model.get("52009229")) or {}
     each = (model.get("52009230") or {}).get("Value") or []
-    own = each[frame - 1] if 0 < frame <= len(each) else {}
-    return {**shared, **own}
+    own = each[frame - 1] if 0 < frame <= len(each) else None
+    return {**shared, **own} if isinstance(own, dict) else shared
 
 
 def _item(element: Any) -> Json | None:

@@ -83,7 +83,7 @@ def entry_of(header: Header) -> Entry:
 def identity_of(model: Json) -> Identity:
     """The identity that a DICOM JSON data set claims."""
     found = first(model, "00100010")
-    groups = found if isinstance(found, dict) else {}
+    groups = found if isinstance(found, dict) and model["00100010"].get("vr") == "PN" else {}
     return Identity(
         patient_id=text(model, "00100020"),
         issuer=text(model, "00100021"),
@@ -99,6 +99,12 @@ def first(model: Json, tag: str) -> Any:
     return values[0] if values else None
 
 
+def items(model: Json, tag: str) -> list[Json]:
+    """The items of a sequence; none of an attribute that an object says is something else."""
+    element = model.get(tag, {})
+    return list(element.get("Value") or ()) if element.get("vr") == "SQ" else []
+
+
 def text(model: Json, tag: str) -> str:
     """The first value as text, empty when there is none."""
     value = first(model, tag)
@@ -108,7 +114,7 @@ def text(model: Json, tag: str) -> str:
 def name(model: Json, tag: str) -> str:
     """A person name with all of its groups, as PS3.5 6.2.1.1 joins them."""
     value = first(model, tag)
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or model[tag].get("vr") != "PN":
         return ""
     return "=".join(value.get(group, "") for group in GROUPS).rstrip("=")
 
@@ -177,7 +183,7 @@ def _study_columns(model: Json) -> dict[str, Any]:
 
 
 def _series_columns(model: Json) -> dict[str, Any]:
-    requests = model.get("00400275", {}).get("Value", [])
+    requests = items(model, "00400275")
     return {
         "modality": text(model, "00080060")[:16] or "OT",
         "series_number": integer(model, "00200011"),

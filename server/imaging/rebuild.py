@@ -18,7 +18,6 @@ import structlog
 from server.access.reach import Reach
 from server.access.services import Services
 from server.core import clock
-from server.core.errors import ServerError
 from server.jobs.queue import Kit, Periodic
 from server.records import store
 from server.storage.sql import load
@@ -59,7 +58,7 @@ class _Waiting:
             while self._last:
                 await asyncio.sleep(QUIET / 3)
                 for key in self._due(asyncio.get_running_loop().time()):
-                    await self._one(key)
+                    await _attempt(self._services, *key)
         except AssertionError:
             return  # the pool is closed: the server has stopped, and they stay stale
         finally:
@@ -75,12 +74,6 @@ class _Waiting:
         for key in due:
             del self._last[key], self._first[key]
         return due
-
-    async def _one(self, key: StudyKey) -> None:
-        try:
-            await rebuild(self._services, *key)
-        except ServerError as error:  # a read or the worker will do it
-            log.warning("a study is rebuilt later", error=type(error).__name__)
 
 
 _waiting: dict[int, _Waiting] = {}
@@ -102,7 +95,7 @@ async def refresh(services: Services, *, reach: Reach, patients: Sequence[str] =
     values = {"patients": list(patients) or None, "limit": AT_ONCE}
     rows = await services.db.fetch_all(QUERIES["stale_studies"], values, reach=reach.studies())
     for row in rows:
-        await rebuild(services, row["patient_id"], row["study_uid"])
+        await _attempt(services, row["patient_id"], row["study_uid"])
 
 
 async def catch_up(services: Services) -> int:
@@ -110,7 +103,7 @@ async def catch_up(services: Services) -> int:
     values = {"before": clock.now() - MISSED, "limit": AT_ONCE}
     rows = await services.db.fetch_all(QUERIES["long_stale"], values)
     for row in rows:
-        await rebuild(services, row["patient_id"], row["study_uid"])
+        await _attempt(services, row["patient_id"], row["study_uid"])
     return len(rows)
 
 
@@ -141,6 +134,16 @@ async def readdress(services: Services) -> int:
         made = endpoint(row["patient_id"], address)
         await store.put(services.db, made, patient_id=row["patient_id"], author="server")
     return len(rows)
+
+
+async def _attempt(services: Services, patient_id: str, study_uid: str) -> None:
+    """Rebuild one; a study that cannot be stays stale, and stands in nobody else's way."""
+    try:
+        await rebuild(services, patient_id, study_uid)
+    except AssertionError:
+        raise  # the pool is closed
+    except Exception as error:
+        log.warning("a study is rebuilt later", error=type(error).__name__)
 
 
 async def rebuild(services: Services, patient_id: str, study_uid: str, *, anyway: bool = False) -> None:

@@ -61,7 +61,7 @@ async def rendered(services: Services, row: InstanceRow, number: int, look: Look
 def _draw(content: bytes, description: Description, look: Look) -> bytes:
     try:
         return picture(*native(content, description), look)
-    except (Undecodable, ValueError, IndexError, OverflowError, MemoryError) as error:
+    except (Undecodable, ValueError, IndexError, TypeError, ArithmeticError, MemoryError) as error:
         raise NotDecoded("These pixels cannot be shown; they can be had as they are stored.") from error
 
 

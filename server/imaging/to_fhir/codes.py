@@ -118,4 +118,4 @@ def concept(item: Json) -> Json | None:
 
 def _text(item: Json, tag: str) -> str:
     values = item.get(tag, {}).get("Value") or [""]
-    return str(values[0] or "").strip()
+    return values[0].strip() if isinstance(values[0], str) else ""

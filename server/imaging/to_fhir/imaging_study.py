@@ -225,14 +225,16 @@ def text(model: Json, tag: str) -> str:
 
 
 def items(model: Json, tag: str) -> list[Json]:
-    """The items of a sequence."""
-    return [item for item in model.get(tag, {}).get("Value") or [] if isinstance(item, dict)]
+    """The items of a sequence; none of an attribute that an object says is something else."""
+    element = model.get(tag, {})
+    return list(element.get("Value") or ()) if element.get("vr") == "SQ" else []
 
 
 def persons(model: Json, tag: str) -> list[str]:
     """Person names, as people write them."""
-    values: Iterable[Any] = model.get(tag, {}).get("Value") or ()
-    groups = [next(iter(value.values()), "") for value in values if isinstance(value, dict)]
+    element = model.get(tag, {})
+    values: Iterable[Any] = element.get("Value") or () if element.get("vr") == "PN" else ()
+    groups = [next(iter(value.values()), "") for value in values if value]
     names = [human_name(group).get("text", "") for group in groups]
     return [name for name in names if name]
 
