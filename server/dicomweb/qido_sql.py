@@ -163,7 +163,8 @@ def _value_elsewhere(match: Match) -> Where:
 def _numbers_elsewhere(tests: Iterable[Test]) -> Where:
     values = [test.value for test in tests if isinstance(test, Equals)]
     return Where(
-        "CASE WHEN found.value ~ '^[+-]?[0-9]+([.][0-9]*)?([eE][+-]?[0-9]+)?$'"
+        # So many digits that none is beyond what the type holds: stored text is as it came.
+        "CASE WHEN found.value ~ '^[+-]?[0-9]{1,200}([.][0-9]{0,200})?([eE][+-]?[0-9]{1,2})?$'"
         " THEN found.value::float8 ELSE NULL END = ANY(:qido_floats::float8[])",
         {"qido_floats": [float(value) for value in values]},
     )

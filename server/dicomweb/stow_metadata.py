@@ -77,7 +77,7 @@ async def _read(part: Part, most: int) -> bytes:
 def _datasets(kind: MediaType, content: bytes) -> list[Json]:
     try:
         found = from_xml(content) if kind.name.endswith("xml") else orjson.loads(content)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise InvalidInput("The metadata cannot be parsed.") from exc
     items: list[Any] = found if isinstance(found, list) else [found]
     if not all(isinstance(each, dict) for each in items):

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import STUDY_READ, Right
-from server.core.errors import NotFound
+from server.core.errors import InvalidInput, NotFound
 from server.core.media import not_acceptable
 from server.imaging import render
 from server.imaging.catalogue import InstanceRow
@@ -34,6 +34,7 @@ from .wado_frames import numbers_of
 
 FORMATS = {"image/jpeg": "jpeg", "image/png": "png", "image/gif": "gif"}
 MAX_MOVING = 300  # frames of a GIF
+MAX_MOVING_PIXELS = 2**28  # of all of them together: so many bytes are held at once
 _DOCUMENTS = "1.2.840.10008.5.1.4.1.1.104."
 _DEFAULT_RATE = 10  # frames a second
 
@@ -124,8 +125,21 @@ async def _still(request: Request, pictures: Sequence[Picture], look: Look) -> b
 
 
 async def _moving(request: Request, pictures: Sequence[Picture], look: Look) -> bytes:
+    """Raises InvalidInput for a picture that would take more memory than one answer may."""
+    pixels = sum(_pixels(row, look) for row, _ in pictures)
+    if len(pictures) > MAX_MOVING or pixels > MAX_MOVING_PIXELS:
+        raise InvalidInput(
+            "This moving picture would be too large: ask for fewer frames, or a smaller viewport."
+        )
     whole = [await _whole(request, row, number) for row, number in pictures]
     return await render.moving(services_of(request), whole, look, 1000 // _DEFAULT_RATE)
+
+
+def _pixels(row: InstanceRow, look: Look) -> int:
+    """The most pixels that a picture of this instance has."""
+    if look.width is not None and look.height is not None:
+        return look.width * look.height
+    return (row.pixel_rows or 1) * (row.pixel_columns or 1)
 
 
 async def _whole(request: Request, row: InstanceRow, number: int) -> Picture:
