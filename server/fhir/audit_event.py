@@ -87,19 +87,20 @@ async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -
     if patients is not None:
         allowed = allowed & Where("patient.id = :compartment", {"compartment": patients})
     offset = page.offset if page else 0
-    db = call.services.db
     found = (
         []
         if asked.only_count
         else await _events(call, reach, match, limit=asked.count + 1, offset=offset, allowed=allowed)
     )
     shown = found[: asked.count]
-    total = await reading.count_events_of(db, reach=allowed, match=match)
+    total = await _total(call, asked, allowed, match, offset + len(shown), more=len(found) > asked.count)
     trail.searched(call, "AuditEvent", urlencode(asked.used), [*asked.query.patients()])
     return Answer(200, _bundle(call, asked, shown, total, offset if len(found) > asked.count else None))
 
 
-def _bundle(call: Call, asked: Asked, shown: Sequence[Happened], total: int, offset: int | None) -> bytes:
+def _bundle(
+    call: Call, asked: Asked, shown: Sequence[Happened], total: int | None, offset: int | None
+) -> bytes:
     query = urlencode(asked.used, safe=":,|/")
     links = [("self", f"{call.base}/AuditEvent" + (f"?{query}" if query else ""))]
     if offset is not None:
@@ -113,7 +114,18 @@ def _bundle(call: Call, asked: Asked, shown: Sequence[Happened], total: int, off
         )
         for one in shown
     ]
-    return bundle("searchset", entries, total=None if asked.total == "none" else total, links=links)
+    return bundle("searchset", entries, total=total, links=links)
+
+
+async def _total(
+    call: Call, asked: Asked, allowed: Where, match: Where, shown: int, *, more: bool
+) -> int | None:
+    """How many there are: known on the last page, and counted when that is asked for. A log is long."""
+    if asked.total == "none":
+        return None
+    if asked.only_count or (more and asked.total == "accurate"):
+        return await reading.count_events_of(call.services.db, reach=allowed, match=match)
+    return None if more else shown
 
 
 async def _events(
