@@ -13,7 +13,7 @@ from server.storage.sql import load
 
 from . import hard_copies, people_seeing, reports, studies, words
 from .hard_copies import HardCopy
-from .pages import HEADERS, language_of, render
+from .pages import HEADERS, language_of, render, see_other
 from .profile import own_id
 from .studies import Series, Study
 from .study_visit import own_study, study_address, study_in_reach
@@ -22,6 +22,8 @@ from .visit import Visit
 
 QUERIES = load(__package__)
 PAGE = 50
+MOST_FOUND = 200
+CINE = 15  # images a second when they run
 # Window presets in Hounsfield units: center, width (PS3.3, C.11.2.1.2).
 WINDOWS = {
     "CT": (
@@ -33,6 +35,9 @@ WINDOWS = {
         (N_("Liver"), "70,160,linear"),
     )
 }
+
+
+Entry = Study | HardCopy
 
 
 @dataclass(frozen=True)
@@ -49,28 +54,66 @@ async def my_imaging(visit: Visit) -> Response:
     patient_id = await own_id(visit)
     reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
     kind, number = visit.query("kind")[:16], visit.number("page")
-    language, db = language_of(visit.request, visit.me), visit.services.db
-    total, differing = await studies.count(db, reach=reach, kind=kind)
+    total, differing = await studies.count(visit.services.db, reach=reach, kind=kind)
     entries, papers = await entries_of(visit, patient_id, kind=kind, number=number)
+    return await _list_page(
+        visit,
+        patient_id,
+        entries,
+        total=total,
+        differing=differing if number == 1 else 0,
+        kind=kind,
+        page=page_of(visit, number, PAGE, total + papers, kind=kind),
+    )
+
+
+async def search(visit: Visit) -> Response:
+    """Studies with these words in their description. By POST: what is looked for belongs in no address and no log."""
+    patient_id, text = await own_id(visit), visit.form.text("text", required=False)
+    if not text or not visit.form:
+        return see_other("/imaging")
+    reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
+    language, db = language_of(visit.request, visit.me), visit.services.db
+    match = studies.naming(text, language)
+    found: list[Entry] = [
+        *await studies.find(db, reach=reach, match=match, limit=MOST_FOUND, language=language)
+    ]
+    return await _list_page(visit, patient_id, found, total=len(found), text=text)
+
+
+async def _list_page(
+    visit: Visit,
+    patient_id: str,
+    entries: list[Entry],
+    *,
+    total: int,
+    differing: int = 0,
+    kind: str = "",
+    text: str = "",
+    page: Page | None = None,
+) -> Response:
     seeing = await people_seeing.of(visit, patient_id)
+    reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
+    language = language_of(visit.request, visit.me)
     return render(
         visit.request,
         "imaging.html",
         here="imaging",
         total=total,
-        differing=differing if number == 1 else 0,
+        differing=differing,
         sharing_with=len(seeing.active),
         kind=kind,
-        kinds=[(code, words.KINDS.get(code, code)) for code in await studies.kinds(db, reach=reach)],
+        text=text,
+        kinds=[
+            (code, words.KINDS.get(code, code))
+            for code in await studies.kinds(visit.services.db, reach=reach)
+        ],
         groups=list(studies.by_year(entries)),
         seen_by={
             each.uid: seeing.sentence(each.uid, language) for each in entries if isinstance(each, Study)
         },
-        page=page_of(visit, number, PAGE, total + papers, kind=kind),
+        page=page or Page("", "", ""),
     )
-
-
-Entry = Study | HardCopy
 
 
 async def entries_of(
@@ -165,6 +208,7 @@ async def preview(visit: Visit) -> Response:
         previous=at(number - 1) if number > 1 else "",
         next=at(number + 1) if number < len(images) else "",
         window=window,
+        rate=CINE,
         presets=[{"name": name, "window": each, "href": at(number, each)} for name, each in presets],
         frames=_with(study_address(found, mine, "/frames"), series=current.uid),
     )

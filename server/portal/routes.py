@@ -57,6 +57,7 @@ routes: list[BaseRoute] = [
     _post("/reset/{secret}", verify.reset),
     # images
     _get("/imaging", imaging.my_imaging, Who.PATIENT),
+    _post("/imaging", imaging.search, Who.PATIENT),
     _get("/imaging/add", upload.show, Who.PATIENT),
     _get("/upload/token", upload.token, Who.PATIENT),
     _post("/upload/held", upload.held, Who.PATIENT),

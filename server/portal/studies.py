@@ -19,6 +19,7 @@ from server.access.reach import Ground, Reach
 from server.core import clock
 from server.core.errors import Conflict, NotFound
 from server.imaging.removal import KEPT
+from server.imaging.text import fold
 from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import TRUE, Where
@@ -179,11 +180,11 @@ class Year:
 
 
 async def find(
-    db: Database, *, reach: Reach, kind: str = "", limit: int, offset: int = 0, language: str = "en"
+    db: Database, *, reach: Reach, match: Where = TRUE, limit: int, offset: int = 0, language: str = "en"
 ) -> list[Study]:
     """A page of studies, the newest study date first."""
     values = {"limit": limit, "offset": offset}
-    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=of_kind(kind))
+    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=match)
     return [Study(row, language) for row in rows]
 
 
@@ -286,6 +287,19 @@ def value(attributes: Json, tag: str) -> str:
 def _held(reach: Reach) -> Reach:
     """What comes from holding the record: others' shares do not show what was removed."""
     return replace(reach, lanes=tuple(lane for lane in reach.lanes if lane.ground is Ground.OWN))
+
+
+def naming(text: str, language: str = "en") -> Where:
+    """Studies with these words in their description, or of the kind they name ("MRI", "x-ray")."""
+    wanted = fold(text)
+    pattern = "%" + re.sub(r"([%_\\])", r"\\\1", wanted) + "%"
+    gettext = translations(language).gettext
+    kinds = ((code, {fold(name), fold(gettext(name)), code.casefold()}) for code, name in words.KINDS.items())
+    codes = [code for code, names in kinds if wanted in names]
+    return Where(
+        "(study.title_folded LIKE :wanted_pattern OR study.modalities && :wanted_codes::text[])",
+        {"wanted_pattern": pattern, "wanted_codes": codes},
+    )
 
 
 def of_kind(kind: str) -> Where:

@@ -43,3 +43,23 @@ async def test_ten_thousand_studies(client: httpx.AsyncClient, server: RunningSe
     assert "Study 10000 " in last.text
     assert 'rel="next"' not in last.text
     assert "1000 studies" in (await client.get("/imaging?kind=MR")).text.replace(",", "")
+
+
+async def test_finding_a_study(client: httpx.AsyncClient, server: RunningServer, people: People) -> None:
+    """By its words or its kind; what is looked for stands in no address."""
+    ada = await people.patient("Ada Moor")
+    async with server.services.db.raw() as connection:
+        await connection.execute(STUDIES, ada.fhir_id, clock.now())
+        await connection.execute(
+            "UPDATE study SET title_folded = 'knie 100%_links' WHERE patient_id = $1 AND study_uid = '1.2.77'",
+            ada.fhir_id,
+        )
+    await people.session(client, ada)
+    token = (await client.get("/imaging")).text.partition('name="csrf" value="')[2].partition('"')[0]
+    for text, found in (("Knie 100%_", 1), ("100%l", 0), ("mri", 200), ("x' OR true --", 0)):
+        page = await client.post("/imaging", data={"csrf": token, "text": text})
+        assert page.status_code == 200
+        assert page.text.count('class="title"') == found, text
+    assert (await client.post("/imaging", data={"csrf": token, "text": "  "})).headers[
+        "location"
+    ] == "/imaging"

@@ -231,6 +231,9 @@ async def test_the_quick_look_on_a_phone(
         await expect(frame).not_to_have_attribute("src", first or "")
         await page.locator("#slider").fill("1")
         await expect(page.locator("#position")).to_have_text("1 / 5")
+        await page.click("#play")
+        await expect(page.locator("#position")).not_to_have_text("1 / 5")
+        await page.click("#play")
         await page.get_by_role("link", name="Lung").click()
         await expect(frame).to_have_attribute("src", re.compile(r"window=-600,1500,linear$"))
         assert await frame.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100

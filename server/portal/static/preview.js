@@ -64,12 +64,11 @@ for (const link of document.querySelectorAll("a[data-window]")) {
 // ---- steps ----
 
 for (const [id, step] of [["previous", -1], ["next", 1]]) {
-  $(id).addEventListener("click", (event) => {
+  $(id)?.addEventListener("click", (event) => {
     event.preventDefault();
     show(current + step);
   });
-  $(id).removeAttribute("aria-disabled");
-  if (!$(id).getAttribute("href")) $(id).setAttribute("href", "#");
+  $(id)?.removeAttribute("aria-disabled");
 }
 slider.addEventListener("input", () => show(Number(slider.value)));
 document.addEventListener("keydown", (event) => {
@@ -84,6 +83,27 @@ stage.addEventListener("wheel", (event) => {
   event.preventDefault();
   show(current + Math.sign(event.deltaY));
 }, { passive: false });
+
+// ---- running pictures: only when asked for ----
+
+let playing = null;
+
+function play(on) {
+  clearTimeout(playing);
+  playing = null;
+  $("play").setAttribute("aria-pressed", String(on));
+  if (!on) return;
+  const step = async () => {
+    const began = performance.now();
+    await show(current === frames.length ? 1 : current + 1); // never faster than the pictures come
+    if ($("play").getAttribute("aria-pressed") !== "true") return;
+    playing = setTimeout(step, Math.max(0, 1000 / Number(stage.dataset.rate) - (performance.now() - began)));
+  };
+  step();
+}
+
+$("play").addEventListener("click", () => play(playing === null));
+for (const kind of ["pointerdown", "wheel"]) stage.addEventListener(kind, () => play(false), { passive: true });
 
 // ---- fingers: one moves through the images (or the enlarged image), two enlarge ----
 
@@ -144,5 +164,6 @@ if (reply.ok) {
   }
   slider.max = frames.length;
   slider.hidden = frames.length < 2;
+  $("play").hidden = frames.length < 2;
   for (const step of [1, 2]) preload(current + step);
 }
