@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,6 +55,7 @@ class Server:
     base: str
     token: str = ""
     pid: int | None = None
+    data: str = ""  # the directory of a Lightbox
 
 
 @dataclass(frozen=True)
@@ -143,38 +144,33 @@ def body(parts: Sequence[bytes]) -> bytes:
 # -- servers
 
 
+RUN = [sys.executable, "-m", "server"]
+
+
 @contextmanager
 def lightbox() -> Iterator[Server]:
     """A Lightbox on a free port with a backend client, as a hospital's archive would be one."""
     with tempfile.TemporaryDirectory(prefix="lightbox-bench-") as data:
-        run = [sys.executable, "-m", "server"]
-        environment = {**os.environ, "LIGHTBOX_DATA": data}
         port = _free_port()
+        environment = {**os.environ, "LIGHTBOX_DATA": data}
+        serve = [*RUN, "serve", "--port", str(port)]
         with subprocess.Popen(
-            [*run, "serve", "--port", str(port)], env=environment, stdout=subprocess.DEVNULL
+            serve, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as served:
             try:
                 _wait(port)
-                added = _json(
-                    [*run, "client", "add", "--name", "bench", "--type", "backend", "--json"], environment
-                )
-                token = _json(
-                    [
-                        *run,
-                        "token",
-                        "--client",
-                        added["client_id"],
-                        "--scope",
-                        "system/*.cruds",
-                        "--ttl",
-                        "36000",
-                        "--json",
-                    ],
-                    environment,
-                )["access_token"]
-                yield Server("Lightbox", f"http://127.0.0.1:{port}/dicomweb", token, served.pid)
+                base = f"http://127.0.0.1:{port}/dicomweb"
+                yield new_client(Server("Lightbox", base, pid=served.pid, data=data), "bench")
             finally:
                 served.terminate()
+
+
+def new_client(server: Server, name: str) -> Server:
+    """The same Lightbox, asked with the token of a backend client of its own."""
+    environment = {**os.environ, "LIGHTBOX_DATA": server.data}
+    added = _json([*RUN, "client", "add", "--name", name, "--type", "backend", "--json"], environment)
+    client = ["--client", added["client_id"], "--scope", "system/*.cruds", "--ttl", "36000"]
+    return replace(server, token=_json([*RUN, "token", *client, "--json"], environment)["access_token"])
 
 
 @contextmanager

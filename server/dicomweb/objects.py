@@ -27,6 +27,7 @@ class Sending:
     row: InstanceRow
     transfer_syntax: str
     or_as_stored: bool = False  # where it turns out that it cannot be made
+    is_rewritten: bool = False
 
     @property
     def is_as_stored(self) -> bool:
@@ -35,7 +36,7 @@ class Sending:
     @property
     def size(self) -> int | None:
         """Bytes, where known beforehand."""
-        return self.row.size if self.is_as_stored else None
+        return self.row.size if self.is_as_stored and not self.is_rewritten else None
 
     @property
     def media_type(self) -> str:
@@ -58,9 +59,9 @@ class Sending:
 
     async def begun(self) -> tuple[Sending, AsyncIterator[bytes]]:
         """Begin to make it, so that its label is true: as wanted, or as stored. Raises NotDecoded."""
-        chunks = self.chunks()
-        if self.is_as_stored:
-            return self, chunks
+        if self.is_as_stored and not (self.or_as_stored and await self._lacks_its_head()):
+            return self, self.chunks()
+        chunks = transcoded(self.services, self.row, self.transfer_syntax)
         try:
             first = await anext(chunks)
         except NotDecoded:
@@ -68,7 +69,14 @@ class Sending:
                 raise
             stored = replace(self, transfer_syntax=self.row.transfer_syntax)
             return stored, stored.chunks()
-        return self, _after(first, chunks)
+        return replace(self, is_rewritten=True), _after(first, chunks)
+
+    async def _lacks_its_head(self) -> bool:
+        """Whether it was sent without preamble and file meta information: application/dicom has them (PS3.10, 7.1)."""
+        head = await self.services.objects.read(
+            address_of(self.services, self.row), 0, min(132, self.row.size)
+        )
+        return head[128:] != b"DICM"
 
 
 def sendings(

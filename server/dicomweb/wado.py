@@ -176,7 +176,7 @@ async def _parts(request: Request, sending: Sequence[Sending], tag: str) -> Resp
         location = root.of_patient(each.row.patient_id, *each.uids)
         return OutPart(each.media_type, each.size, chunks, location)
 
-    if not all(each.is_as_stored for each in sending):
+    if len(sending) > 1 and not all(each.is_as_stored for each in sending):
         first = part(*await sending[0].begun())
 
         async def made() -> AsyncIterator[OutPart]:
@@ -185,7 +185,10 @@ async def _parts(request: Request, sending: Sequence[Sending], tag: str) -> Resp
                 yield part(*await each.begun())
 
         return streamed(request, multipart.write_parts(made(), boundary), content_type, headers={"ETag": tag})
-    parts = [part(each, each.chunks()) for each in sending]
+    if len(sending) == 1:
+        parts = [part(*await sending[0].begun())]
+    else:
+        parts = [part(each, each.chunks()) for each in sending]
     size = multipart.total_size(parts, boundary)
     chunks = multipart.write_parts(parts, boundary)
     if size is None or size > SMALL or request.method == "HEAD":
@@ -198,7 +201,7 @@ def _archive(request: Request, sending: Sequence[Sending], tag: str) -> Response
     """application/zip (PS3.18, 8.7.3.3.2)."""
 
     def members() -> list[tuple[str, AsyncIterator[bytes]]]:
-        return [("/".join(each.uids) + ".dcm", each.chunks()) for each in sending]
+        return [("/".join(each.uids[1:]) + ".dcm", each.chunks()) for each in sending]
 
     headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{sending[0].row.study_uid}.zip"'}
     return streamed(request, zipped(members()), ZIP, headers=headers)

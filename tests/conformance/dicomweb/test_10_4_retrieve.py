@@ -241,6 +241,21 @@ async def test_another_transfer_syntax_as_stored(web: httpx.AsyncClient):
     assert answer.headers["content-type"].endswith("=1.2.840.10008.1.2")
 
 
+async def test_an_object_without_a_head_gets_one(web: httpx.AsyncClient):
+    """PS3.10, 7.1: application/dicom has file meta information; `*` is what was sent."""
+    sample = instance()
+    bare = sample.data[132 + 12 + int.from_bytes(sample.data[140:144], "little") :]
+    assert (await store(web, bare)).status_code in (200, 202)
+    answer = await web.get(f"/dicomweb{sample.path}", headers={"Accept": "application/dicom"})
+    assert dcmread(io.BytesIO(answer.content)).SOPInstanceUID == sample.sop
+    ((_, content),) = parts(await web.get(f"/dicomweb{sample.path}"))
+    assert dcmread(io.BytesIO(content)).SOPInstanceUID == sample.sop
+    stored = await web.get(
+        f"/dicomweb{sample.path}", headers={"Accept": "application/dicom; transfer-syntax=*"}
+    )
+    assert stored.content == bare
+
+
 @pytest.mark.parametrize(
     "name",
     [
