@@ -71,10 +71,14 @@ class SigningKeys:
             held = await self._read()
         return held.verifying.get(algorithm) or KeySet([])
 
-    async def jwks(self) -> Json:
-        """The public keys as a JWK Set."""
+    async def ready(self) -> None:
+        """Have keys to sign with. Before a transaction: a key that is made inside would go with its rollback."""
         await self.signing(FOR_ACCESS)
         await self.signing(FOR_IDENTITY)
+
+    async def jwks(self) -> Json:
+        """The public keys as a JWK Set."""
+        await self.ready()
         return {"keys": (await self._fresh()).public}
 
     async def rotate(self, algorithm: Algorithm) -> str:

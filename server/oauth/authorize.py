@@ -59,6 +59,8 @@ async def _posted(request: Request, services: Services) -> Response:
     form = await forms.read_form(request)
     asked = await read(services, list(form.items()))
     if asked.problem:
+        if asked.client.registered_by != "operator":  # as above: who is signed in is not known here
+            raise asked.problem
         return refused(services, asked, asked.problem)
     uri = form.get("request_uri") or await keep(services, asked.client, asked.parameters)
     return pages.redirect(f"/oauth/authorize?{urlencode({'client_id': asked.client.id, 'request_uri': uri})}")

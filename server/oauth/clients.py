@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ _METHODS = {
     "confidential-asymmetric": frozenset({"private_key_jwt"}),
     "backend": frozenset({"private_key_jwt"}),
 }
+# Hosts stand in Content-Security-Policy: nothing that ends a source there or begins another.
+_AUTHORITY = re.compile(r"[A-Za-z0-9.:@_~\[\]-]*")
 # What an app may ask a person for when its registration names no scopes: nothing of a system's.
 _FOR_PEOPLE = Scopes.parse(
     "patient/*.cruds user/*.cruds openid profile fhirUser launch launch/patient launch/encounter"
@@ -231,7 +234,7 @@ def _parts(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018 - reading it checks it
-        return parts
+        return parts if _AUTHORITY.fullmatch(parts.netloc) else None
     except ValueError:
         return None
 

@@ -58,6 +58,7 @@ class Grant:
 
 async def for_code(services: Services, client: Client, code: Code) -> Json:
     """The answer to a code that was spent a moment ago. Raises InvalidGrant."""
+    await services.keys.ready()
     scopes = Scopes.parse(code.scope)
     grant = _grant_of(code, scopes)
     async with services.db.transaction():
@@ -77,6 +78,7 @@ async def for_code(services: Services, client: Client, code: Code) -> Json:
 async def for_refresh(services: Services, client: Client, token: str, scope: str | None) -> Json:
     """The answer to a living refresh token, which is spent by it. Raises InvalidGrant, InvalidScope."""
     now = clock.now()
+    await services.keys.ready()
     async with services.db.transaction():
         values = {"token_hash": ids.digest(token), "client": client.id, "now": now}
         grant_id = await services.db.fetch_val(QUERIES["spend_refresh_token"], values)
@@ -133,6 +135,7 @@ async def token_for_client(
         organization_id=client.organization_id,
         trusted=client.trusted,
     )
+    await services.keys.ready()
     async with services.db.transaction():
         await add_grant(services, grant)
         text, _ = await services.tokens.issue(bearer, scopes, lifetime=lifetime)

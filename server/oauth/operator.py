@@ -62,6 +62,7 @@ async def _for_person(
         raise NotFound("This user is closed.")
     in_context = patient or _own(facts, scopes)
     grant = Grant(uuid4(), OWN_CLIENT, account.id, None, in_context, scopes.text, {}, False, now + ttl)
+    await services.keys.ready()
     async with services.db.transaction():
         await services.db.execute(QUERIES["add_client_once"], {"id": OWN_CLIENT, "name": _NAME, "now": now})
         await issue.add_grant(services, grant)
