@@ -31,7 +31,7 @@ async def capabilities(request: Request) -> Response:
     """GET [base]/metadata"""
     services: Services = request.app.state.services
     answer = json_answer(statement(services.settings.base_url))
-    response = respond(request, answer)
+    response = await respond(request, answer)
     response.headers["Cache-Control"] = "public, max-age=300"
     return response
 
@@ -39,7 +39,7 @@ async def capabilities(request: Request) -> Response:
 async def versions(request: Request) -> Response:
     """GET [base]/$versions"""
     parameter = [{"name": "version", "valueString": "4.0"}, {"name": "default", "valueString": "4.0"}]
-    return respond(request, json_answer({"resourceType": "Parameters", "parameter": parameter}))
+    return await respond(request, json_answer({"resourceType": "Parameters", "parameter": parameter}))
 
 
 @lru_cache(maxsize=4)

@@ -20,7 +20,7 @@ from server.records.store import Stored
 
 from . import binary, conditional, consents, patients, trail
 from .call import Call
-from .format import Answer, body_of, require_json, resource_answer, resource_in, respond
+from .format import Answer, aside, body_of, require_json, resource_answer, resource_in, respond
 from .writing import Prefer, checked, require_type, writable, written
 
 
@@ -34,7 +34,7 @@ async def create_resource(request: Request) -> Response:
     answer = await create(
         call, type, resource, if_none_exist=request.headers.get("if-none-exist"), prefer=prefer
     )
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def _body(request: Request, type: str, limit: int) -> Json:
@@ -43,7 +43,7 @@ async def _body(request: Request, type: str, limit: int) -> Json:
     if type == "Binary" and content_type and "json" not in content_type:
         return binary.from_content(body, content_type, request.headers.get("x-security-context"))
     require_json(content_type)
-    return resource_in(body)
+    return await aside(body, resource_in)
 
 
 async def create(

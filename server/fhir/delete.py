@@ -35,14 +35,14 @@ async def delete_resource(request: Request) -> Response:
     call = await Call.of(request)
     names = request.path_params
     if_match = etag_version(request.headers.get("if-match"))
-    return respond(request, await delete(call, names["type"], names["id"], if_match=if_match))
+    return await respond(request, await delete(call, names["type"], names["id"], if_match=if_match))
 
 
 async def delete_conditionally(request: Request) -> Response:
     """DELETE [base]/[type]?[search parameters]"""
     call = await Call.of(request)
     answer = await delete_matching(call, request.path_params["type"], request.url.query)
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def delete(call: Call, type: str, id: str, *, if_match: int | None = None) -> Answer:

@@ -35,7 +35,7 @@ async def everything(request: Request) -> Response:
     call = await Call.of(request)
     id = request.path_params["id"]
     await read(call, "Patient", id)  # 404 for a patient the caller may not see
-    return respond(request, await _page(call, id, pairs_of(request.url.query)))
+    return await respond(request, await _page(call, id, pairs_of(request.url.query)))
 
 
 async def _page(call: Call, id: str, pairs: Pairs) -> Answer:

@@ -5,10 +5,12 @@ FHIR R4, 3.1.0.1.8 to 11 (content types, `_format`), 2.1.0 (formats). JSON is sp
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import format_datetime, parsedate_to_datetime
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,7 +25,11 @@ _OFFERS = (FHIR_JSON, "application/json", "text/json")
 _FORMATS = ("json", *_OFFERS, "application/fhir json")  # a plus that form decoding made a space
 VARY = "Accept, Accept-Encoding, Authorization, Cookie"
 WORTHWHILE = 1400  # bytes: less fits a network packet as it is
+LARGE = 64 * 1024  # bytes
 MOST_IN_BUNDLE = 8  # a batch may be this many times as large as one resource
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def json_answer(resource: Json, status: int = 200, headers: Mapping[str, str] | 
     return Answer(status, dump(resource), headers or {})
 
 
-def respond(request: Request, answer: Answer) -> Response:
+async def respond(request: Request, answer: Answer) -> Response:
     """The answer over HTTP, in the form that the request asks for. Health data: nobody on the way may keep it."""
     media_type = acceptable(request)
     headers = {
@@ -66,10 +72,19 @@ def respond(request: Request, answer: Answer) -> Response:
     if request.query_params.get("_pretty") == "true":
         body = dump(load_exact(body), pretty=True)
     if len(body) > WORTHWHILE and _takes_gzip(request):
-        # Level 1: on FHIR JSON the higher ones save a little for several times the work.
-        body = zlib.compress(body, 1, wbits=31)
+        body = await aside(body, _gzip)
         headers["Content-Encoding"] = "gzip"
     return Response(body, answer.status, headers, media_type=f"{media_type}; charset=utf-8")
+
+
+def _gzip(body: bytes) -> bytes:
+    """Level 1: on FHIR JSON the higher ones save a little for several times the work."""
+    return zlib.compress(body, 1, wbits=31)
+
+
+async def aside(body: bytes, work: Callable[[bytes], T]) -> T:
+    """What `work` makes of the body; a large one in a thread, for it would hold up other requests."""
+    return await asyncio.to_thread(work, body) if len(body) > LARGE else work(body)
 
 
 def _takes_gzip(request: Request) -> bool:
@@ -123,7 +138,7 @@ async def body_of(request: Request, *, limit: int) -> bytes:
 async def resource_of(request: Request, *, limit: int) -> Json:
     """The resource in the body. Raises UnsupportedMediaType, InvalidInput, TooLarge."""
     require_json(request.headers.get("content-type", ""))
-    return resource_in(await body_of(request, limit=limit))
+    return await aside(await body_of(request, limit=limit), resource_in)
 
 
 def resource_in(body: bytes) -> Json:

@@ -44,7 +44,7 @@ async def instance_history(request: Request) -> Response:
     answer, shown = await _history(call, f"{type}/{id}/_history", match, reach.resources(), pairs)
     if not shown and not await store.history(call.services.db, match, reach=reach.resources(), limit=1):
         raise NotFound()
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def type_history(request: Request) -> Response:
@@ -58,7 +58,7 @@ async def type_history(request: Request) -> Response:
     match = Where("old.type = :type", {"type": type})
     pairs = pairs_of(request.url.query)
     answer, _ = await _history(call, f"{type}/_history", match, reach.resources(), pairs)
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def system_history(request: Request) -> Response:
@@ -68,7 +68,7 @@ async def system_history(request: Request) -> Response:
     pairs = pairs_of(request.url.query)
     reach = await _reach_of_all(call)
     answer, _ = await _history(call, "_history", Where("true"), reach, pairs)
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def _reach_of_all(call: Call) -> Where:

@@ -5,13 +5,13 @@ FHIR R4, 3.1.1.5.2. What the caller may not see is left out, also where the toke
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from server.access.action import Action, Verb
 from server.access.reach import Reach
 from server.core.errors import InsufficientScope
 from server.records import search
-from server.records.registry import types
+from server.records.registry import Param, types
 from server.records.search import Found
 
 from .call import Call
@@ -19,6 +19,7 @@ from .search_params import Include
 
 MOST_INCLUDED = 1000
 MOST_ROUNDS = 5  # of :iterate
+FEW = 2  # types that are asked for without looking which are there
 
 
 async def included(
@@ -44,37 +45,53 @@ async def included(
 
 
 async def _round(
-    call: Call, page: Sequence[Found], includes: Iterable[Include], revincludes: Iterable[Include]
+    call: Call, page: Sequence[Found], includes: Sequence[Include], revincludes: Sequence[Include]
 ) -> AsyncIterator[Found]:
-    for include in includes:
-        keys = [one.key for one in page if one.type == include.param.type]
-        for target in _targets(include):
-            reach = await _reach(call, target) if keys else None
-            if reach is not None:
-                for one in await search.included(
-                    call.services.db,
-                    keys,
-                    include.param,
-                    target,
-                    reach=reach,
-                    base=call.base,
-                    limit=MOST_INCLUDED,
-                ):
-                    yield one
-    for include in revincludes:
-        reach = await _reach(call, include.param.type) if page else None
+    """One step: a statement for each type that is led to, and for each type that leads here."""
+    db, keys = call.services.db, [one.key for one in page]
+    for target, params in (await _targets(call, keys, includes)).items():
+        reach = await _reach(call, target)
         if reach is not None:
-            for one in await search.including(
-                call.services.db, page, include.param, reach=reach, base=call.base, limit=MOST_INCLUDED
-            ):
+            found = await search.included(
+                db, keys, params, target, reach=reach, base=call.base, limit=MOST_INCLUDED
+            )
+            for one in found:
+                yield one
+    for source, params in _sources(revincludes).items():
+        reach = await _reach(call, source) if page else None
+        if reach is not None:
+            found = await search.including(db, page, params, reach=reach, base=call.base, limit=MOST_INCLUDED)
+            for one in found:
                 yield one
 
 
-def _targets(include: Include) -> list[str]:
+async def _targets(call: Call, keys: Sequence[int], includes: Sequence[Include]) -> dict[str, list[Param]]:
+    """The parameters by the type they may lead to; where that is many types, those that are there."""
+    if not keys or not includes:
+        return {}
+    allowed: dict[str, list[Param]] = {}
+    for include in includes:
+        for target in _types_of(include):
+            allowed.setdefault(target, []).append(include.param)
+    if len(allowed) <= FEW:
+        return allowed
+    params = [include.param for include in includes]
+    there = await search.types_referred_to(call.services.db, keys, params, base=call.base)
+    return {target: params for target, params in allowed.items() if target in there}
+
+
+def _types_of(include: Include) -> list[str]:
     if include.target:
         return [include.target] if include.target in types() else []
-    allowed = types() if "*" in include.param.targets else include.param.targets
-    return [name for name in allowed if name in types()]
+    named = types() if "*" in include.param.targets else include.param.targets
+    return [name for name in named if name in types()]
+
+
+def _sources(revincludes: Sequence[Include]) -> dict[str, list[Param]]:
+    found: dict[str, list[Param]] = {}
+    for include in revincludes:
+        found.setdefault(include.param.type, []).append(include.param)
+    return found
 
 
 async def _reach(call: Call, type: str) -> Reach | None:

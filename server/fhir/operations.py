@@ -33,7 +33,7 @@ async def validate_resource(request: Request) -> Response:
         )
     issues = await validate.find_issues(resource)
     found: Json = outcome_of(validate.Invalid(issues)) if issues else information("This is valid R4.")
-    return respond(request, json_answer(found))
+    return await respond(request, json_answer(found))
 
 
 def _to_validate(body: Json) -> Json:

@@ -19,7 +19,7 @@ from server.records.document import Json
 
 from . import fhirpath_patch, json_patch
 from .call import Call
-from .format import FHIR_JSON, Answer, body_of, etag_version, respond
+from .format import FHIR_JSON, Answer, aside, body_of, etag_version, respond
 from .update import replace
 from .writing import Prefer, writable, written
 
@@ -43,7 +43,7 @@ async def patch_resource(request: Request) -> Response:
         if_match=etag_version(request.headers.get("if-match")),
         prefer=Prefer.read(request.headers.get("prefer")),
     )
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def patch(
@@ -51,7 +51,7 @@ async def patch(
 ) -> Answer:
     """Change parts of a resource. Raises NotFound, Gone, InvalidInput, Unprocessable."""
     reach = await writable(call, type, Verb.UPDATE)
-    change = _change(body)
+    change = await aside(body, _change)
     async with call.services.db.transaction():
         before = await store.locked(call.services.db, type, id, reach=reach)
         if before.deleted:

@@ -26,7 +26,7 @@ async def read_resource(request: Request) -> Response:
     stored = await read(call, request.path_params["type"], request.path_params["id"])
     if stored.type == "Binary" and (raw := binary.as_content(request, stored)) is not None:
         return raw
-    return respond(request, _answer(request, stored))
+    return await respond(request, _answer(request, stored))
 
 
 async def read_version(request: Request) -> Response:
@@ -34,7 +34,7 @@ async def read_version(request: Request) -> Response:
     call = await Call.of(request)
     names = request.path_params
     stored = await vread(call, names["type"], names["id"], version_number(names["vid"]))
-    return respond(request, _answer(request, stored))
+    return await respond(request, _answer(request, stored))
 
 
 def _answer(request: Request, stored: Stored) -> Answer:

@@ -37,7 +37,7 @@ async def search_type(request: Request) -> Response:
     call = await Call.of(request)
     pairs = await _pairs(request)
     answer = await search(call, request.path_params["type"], pairs, strict=_strict(request))
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def search_compartment(request: Request) -> Response:
@@ -48,7 +48,7 @@ async def search_compartment(request: Request) -> Response:
         raise NotFound("Resources of this type are not part of a patient's compartment.")
     pairs = await _pairs(request)
     answer = await search(call, names["type"], pairs, strict=_strict(request), compartment=names["id"])
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def _pairs(request: Request) -> list[tuple[str, str]]:

@@ -39,9 +39,9 @@ async def process_bundle(request: Request) -> Response:
     entries = entries_of(body, call.base)
     match body.get("type"):
         case "batch":
-            return respond(request, await batch(call, entries, prefer))
+            return await respond(request, await batch(call, entries, prefer))
         case "transaction":
-            return respond(request, await transaction(call, entries, prefer))
+            return await respond(request, await transaction(call, entries, prefer))
     raise InvalidInput("The Bundle's type must be transaction or batch.", expression="Bundle.type")
 
 

@@ -39,7 +39,7 @@ async def update_resource(request: Request) -> Response:
         if_match=etag_version(request.headers.get("if-match")),
         prefer=Prefer.read(request.headers.get("prefer")),
     )
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def update_conditionally(request: Request) -> Response:
@@ -56,7 +56,7 @@ async def update_conditionally(request: Request) -> Response:
         if_match=etag_version(request.headers.get("if-match")),
         prefer=Prefer.read(request.headers.get("prefer")),
     )
-    return respond(request, answer)
+    return await respond(request, answer)
 
 
 async def update(

@@ -151,6 +151,11 @@ SELECT count(*) FROM (
     SELECT 1 FROM resource WHERE resource.type = :type AND NOT resource.deleted AND {match} AND {reach}
      LIMIT :limit::bigint) AS counted;
 
+-- name: types_referred_to
+-- Which types a page refers to by these parameters.
+SELECT DISTINCT ref.target_type FROM index_reference AS ref
+ WHERE ref.key = ANY (:keys::bigint[]) AND ref.param = ANY (:params::text[]) AND ref.base = ANY (:bases::text[]);
+
 -- name: included
 -- What a page refers to: _include.
 SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.version, resource.last_updated,
@@ -158,8 +163,8 @@ SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.v
   FROM resource
  WHERE resource.type = :type AND NOT resource.deleted AND {reach}
    AND resource.id IN (SELECT target_id FROM index_reference AS ref
-                        WHERE ref.key = ANY (:keys::bigint[]) AND ref.param = :param AND ref.target_type = :type
-                          AND ref.base = ANY (:bases::text[]))
+                        WHERE ref.key = ANY (:keys::bigint[]) AND ref.param = ANY (:params::text[])
+                          AND ref.target_type = :type AND ref.base = ANY (:bases::text[]))
  ORDER BY resource.key LIMIT :limit;
 
 -- name: including
@@ -171,5 +176,5 @@ SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.v
    AND resource.key IN (SELECT ref.key FROM index_reference AS ref
                          JOIN unnest(:types::text[], :ids::text[]) AS found (type, id)
                            ON ref.target_type = found.type AND ref.target_id = found.id
-                        WHERE ref.param = :param AND ref.base = ANY (:bases::text[]))
+                        WHERE ref.param = ANY (:params::text[]) AND ref.base = ANY (:bases::text[]))
  ORDER BY resource.key LIMIT :limit;

@@ -146,13 +146,28 @@ async def count(db: Database, query: Query, searching: Searching, *, reach: Reac
     return int(rows[0][0])
 
 
+async def types_referred_to(
+    db: Database, keys: Sequence[int], params: Sequence[Param], *, base: str
+) -> set[str]:
+    """The types that these resources refer to by these parameters; nothing of what lies there is shown."""
+    values = {"keys": list(keys), "params": [param.key for param in params], "bases": ["", base]}
+    return {row["target_type"] for row in await db.fetch_all(QUERIES["types_referred_to"], values)}
+
+
 async def included(
-    db: Database, keys: Sequence[int], param: Param, target_type: str, *, reach: Reach, base: str, limit: int
+    db: Database,
+    keys: Sequence[int],
+    params: Sequence[Param],
+    target_type: str,
+    *,
+    reach: Reach,
+    base: str,
+    limit: int,
 ) -> list[Found]:
-    """What these resources refer to by `param`, of one type, within the reach for that type."""
+    """What these resources refer to by these parameters, of one type, within the reach for that type."""
     values = {
         "keys": list(keys),
-        "param": param.key,
+        "params": [param.key for param in params],
         "type": target_type,
         "bases": ["", base],
         "limit": limit,
@@ -162,14 +177,14 @@ async def included(
 
 
 async def including(
-    db: Database, found: Sequence[Found], param: Param, *, reach: Reach, base: str, limit: int
+    db: Database, found: Sequence[Found], params: Sequence[Param], *, reach: Reach, base: str, limit: int
 ) -> list[Found]:
-    """What refers to these resources by `param`, within the reach for its type."""
+    """What refers to these resources by these parameters, of one type, within the reach for that type."""
     values = {
         "types": [one.type for one in found],
         "ids": [one.id for one in found],
-        "param": param.key,
-        "type": param.type,
+        "params": [param.key for param in params],
+        "type": params[0].type,
         "bases": ["", base],
         "limit": limit,
     }

@@ -6,6 +6,7 @@ served from these bytes. Every function that a caller's request leads to takes t
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,7 @@ from .index import happened, rows_of
 from .registry import resource_type
 
 QUERIES = load(__package__)
+LARGE = 64 * 1024  # bytes: the index rows of a larger resource are made beside the event loop
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ async def _insert(
 ) -> tuple[Stored, int]:
     now = _now()
     values = {
-        **_content(resource, id, 1, now),
+        **await _content(resource, id, 1, now),
         "type": resource["resourceType"],
         "id": id,
         "patient_id": patient_id,
@@ -250,7 +252,7 @@ async def _next_version(
 ) -> Stored:
     now, version = _now(), row["version"] + 1
     values = {
-        **_content(resource, row["id"], version, now),
+        **await _content(resource, row["id"], version, now),
         "key": row["key"],
         "study_uid": study_uid,
         "author": author,
@@ -279,16 +281,20 @@ async def _ended(db: Database, row: Record, author: str) -> Stored:
     )
 
 
-def _content(resource: Json, id: str, version: int, now: datetime) -> dict[str, Any]:
+async def _content(resource: Json, id: str, version: int, now: datetime) -> dict[str, Any]:
     """What a version writes: its bytes, and everything that is found by them."""
-    type = resource_type(resource["resourceType"])
     whole = document.identified(resource, id=id, version=version, last_updated=now)
+    json = document.dump(whole)
+    found = await asyncio.to_thread(_derived, whole) if len(json) > LARGE else _derived(whole)
+    return {**found, "json": json, "last_updated": now}
+
+
+def _derived(whole: Json) -> dict[str, Any]:
+    type = resource_type(whole["resourceType"])
     return {
         **rows_of(whole, type).values(),
-        "json": document.dump(whole),
-        "content_hash": document.content_hash(resource),
+        "content_hash": document.content_hash(whole),
         "happened": happened(whole, type),
-        "last_updated": now,
     }
 
 
