@@ -70,7 +70,9 @@ async def find(services: Services, row: InstanceRow, path: Sequence[str]) -> Bul
     data, element = _at(header.data, path)
     if element.tag == PIXEL_DATA and header.fragments is not None and data is header.data:
         return Bulk(services, source, element.offset, element.offset, element.vr, False, encapsulated=True)
-    stop = min(element.offset + element.length, header.size)
+    # A header read by range believes the lengths it steps over: an object that lies about one ends where it ends.
+    size = header.size if isinstance(source, bytes) else row.size
+    stop = min(element.offset + element.length, size)
     word = element.vr
     if element.tag == PIXEL_DATA:
         word = {16: "OW", 32: "OL", 64: "OV"}.get(row.bits_allocated or 8, element.vr)

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.services import Services
+from server.access.sign_in import require_same_origin
 from server.core.errors import Unprocessable
 
 from . import clients, forms, pages, register
@@ -22,6 +23,7 @@ async def show(request: Request) -> Response:
 async def add(request: Request) -> Response:
     """POST /oauth/developers: register an app; its secret is shown this once."""
     services: Services = request.app.state.services
+    require_same_origin(request, services.settings)
     fields = await forms.read_form(request)
     await register.require_not_too_many(services)
     try:

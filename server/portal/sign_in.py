@@ -48,7 +48,7 @@ async def submit(visit: Visit) -> Response:
 async def admit(visit: Visit, account: Account, onward: str) -> Response:
     """Begin a session, once the address is confirmed: by mail, or by the invitation that was mailed to it."""
     if not account.verified and not await _came_by_invitation(visit, account, onward):
-        return _confirm_first(visit, onward)
+        return confirm_first(visit, onward)
     response = see_other(onward)
     response.delete_cookie(ONWARD)
     await visit.services.gate.sign_in.start(visit.request, response, account)
@@ -75,8 +75,11 @@ async def sign_out(visit: Visit) -> Response:
     return response
 
 
-def _confirm_first(visit: Visit, onward: str) -> Response:
-    """The address waits to be confirmed; a browser that comes back goes on where it wanted to."""
+def confirm_first(visit: Visit, onward: str) -> Response:
+    """The address waits to be confirmed; a browser that comes back goes on where it wanted to.
+
+    Who signs up with an address that has an account gets this very answer too.
+    """
     response = see_other(CHECK_MAIL)
     if onward != "/":
         secure = visit.services.settings.is_https
@@ -96,11 +99,19 @@ async def _authenticated(visit: Visit, email: str, password: str) -> Account | N
         return await people.authenticate(visit.services.db, email, password, address_of(visit.request))
     except NotAuthenticated:
         visit.form.wrong("", SIGN_IN_AGAIN)
-        if (account := await people.find_by_email(visit.services.db, email)) is not None:
-            await note(visit, Event.SIGN_IN_FAILED, account, Outcome.REFUSED)
+        await _note_failure(visit, await people.find_by_email(visit.services.db, email))
     except TooManyRequests:
         visit.form.wrong("", SLOWER)
     return None
+
+
+async def _note_failure(visit: Visit, account: Account | None) -> None:
+    """Written down for an address without an account too: the time it takes would tell which have one."""
+    if account is not None:
+        await note(visit, Event.SIGN_IN_FAILED, account, Outcome.REFUSED)
+        return
+    who = Who(role="nobody", address=address_of(visit.request))
+    await visit.services.audit.record(Event.SIGN_IN_FAILED, who=who, patient_id=None, outcome=Outcome.REFUSED)
 
 
 def _page(visit: Visit, form: Form) -> Response:

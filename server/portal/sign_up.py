@@ -18,8 +18,8 @@ from server.records.people import Registration, register_patient, register_pract
 
 from . import permissions
 from .forms import Form, filled, local_path
-from .pages import render, see_other
-from .sign_in import CHECK_MAIL, admit
+from .pages import render
+from .sign_in import CHECK_MAIL, admit, confirm_first
 from .visit import Visit
 
 
@@ -130,7 +130,7 @@ async def _refused(visit: Visit, role: str, error: ServerError) -> Response:
     if isinstance(error, AlreadyStored):
         with suppress(TooManyRequests):
             await verification.tell_known(visit.services, visit.form["email"])
-        return see_other(CHECK_MAIL)
+        return confirm_first(visit, local_path(visit.form["next"]))
     if error.status >= 500:
         raise error
     visit.form.refuse(error)

@@ -13,7 +13,7 @@ from server.access.action import Action, Right
 from server.access.actor import Actor
 from server.access.reach import Reach
 from server.access.services import Services
-from server.access.sign_in import SignedIn, address_of, require_csrf, require_same_origin
+from server.access.sign_in import CSRF_HEADER, SignedIn, address_of, require_csrf, require_same_origin
 from server.core.errors import NotAuthenticated, NotFound
 
 from .forms import MOST_BYTES, Form, read_form
@@ -84,7 +84,7 @@ def page(handler: Handler, who: Who, *, files: int = 0) -> Callable[[Request], A
     """A handler as an endpoint: the visitor is known and the page is for them, a form is checked and read.
 
     A POST must come from this site, and with the token of the session where there is one: no handler can forget it.
-    What our own scripts send as JSON is held to the same by the gate, which every such handler asks.
+    What our own scripts send as JSON carries the token in a header.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -93,7 +93,11 @@ def page(handler: Handler, who: Who, *, files: int = 0) -> Callable[[Request], A
         if (elsewhere := _admit(request, me, who)) is not None:
             return elsewhere
         form = Form()
-        if request.method == "POST" and not wants_json(request):
+        if request.method == "POST" and wants_json(request):
+            require_same_origin(request, services.settings)
+            if me is not None:
+                require_csrf(me, request.headers.get(CSRF_HEADER))
+        elif request.method == "POST":
             form = await _checked_form(request, services, me, files)
         return await handler(Visit(request, services, me, form))
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from databases import Database as Pool
 
-from server.core.errors import AlreadyStored, Conflict, OutOfSpace, StorageUnavailable
+from server.core.errors import AlreadyStored, Conflict, InvalidInput, OutOfSpace, StorageUnavailable
 
 from .sql import Bound, Statement, bind
 from .where import Where
@@ -144,6 +144,9 @@ class _translated:  # noqa: N801 - reads as a word
                 raise AlreadyStored() from error
             case asyncpg.ForeignKeyViolationError():
                 raise Conflict() from error
+            case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
+                # A zero byte, that no text of the database takes: it came from outside, past all that parses.
+                raise InvalidInput("This holds a character that cannot be kept.") from error
             case asyncpg.DiskFullError():
                 raise OutOfSpace() from error
             case _ if isinstance(error, _RETRY):
