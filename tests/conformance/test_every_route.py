@@ -90,8 +90,10 @@ class Victim:
             "id": self.person.fhir_id if "/Patient/" in path else self.imaging_study,
             "type": "ImagingStudy",
             "vid": "1",
+            "number": "1",
         }
-        return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: values.get(found[1], "x"), path)
+        place = r"\{(\w+)(?::(\w+))?\}"
+        return re.sub(place, lambda found: values.get(found[1], "1" if found[2] == "int" else "x"), path)
 
 
 @pytest.fixture(scope="module")
