@@ -13,9 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import STUDY_READ, Right
-from server.core.errors import InvalidInput, NotFound
+from server.access.reach import Reach
+from server.core.errors import Conflict, InvalidInput, NotFound
 from server.core.media import not_acceptable
-from server.imaging import render
+from server.imaging import catalogue, render
 from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import NoFrame, has_frames
 from server.imaging.render import KEPT_SIDE, Look
@@ -24,6 +25,7 @@ from server.imaging.transfer_syntax import is_video
 from . import bulkdata, multipart, trail
 from .conditional import CACHING, etag, not_modified
 from .kept import kept_of
+from .metadata import TWICE
 from .multipart import OutPart
 from .rendered_params import RenderedQuery, parse
 from .representations import Wish, wishes
@@ -177,6 +179,8 @@ async def retrieve_thumbnail(request: Request) -> Response:
     reach = await services.gate.reach_for(
         request, STUDY_READ, patient_id=patient_of(request), right=Right.IMAGES, lazily=True
     )
+    if patient_of(request) is None:
+        await _of_one_patient(request, study, reach)
     try:
         patient_id, image = await render.thumbnail(
             services, study, series, reach=reach, width=width, height=height
@@ -186,6 +190,13 @@ async def retrieve_thumbnail(request: Request) -> Response:
         raise
     await trail.viewed(request, patient_id, study)
     return _jpeg(request, image, etag(image))
+
+
+async def _of_one_patient(request: Request, study: str, reach: Reach) -> None:
+    """Raise Conflict for a study that the caller sees under two patients (decision 8)."""
+    rows = await catalogue.find_studies(services_of(request).db, catalogue.these(study), reach=reach, limit=2)
+    if len(rows) > 1:
+        raise Conflict(TWICE)
 
 
 async def _thumbnail_of_instance(request: Request, width: int, height: int) -> Response:
