@@ -186,8 +186,8 @@ async def test_nothing_medical_on_the_disc(visitor: Visitor, tmp_path: Path) -> 
     await expect(page.locator("#nothing-left")).to_contain_text("1 picture")
 
 
-async def test_a_disc_of_two_thousand_files_keeps_the_page_quick(visitor: Visitor, tmp_path: Path) -> None:
-    """The page answers within 100 ms while it looks through a large disc."""
+async def test_a_disc_of_two_thousand_files_leaves_the_page_alive(visitor: Visitor, tmp_path: Path) -> None:
+    """A large disc is looked through beside the page, not in it."""
     image(tmp_path / "I0")
     for number in range(2000):
         shutil.copy(tmp_path / "I0", tmp_path / f"C{number}")
