@@ -138,3 +138,51 @@ async def test_deleting_a_report(client: httpx.AsyncClient, people: People, ada:
     await submit(client, f"/reports/{report}", action=f"/reports/{report}/delete")
     assert (await client.get(f"/reports/{report}")).status_code in (404, 410)
     assert "No report on these images yet" in (await client.get(f"/studies/{study}")).text
+
+
+async def test_a_doctor_who_may_add_does(
+    client: httpx.AsyncClient, server: RunningServer, people: People, ada: Person, study: str
+) -> None:
+    """Rows 40, 42: and the patient sees who wrote it."""
+    await people.session(client, ada)
+    doctor = await people.doctor("Dr Writer")
+    share = await people.share(ada, doctor, rights=("images", "reports", "add"))
+    async with httpx.AsyncClient(base_url=server.url) as other:
+        await people.session(other, doctor)
+        address = f"/studies/{study}/reports/add?patient={ada.fhir_id}"
+        assert address in (await other.get(f"/studies/{study}?patient={ada.fhir_id}")).text
+        page = await other.get(address)
+        form = next(each for each in forms_of(page) if each["action"] == address)
+        fields = {"csrf": form["fields"]["csrf"][0], "text": "A second opinion"}
+        answer = await other.post(address, data=fields, files=[("files", ("", b""))])
+        assert answer.status_code == 303
+        report = report_in(await client.get(f"/studies/{study}"))
+        assert "Dr Writer" in (await client.get(f"/reports/{report}")).text
+        assert "Dr Writer added a report" in (await client.get("/activity")).text
+        await submit(client, f"/sharing/{share}", action=f"/sharing/{share}/end")
+        assert (await other.post(address, data=fields, files=[("files", ("", b""))])).status_code == 404
+
+
+async def test_of_chosen_studies_the_others_stay_hidden(
+    client: httpx.AsyncClient, server: RunningServer, people: People, ada: Person, study: str
+) -> None:
+    """A share of chosen studies: pages, lists, pictures and downloads of the others are as if they were not there."""
+    other_study = "1.3.6.1.4.1.5962.1.2.4.20040826185059.5457"
+    mr = SAMPLE.with_name("MR_small.dcm").read_bytes()
+    headers = {**bearer(await people.token(ada)), "Content-Type": "application/dicom"}
+    stored = await client.post("/dicomweb/studies?mine=true", content=mr, headers=headers)
+    assert stored.status_code == 200
+    doctor = await people.doctor()
+    await people.share(ada, doctor, rights=("images",), studies=[study])
+    async with httpx.AsyncClient(base_url=server.url) as other:
+        await people.session(other, doctor)
+        listed = (await other.get(f"/my-patients/{ada.fhir_id}")).text
+        assert study in listed
+        assert other_study not in listed
+        for below in ("", "/preview", "/frames", "/reports/add"):
+            assert (await other.get(f"/studies/{other_study}{below}")).status_code == 404
+        page = (await other.get(f"/studies/{study}?patient={ada.fhir_id}")).text
+        assert "application/zip" not in page
+        root = f"/patients/{ada.fhir_id}/dicomweb/studies/{study}"
+        assert (await other.get(f"{root}?accept=application/zip")).status_code in (403, 404, 406)
+        assert (await other.get(f"{root}/thumbnail")).status_code == 200
