@@ -91,7 +91,7 @@ class Reach:
         if not self.lanes:
             return FALSE
         open_to = any_of(*(row.lane(lane, number) for number, lane in enumerate(self.lanes)))
-        return all_of(open_to, *row.root(), *alive(self.credential, self.now))
+        return all_of(open_to, *row.bounds(), *row.root(), *alive(self.credential, self.now))
 
 
 NOTHING = Reach(Action("", Verb.READ))
@@ -128,6 +128,31 @@ class _Row:
             case Ground.SERVER:
                 return self._state_for_others()
         return FALSE
+
+    def bounds(self) -> Iterator[Where]:
+        """Beside several lanes, a wider condition that an index answers: their OR alone reads the whole table."""
+        if len(self.reach.lanes) < 2:
+            return
+        found = [self.bound(lane, number) for number, lane in enumerate(self.reach.lanes)]
+        if None not in found:
+            yield any_of(*(each for each in found if each is not None))
+
+    def bound(self, lane: Lane, number: int) -> Where | None:
+        """What `ground` implies of this row, in a form that an index answers; None where there is none."""
+        match lane.ground:
+            case Ground.OWN:
+                holders = (
+                    f"SELECT held.patient_id FROM holder AS held WHERE held.account_id = :lane{number}_holder::uuid"
+                )
+            case Ground.SHARE | Ground.SHARE_ORGANIZATION:
+                column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
+                holders = (
+                    f"SELECT lent.patient_id FROM share AS lent WHERE lent.{column} = :lane{number}_holder"
+                    f" AND lent.state = 'active'"
+                )
+            case _:
+                return None
+        return Where(f"{self.patient} = ANY (ARRAY({holders}))", {f"lane{number}_holder": lane.holder})
 
     def brought(self, lane: Lane, number: int) -> Where:
         return FALSE
@@ -211,6 +236,9 @@ class _StudyRow(_Row):
         seen = f"{self.alias}.deleted_at IS NULL AND {self.alias}.standing {standing}"
         return super().ground(lane, number) & Where(seen)
 
+    def bound(self, lane: Lane, number: int) -> Where | None:
+        return self.brought(lane, number) if lane.ground is Ground.BROUGHT else super().bound(lane, number)
+
     def brought(self, lane: Lane, number: int) -> Where:
         return Where(
             f"{self.alias}.organization_id = :lane{number}_holder", {f"lane{number}_holder": lane.holder}
@@ -272,6 +300,12 @@ class _ResourceRow(_Row):
             return Where(
                 f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND {brought.sql})",
                 brought.values,
+            )
+        if self.reach.action.type == "Endpoint":  # where the images lie that it brought
+            return Where(
+                f"EXISTS (SELECT 1 FROM study AS came WHERE came.patient_id = {self.patient}"
+                f" AND came.organization_id = :lane{number}_holder)",
+                {f"lane{number}_holder": lane.holder},
             )
         return Where(  # of a study it brought: what the server made of that, not what others wrote about it
             f"({self.alias}.author = :lane{number}_author OR {self.alias}.author = 'server' AND EXISTS"

@@ -19,7 +19,9 @@ from server.records.people import Registration, register_organization, register_
 from server.storage.sql import Statement
 
 STUDIES = Statement("studies", "SELECT study_uid FROM study WHERE {reach} ORDER BY study_uid")
-RESOURCES = Statement("resources", "SELECT type || '/' || id AS name FROM resource WHERE type = :type AND {reach}")
+RESOURCES = Statement(
+    "resources", "SELECT type || '/' || id AS name FROM resource WHERE type = :type AND {reach}"
+)
 PATIENTS = Statement("patients", "SELECT id FROM patient WHERE {reach}")
 SQL = Statement
 MODALITY = "http://dicom.nema.org/resources/ontology/DCM"
@@ -50,9 +52,13 @@ class World:
     def system(self, **more) -> Actor:
         return Actor(ActorKind.CLIENT, client_id="pacs", organization_id=self.hospital, **more)
 
-    async def studies(self, actor: Actor, action: Action = STUDY_READ, right: Right | None = None) -> list[str]:
+    async def studies(
+        self, actor: Actor, action: Action = STUDY_READ, right: Right | None = None
+    ) -> list[str]:
         reach = Reach(action, decide(actor, action, right), actor.credential)
-        return [row["study_uid"] for row in await self.services.db.fetch_all(STUDIES, {}, reach=reach.studies())]
+        return [
+            row["study_uid"] for row in await self.services.db.fetch_all(STUDIES, {}, reach=reach.studies())
+        ]
 
     async def resources(self, actor: Actor, type: str, verb: Verb = Verb.READ) -> list[str]:
         action = Action(type, verb)
@@ -77,7 +83,9 @@ class World:
             "created_at": clock.now(),
         } | given
         names = ", ".join(values)
-        await self.do(f"INSERT INTO share ({names}) VALUES ({', '.join(':' + name for name in values)})", **values)
+        await self.do(
+            f"INSERT INTO share ({names}) VALUES ({', '.join(':' + name for name in values)})", **values
+        )
         return values["id"]
 
 
@@ -87,7 +95,13 @@ async def world(services) -> World:
     accounts = {}
     for name, role in (("ada", "patient"), ("other", "patient"), ("doctor", "doctor")):
         accounts[name] = uuid4()
-        values = {"id": accounts[name], "email": f"{name}@example.org", "name": name, "role": role, "now": now}
+        values = {
+            "id": accounts[name],
+            "email": f"{name}@example.org",
+            "name": name,
+            "role": role,
+            "now": now,
+        }
         await db.execute(
             Statement(
                 "account",
@@ -227,7 +241,11 @@ async def test_a_system_sees_what_its_organization_brought_or_what_is_shared_wit
         (f"patient/ImagingStudy.r?modality={MODALITY}|CT", "ada", ["1.1", "1.3"]),
         ("patient/ImagingStudy.r?modality=PT", "ada", ["1.2"]),
         ("patient/ImagingStudy.r?modality=http://other.example|CT", "ada", []),
-        ("patient/ImagingStudy.r?modality=CT patient/ImagingStudy.r?modality=MR", "ada", ["1.1", "1.2", "1.3"]),
+        (
+            "patient/ImagingStudy.r?modality=CT patient/ImagingStudy.r?modality=MR",
+            "ada",
+            ["1.1", "1.2", "1.3"],
+        ),
         ("patient/ImagingStudy.r?modality=CT user/Patient.r", "ada", ["1.1", "1.3"]),
     ],
 )
@@ -283,7 +301,10 @@ async def test_resources_follow_the_patient_the_type_and_the_study(world):
     await put("DiagnosticReport", "loose", world.ada)
     await put("ImagingStudy", "theirs", world.other, "2.1")
 
-    assert await world.resources(world.patient(), "ImagingStudy") == ["ImagingStudy/ct", "ImagingStudy/differs"]
+    assert await world.resources(world.patient(), "ImagingStudy") == [
+        "ImagingStudy/ct",
+        "ImagingStudy/differs",
+    ]
     assert await world.resources(world.patient(), "Patient") == [f"Patient/{world.ada}"]
     assert await world.resources(world.reader(), "Patient") == []
     share = await world.share(rights=["images"], studies=["1.1"])
@@ -311,3 +332,28 @@ async def test_of_the_consents_the_doctor_sees_the_own_one_only(world):
     assert await world.resources(world.reader(), "Consent") == [f"Consent/{share}"]
     assert len(await world.resources(world.patient(), "Consent")) == 2
     assert await world.resources(world.reader(), "Consent", Verb.UPDATE) == []
+
+
+async def test_a_system_finds_the_endpoint_of_what_it_brought(world):
+    from server.records import store
+
+    for patient in (world.ada, world.other):
+        body = {"resourceType": "Endpoint", "id": f"wado-{patient}", "status": "active"}
+        await store.put(world.services.db, body, patient_id=patient, author="server")
+    assert await world.resources(world.system(), "Endpoint") == [f"Endpoint/wado-{world.ada}"]
+
+
+async def test_a_doctor_who_is_a_patient_too_sees_both_through_an_index(world):
+    await world.share(studies=["1.2"])
+    await world.do(
+        "INSERT INTO holder (patient_id, account_id, since) VALUES (:patient, :account, :now)",
+        patient=world.other,
+        account=world.doctor_account,
+        now=clock.now(),
+    )
+    assert await world.studies(world.reader()) == ["1.2", "2.1"]
+    reach = Reach(STUDY_READ, decide(world.reader(), STUDY_READ))
+    explained = Statement("explain", "EXPLAIN SELECT study_uid FROM study WHERE {reach}")
+    await world.do("SET enable_seqscan = off")  # the table is tiny: is there an index that answers?
+    plan = [row[0] for row in await world.services.db.fetch_all(explained, {}, reach=reach.studies())]
+    assert any("patient_id = ANY" in line and "Index Cond" in line for line in plan), plan
