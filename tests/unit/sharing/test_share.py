@@ -508,7 +508,7 @@ async def test_a_failure_in_the_middle_leaves_nothing(house, pat, doc, monkeypat
     with pytest.raises(RuntimeError):
         await invite(house, pat, doc.email)
     for table in ("share", "job"):
-        assert await house.db.fetch_val(Statement("t", f"SELECT count(*) FROM {table}")) == 0  # noqa: S608
+        assert await house.db.fetch_val(Statement("t", f"SELECT count(*) FROM {table}")) == 0
     assert (
         await house.db.fetch_val(Statement("t", "SELECT count(*) FROM resource WHERE type = 'Consent'")) == 0
     )
