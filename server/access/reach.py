@@ -141,9 +141,7 @@ class _Row:
         """What `ground` implies of this row, in a form that an index answers; None where there is none."""
         match lane.ground:
             case Ground.OWN:
-                holders = (
-                    f"SELECT held.patient_id FROM holder AS held WHERE held.account_id = :lane{number}_holder::uuid"
-                )
+                holders = f"SELECT own.patient_id FROM holder AS own WHERE own.account_id = :lane{number}_holder::uuid"
             case Ground.SHARE | Ground.SHARE_ORGANIZATION:
                 column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
                 holders = (
@@ -297,8 +295,10 @@ class _ResourceRow(_Row):
         values = {f"lane{number}_holder": lane.holder, f"lane{number}_author": f"organization:{lane.holder}"}
         if self.reach.action.type == "Patient":
             brought = _PatientRow("made", self.reach).brought(lane, number)
+            # Once somebody owns the profile, only they change it.
+            still = "" if self.reach.action.verb in READING else " AND made.claimed_at IS NULL"
             return Where(
-                f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND {brought.sql})",
+                f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND {brought.sql}{still})",
                 brought.values,
             )
         if self.reach.action.type == "Endpoint":  # where the images lie that it brought

@@ -73,8 +73,11 @@ class AuditLog:
         if fold is None:
             await self._append(entry, None)
         elif fold not in self._known:
+            async with self._db.raw() as connection:
+                may_roll_back = connection.is_in_transaction()
             await self._append_once(entry, fold)
-            self._remember(fold)
+            if not may_roll_back:  # else it may yet not have happened
+                self._remember(fold)
 
     def record_later(
         self,

@@ -357,3 +357,15 @@ async def test_a_doctor_who_is_a_patient_too_sees_both_through_an_index(world):
     await world.do("SET enable_seqscan = off")  # the table is tiny: is there an index that answers?
     plan = [row[0] for row in await world.services.db.fetch_all(explained, {}, reach=reach.studies())]
     assert any("patient_id = ANY" in line and "Index Cond" in line for line in plan), plan
+
+
+async def test_a_profile_that_somebody_owns_is_changed_by_nobody_else(world):
+    await world.do(
+        "INSERT INTO patient_identifier (organization_id, value, patient_id) VALUES (:hospital, '7', :patient)",
+        hospital=world.hospital,
+        patient=world.ada,
+    )
+    assert await world.resources(world.system(), "Patient") == [f"Patient/{world.ada}"]
+    assert await world.resources(world.system(), "Patient", Verb.UPDATE) == []
+    await world.do("UPDATE patient SET claimed_at = NULL WHERE id = :id", id=world.ada)
+    assert await world.resources(world.system(), "Patient", Verb.UPDATE) == [f"Patient/{world.ada}"]

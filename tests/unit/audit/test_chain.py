@@ -69,7 +69,11 @@ async def test_every_change_shows(audit, db, database_url, change, seq, why):
 
 async def test_the_table_refuses_changes(audit, database_url):
     await _three(audit)
-    for statement in ("UPDATE audit_event SET outcome = ''", "DELETE FROM audit_event", "TRUNCATE audit_event"):
+    for statement in (
+        "UPDATE audit_event SET outcome = ''",
+        "DELETE FROM audit_event",
+        "TRUNCATE audit_event",
+    ):
         with psycopg.connect(database_url) as connection, pytest.raises(psycopg.errors.RaiseException):
             connection.execute(statement)
 
@@ -78,6 +82,16 @@ async def test_a_folded_event_is_recorded_once_also_by_another_process(audit, db
     other = AuditLog(db, KeyRing.load(tmp_path / "key", create=False))
     for log in (audit, other, audit):
         await log.record(Event.STUDY_VIEWED, who=WHO, patient_id=None, fold="a caller, a study, an hour")
+    assert await chain.verify(db) == (1, [])
+
+
+async def test_a_folded_event_that_was_rolled_back_is_recorded_by_the_next(audit, db):
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the transaction is what fails
+        async with db.transaction():
+            await audit.record(Event.STUDY_VIEWED, who=WHO, patient_id=None, fold="rolled back")
+            raise ZeroDivisionError
+    assert await chain.verify(db) == (0, [])
+    await audit.record(Event.STUDY_VIEWED, who=WHO, patient_id=None, fold="rolled back")
     assert await chain.verify(db) == (1, [])
 
 
