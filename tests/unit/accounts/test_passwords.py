@@ -1,6 +1,5 @@
 """The rule for passwords, and the hashing of them."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
