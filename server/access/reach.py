@@ -124,7 +124,7 @@ class _Row:
             case Ground.SHARE | Ground.SHARE_ORGANIZATION:
                 return all_of(self._share(lane, number), self._state("active"))
             case Ground.BROUGHT:
-                return all_of(self.brought(lane, number), self._state_for_others())
+                return all_of(self.brought(lane, number), *self._unclaimed(), self._state_for_others())
             case Ground.SERVER:
                 return self._state_for_others()
         return FALSE
@@ -192,6 +192,14 @@ class _Row:
             " AND EXISTS (SELECT 1 FROM practitioner WHERE practitioner.id = share.practitioner_id"
             " AND practitioner.verification <> 'suspended')"
         )
+
+    def _unclaimed(self) -> Iterator[Where]:
+        """What an organization brought it may take away again, until somebody owns the profile."""
+        if self.reach.action.verb is Verb.DELETE:
+            yield Where(
+                f"EXISTS (SELECT 1 FROM patient AS owned WHERE owned.id = {self.patient}"
+                f" AND owned.claimed_at IS NULL)"
+            )
 
     def _state_for_others(self) -> Where:
         """Restriction closes reads by others; storing stays (product row 55)."""
@@ -295,10 +303,10 @@ class _ResourceRow(_Row):
         values = {f"lane{number}_holder": lane.holder, f"lane{number}_author": f"organization:{lane.holder}"}
         if self.reach.action.type == "Patient":
             brought = _PatientRow("made", self.reach).brought(lane, number)
-            # Once somebody owns the profile, only they change it.
-            still = "" if self.reach.action.verb in READING else " AND made.claimed_at IS NULL"
+            # Once somebody owns the profile, it is theirs: others see and change it by a share only.
             return Where(
-                f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND {brought.sql}{still})",
+                f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND {brought.sql}"
+                f" AND made.claimed_at IS NULL)",
                 brought.values,
             )
         if self.reach.action.type == "Endpoint":  # where the images lie that it brought

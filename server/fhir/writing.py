@@ -61,7 +61,8 @@ async def writable(call: Call, type: str, verb: Verb) -> Reach:
     reach = await call.reach(type, verb)
     if type in NOT_WRITTEN:
         raise NotAllowed(NOT_WRITTEN[type])
-    if type == "ImagingStudy" and not call.is_system:
+    # One that names a foreign Endpoint would lead apps there with the patient's token: only who is trusted writes it.
+    if type == "ImagingStudy" and not call.actor.trusted:
         raise NotAllowed("ImagingStudies are made from the images themselves: store those with STOW-RS.")
     if not reach or (type in REGISTER and not call.is_system):
         raise NotAllowed("Resources of this type cannot be written here.")

@@ -359,13 +359,17 @@ async def test_a_doctor_who_is_a_patient_too_sees_both_through_an_index(world):
     assert any("patient_id = ANY" in line and "Index Cond" in line for line in plan), plan
 
 
-async def test_a_profile_that_somebody_owns_is_changed_by_nobody_else(world):
+async def test_a_profile_that_somebody_owns_is_no_longer_who_brought_its(world):
     await world.do(
         "INSERT INTO patient_identifier (organization_id, value, patient_id) VALUES (:hospital, '7', :patient)",
         hospital=world.hospital,
         patient=world.ada,
     )
-    assert await world.resources(world.system(), "Patient") == [f"Patient/{world.ada}"]
-    assert await world.resources(world.system(), "Patient", Verb.UPDATE) == []
+    for verb in (Verb.READ, Verb.UPDATE, Verb.DELETE):
+        assert await world.resources(world.system(), "Patient", verb) == []
+    assert await world.studies(world.system()) == ["1.1"]
+    assert await world.studies(world.system(), STUDY_DELETE) == []
     await world.do("UPDATE patient SET claimed_at = NULL WHERE id = :id", id=world.ada)
-    assert await world.resources(world.system(), "Patient", Verb.UPDATE) == [f"Patient/{world.ada}"]
+    for verb in (Verb.READ, Verb.UPDATE, Verb.DELETE):
+        assert await world.resources(world.system(), "Patient", verb) == [f"Patient/{world.ada}"]
+    assert await world.studies(world.system(), STUDY_DELETE) == ["1.1"]
