@@ -53,8 +53,8 @@ def normal_email(email: str) -> str:
 
 
 def fold_email(email: str) -> str:
-    """The form in which two addresses are the same."""
-    return email.strip().casefold()
+    """The form in which two addresses are the same: lower case only, for `ß` and `ss` are two mailboxes."""
+    return email.strip().lower()
 
 
 async def add(

@@ -10,7 +10,7 @@ from server.access.action import Action, Verb
 from server.access.actor import Actor, ActorKind
 from server.access.reach import Reach
 from server.access.services import Services
-from server.core.errors import NotAuthenticated, NotFound
+from server.core.errors import InvalidInput, NotAuthenticated, NotFound
 from server.records.document import FORBIDDEN_TEXT
 
 
@@ -54,13 +54,18 @@ class Call:
 
     async def require_patients(self, reach: Reach, patients: list[str]) -> None:
         """Raise Forbidden for a patient outside of the caller's, also for ids that do not exist (decision 1)."""
-        for patient in dict.fromkeys(patients):
+        named = dict.fromkeys(patients)
+        if len(named) > MOST_PATIENTS:  # each is a question to the database
+            raise InvalidInput(f"A search may name at most {MOST_PATIENTS} patients.")
+        for patient in named:
             await self.services.gate.require_patient(reach, patient, self.actor)
 
     def address(self, type: str, id: str) -> str:
         """The absolute address of a resource."""
         return f"{self.base}/{type}/{id}"
 
+
+MOST_PATIENTS = 50  # in one search
 
 # People and organizations: read by id, found by id and identifier only, for searching them enumerates them.
 REGISTER = frozenset({"Practitioner", "PractitionerRole", "Organization"})

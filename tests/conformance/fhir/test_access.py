@@ -186,3 +186,11 @@ async def test_a_granular_scope_narrows_everything(
     assert (await narrow.delete(f"Observation/{second['id']}")).status_code == 204
     assert (await api.get(f"Observation/{second['id']}")).json() == second
     assert (await api.get(f"Observation/{first['id']}")).json() == first
+
+
+async def test_a_search_names_a_bounded_number_of_patients(api: Api) -> None:
+    """Each patient named is asked for: thousands in one search are refused, not worked through."""
+    many = ",".join(f"Patient/p{number}" for number in range(51))
+    answer = await api.get(f"Observation?patient={many}")
+    assert answer.status_code == 400
+    assert "at most 50 patients" in answer.json()["issue"][0]["diagnostics"]

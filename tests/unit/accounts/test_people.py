@@ -262,3 +262,8 @@ async def test_an_address_is_verified_once(db, pat):
     assert await people.set_verified(db, pat.id) == first
     with pytest.raises(NotFound):
         await people.set_verified(db, new_id())
+
+
+def test_letters_that_only_look_alike_in_upper_case_are_different_mailboxes():
+    assert people.fold_email(" Ann@Example.org ") == "ann@example.org"
+    assert people.fold_email("groß@example.org") != people.fold_email("gross@example.org")

@@ -3,7 +3,7 @@
 CREATE TABLE account (
     id                uuid PRIMARY KEY,
     email             text NOT NULL,            -- as typed
-    email_folded      text NOT NULL UNIQUE,     -- trimmed and casefolded in Python (no citext here)
+    email_folded      text NOT NULL UNIQUE,     -- trimmed, in lower case (Python; no citext here)
     email_verified_at timestamptz,
     name              text NOT NULL,
     role              text NOT NULL CHECK (role IN ('patient', 'doctor', 'provider', 'operator')),
