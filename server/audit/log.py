@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import uuid
 from base64 import b64encode
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,8 +20,8 @@ import orjson
 import structlog
 
 from server.core import clock
-from server.core.errors import AlreadyStored, ServerError
-from server.storage.db import Database
+from server.core.errors import AlreadyStored, Conflict, ServerError
+from server.storage.db import Database, Record
 from server.storage.keyring import KeyRing
 from server.storage.sql import load
 
@@ -32,6 +32,7 @@ QUERIES = load(__package__)
 SYSTEM_CHAIN = uuid.UUID(int=0)
 GROUP_SECONDS = 0.5  # searches and repeats are committed in groups, within a second (decision 25)
 KNOWN_FOLDS = 50_000
+PARTIES_TRIES = 5  # another writer may make the same pseudonym at the same moment
 
 log = structlog.get_logger(__name__)
 
@@ -101,17 +102,19 @@ class AuditLog:
         await self.flush()
 
     async def flush(self) -> None:
-        """Write everything that waits, in one transaction; chains in order, so that groups cannot deadlock."""
-        entries, self._waiting = self._waiting, []
-        if not entries:
-            return
-        try:
-            async with self._db.transaction():
-                for entry in sorted(entries, key=lambda each: each.patient_id or ""):
-                    await self._append(entry, None)
-        except ServerError:
-            log.warning("audit group not written yet", events=len(entries))
-            self._waiting = entries + self._waiting
+        """Write everything that waits, a transaction for each patient: to hold two chains at once invites deadlock."""
+        waiting, self._waiting = self._waiting, []
+        groups: dict[str | None, list[_Entry]] = defaultdict(list)
+        for entry in waiting:
+            groups[entry.patient_id].append(entry)
+        for entries in groups.values():
+            try:
+                async with self._db.transaction():
+                    for entry in entries:
+                        await self._append(entry, None)
+            except ServerError:
+                log.warning("audit group not written yet", events=len(entries))
+                self._waiting += entries
 
     async def _flush_soon(self) -> None:
         while self._waiting:
@@ -129,18 +132,7 @@ class AuditLog:
             return  # another process recorded it between the look and the insert
 
     async def _append(self, entry: _Entry, fold: str | None) -> None:
-        patient = f"patient:{entry.patient_id}" if entry.patient_id else None
-        client = f"client:{entry.who.client_id}" if entry.who.client_id else None
-        parties = await self._db.fetch_one(
-            QUERIES["parties"],
-            {
-                "patient": patient,
-                "actor": entry.who.subject,
-                "client": client,
-                "patient_id": entry.patient_id,
-            },
-        )
-        assert parties is not None  # a SELECT of scalars has a row
+        parties = await self._parties(entry)
         event_id, at = uuid.uuid4(), clock.now()
         payload = {
             "id": str(event_id),
@@ -167,6 +159,21 @@ class AuditLog:
                 "fold": fold,
             },
         )
+
+    async def _parties(self, entry: _Entry) -> Record:
+        """Pseudonyms and the patient's key; raises Conflict when others make the same ones again and again."""
+        subjects = {
+            "patient": f"patient:{entry.patient_id}" if entry.patient_id else None,
+            "actor": entry.who.subject,
+            "client": f"client:{entry.who.client_id}" if entry.who.client_id else None,
+        }
+        for _ in range(PARTIES_TRIES):
+            row = await self._db.fetch_one(QUERIES["parties"], {**subjects, "patient_id": entry.patient_id})
+            assert row is not None  # a SELECT of scalars has a row
+            found = {"patient": row["chain"], "actor": row["actor"], "client": row["client"]}
+            if all(found[name] for name, subject in subjects.items() if subject):
+                return row
+        raise Conflict()
 
     def _sealed(self, entry: _Entry, wrapped: bytes | None, event_id: uuid.UUID) -> bytes:
         names = {name: value for name, value in asdict(entry.who).items() if value}

@@ -1,16 +1,22 @@
 -- name: parties
--- The pseudonyms of whom it concerns and who acted, made when new, and the key that seals the details.
+-- The pseudonyms of whom it concerns and who acted, made when new, and the key that seals the details. Known ones
+-- are not locked: two callers that meet the same people in another order must not wait for each other.
 WITH wanted AS (
     SELECT subject FROM (VALUES (:patient::text), (:actor::text), (:client::text)) AS given (subject)
-     WHERE subject IS NOT NULL GROUP BY subject ORDER BY subject
+     WHERE subject IS NOT NULL GROUP BY subject
+), known AS (
+    SELECT pseudonym.subject, pseudonym.pseudonym FROM pseudonym JOIN wanted USING (subject)
 ), made AS (
-    INSERT INTO pseudonym (subject, pseudonym) SELECT subject, gen_random_uuid() FROM wanted
-        ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject
+    INSERT INTO pseudonym (subject, pseudonym)
+    SELECT subject, gen_random_uuid() FROM wanted WHERE subject NOT IN (SELECT subject FROM known) ORDER BY subject
+        ON CONFLICT DO NOTHING
     RETURNING subject, pseudonym
+), found AS (
+    SELECT * FROM known UNION ALL SELECT * FROM made
 )
-SELECT (SELECT pseudonym FROM made WHERE subject = :patient) AS chain,
-       (SELECT pseudonym FROM made WHERE subject = :actor) AS actor,
-       (SELECT pseudonym FROM made WHERE subject = :client) AS client,
+SELECT (SELECT pseudonym FROM found WHERE subject = :patient) AS chain,
+       (SELECT pseudonym FROM found WHERE subject = :actor) AS actor,
+       (SELECT pseudonym FROM found WHERE subject = :client) AS client,
        (SELECT wrapped FROM keys.patient_key WHERE patient_id = :patient_id) AS wrapped
 
 -- name: append
