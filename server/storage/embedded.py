@@ -64,6 +64,8 @@ _LONGEST_SOCKET_PATH = (
 )
 _SOCKET_NAME = ".s.PGSQL.5432"
 _PATIENCE = 600.0  # seconds a start may take: after a power cut the log is replayed first
+_TRIES = 4
+_BETWEEN_TRIES = 0.5  # seconds
 _LOG_LIMIT = 8 * 1024 * 1024
 
 
@@ -122,9 +124,20 @@ class Cluster:
     def start(self, parameters: Mapping[str, str]) -> None:
         """Make the cluster if there is none, then start it, or join the one that runs."""
         self._create()
-        if self._answers():
-            return
-        self._forget_dead_postmaster()
+        for tries_left in reversed(range(_TRIES)):
+            if self._answers():
+                return
+            self._forget_dead_postmaster()
+            try:
+                self._start_once(parameters)
+                return
+            except StorageUnavailable:
+                # What a killed postmaster held may go a moment later than itself (its socket, its memory).
+                if not tries_left:
+                    raise
+                time.sleep(_BETWEEN_TRIES)
+
+    def _start_once(self, parameters: Mapping[str, str]) -> None:
         log = self.directory / "log"
         if log.exists() and log.stat().st_size > _LOG_LIMIT:
             log.replace(self.directory / "log.old")
@@ -192,7 +205,7 @@ class Cluster:
         deadline = time.monotonic() + _PATIENCE
         while not ((found := self._postmaster()) and found.ready and self._answers()):
             if self._child.poll() is not None or time.monotonic() > deadline:
-                reason = _last_line(log.read_text(errors="replace"))
+                reason = _reason(log.read_text(errors="replace"))
                 raise StorageUnavailable(f"The embedded PostgreSQL did not start: {reason}")
             time.sleep(0.01)
 
@@ -231,6 +244,14 @@ class Cluster:
         if found and not self._lives(found.pid):
             self._wait_for_orphans()
             (self.directory / "postmaster.pid").unlink(missing_ok=True)
+        self._forget_dead_socket()
+
+    def _forget_dead_socket(self) -> None:
+        """The same for the lock beside the socket: a dead process that nobody buried yet seems alive to PostgreSQL."""
+        lock = self._sockets / f"{_SOCKET_NAME}.lock"
+        with suppress(OSError, ValueError, IndexError):
+            if not self._lives(int(lock.read_text().splitlines()[0])):
+                lock.unlink()
 
     def _wait_for_orphans(self) -> None:
         """A killed postmaster's sessions end by themselves at once; none may write while the next one starts."""
@@ -291,6 +312,12 @@ def _works_in(directory: Path) -> bool:
             if entry.readlink() == directory:
                 return True
     return False
+
+
+def _reason(log: str) -> str:
+    """Why a start failed: the last FATAL line of the log, for what follows it only says that all is over."""
+    fatal = [line for line in log.splitlines()[-20:] if "FATAL:" in line or "PANIC:" in line]
+    return fatal[-1].strip() if fatal else _last_line(log)
 
 
 def _last_line(text: str) -> str:

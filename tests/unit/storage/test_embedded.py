@@ -142,6 +142,23 @@ def test_a_stale_pid_file_with_the_number_of_another_program_is_no_hindrance(dat
         assert answer(url) == 1
 
 
+def test_a_stale_lock_beside_the_socket_is_no_hindrance(data: Path) -> None:
+    """A killed postmaster that nobody buried yet still answers to its number; so does any other program."""
+    with subprocess.Popen(["sleep", "60"]) as other:
+        lock = data / "postgres" / ".s.PGSQL.5432.lock"
+        lock.write_text(f"{other.pid}\n{data / 'postgres'}\n")
+        try:
+            with embedded.running(data) as url:
+                assert answer(url) == 1
+        finally:
+            other.kill()
+
+
+def test_the_reason_of_a_failed_start_is_the_fatal_line() -> None:
+    log = "LOG:  starting\nFATAL:  lock file already exists\nLOG:  database system is shut down\n"
+    assert embedded._reason(log) == "FATAL:  lock file already exists"
+
+
 def test_a_first_start_cut_short_is_made_again(tmp_path: Path) -> None:
     half = tmp_path / "postgres.new"
     half.mkdir()
