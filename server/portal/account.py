@@ -11,6 +11,7 @@ from server.accounts import passwords, people, sessions
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import NotAuthenticated, ServerError, TooManyRequests
+from server.core.texts import N_, translations
 from server.records import store
 from server.records.people import fhir_id_of_account
 
@@ -18,7 +19,6 @@ from . import permissions, profile, words
 from .forms import Form, filled
 from .pages import language_of, render, see_other
 from .profile import PATIENT_UPDATE, Json, Profile
-from .texts import N_, translations
 from .visit import Visit
 
 GENDERS = {

@@ -13,12 +13,12 @@ from server.access.action import STUDY_READ, Action, Verb
 from server.audit import reading
 from server.audit.events import Event, Outcome
 from server.audit.reading import Happened
+from server.core.texts import N_, translations
 
 from . import studies, words
 from .imaging import page_of
 from .pages import language_of, render
 from .profile import own_id
-from .texts import N_, translations
 from .visit import Visit
 
 AUDIT_READ = Action("AuditEvent", Verb.SEARCH)

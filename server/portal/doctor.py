@@ -12,6 +12,7 @@ from starlette.responses import Response
 from server.access.action import STUDY_SEARCH, Right
 from server.accounts import people
 from server.core.errors import AlreadyStored, Conflict, Forbidden, NotFound, TooManyRequests, Unprocessable
+from server.core.texts import N_
 from server.sharing import invitation, request, share, team
 from server.storage.sql import load
 
@@ -20,7 +21,6 @@ from .forms import Form, filled
 from .imaging import PAGE, entries_of, page_of
 from .pages import language_of, render, see_other
 from .profile import PATIENT_READ, Profile
-from .texts import N_
 from .visit import Visit
 
 QUERIES = load(__package__)

@@ -18,12 +18,12 @@ from starlette.responses import Response
 
 from server.access.action import Action, Verb
 from server.core.errors import NotFound
+from server.core.texts import N_, translations
 from server.records import store
 from server.records.references import target
 
 from .forms import Form, Upload
 from .pages import HEADERS, language_of
-from .texts import N_, translations
 from .visit import Visit
 
 Json = dict[str, Any]

@@ -17,8 +17,7 @@ from starlette.requests import Request
 
 from server.core import clock
 from server.core.errors import InvalidInput, ServerError, TooLarge
-
-from .texts import N_
+from server.core.texts import N_
 
 MOST_FIELDS = 1000
 MOST_BYTES = 256 * 1024

@@ -18,6 +18,7 @@ from server.access.reach import Reach
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import NotFound
+from server.core.texts import N_, translations
 from server.records import store, validate
 from server.records.store import Stored
 from server.storage.db import Database
@@ -29,7 +30,6 @@ from .forms import Form, filled
 from .pages import language_of, render, see_other
 from .profile import own_id
 from .reports import note, spelled
-from .texts import N_, translations
 from .visit import Visit
 
 QUERIES = load(__package__)

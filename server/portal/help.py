@@ -15,13 +15,13 @@ from server.access.sign_in import address_of
 from server.accounts import attempts, people
 from server.core import clock
 from server.core.errors import TooManyRequests
+from server.core.texts import N_
 from server.jobs import mailer
 from server.jobs.letter import templates, write
 from server.storage.sql import load
 
 from .forms import Form, filled, local_path
 from .pages import render
-from .texts import N_
 from .visit import Visit
 
 QUERIES = load(__package__)

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from server.access.action import STUDY_READ, STUDY_SEARCH, Right
 from server.core.errors import NotFound
+from server.core.texts import N_, translations
 from server.storage.sql import load
 
 from . import hard_copies, people_seeing, reports, studies, words
@@ -17,7 +18,6 @@ from .pages import HEADERS, language_of, render, see_other
 from .profile import own_id
 from .studies import Series, Study
 from .study_visit import own_study, study_address, study_in_reach
-from .texts import N_, translations
 from .visit import Visit
 
 QUERIES = load(__package__)

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from server.access.action import Right
 from server.core.errors import Forbidden, Gone, NotAuthenticated
+from server.core.texts import N_, translations
 from server.sharing import invitation
 
 from . import words
 from .pages import language_of, render, see_other
-from .texts import N_, translations
 from .visit import Visit
 
 OTHER_ACCOUNT = N_(

@@ -17,9 +17,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from server.access.sign_in import SignedIn
+from server.core.texts import N_, languages, negotiated, translations
 
 from . import words
-from .texts import N_, languages, negotiated, translations
 
 STATIC = Path(str(resources.files(__package__).joinpath("static")))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.access.action import Action, Verb
+from server.core.texts import N_, translations
 from server.sharing import share
 from server.sharing.model import Share, State
 
-from .texts import N_, translations
 from .visit import Visit
 
 CONSENT_READ = Action("Consent", Verb.READ)

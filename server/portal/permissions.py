@@ -14,9 +14,8 @@ from server.access.services import Services
 from server.audit.events import Event
 from server.audit.who import Who
 from server.core import clock
+from server.core.texts import N_
 from server.storage.sql import load
-
-from .texts import N_
 
 QUERIES = load(__package__)
 VERSION = 1  # raised with any change of the sentences

@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.core.errors import ServerError, TooManyRequests, Unavailable
+from server.core.texts import N_
 
 from .pages import HEADERS, render, to_sign_in, wants_json
-from .texts import N_
 
 TITLES = {
     400: N_("This could not be understood"),

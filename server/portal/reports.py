@@ -19,6 +19,7 @@ from server.access.reach import Reach
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import ServerError
+from server.core.texts import N_, translations
 from server.records import store, validate
 from server.records.store import Stored
 from server.storage.db import Database
@@ -31,7 +32,6 @@ from .pages import language_of, render, see_other
 from .profile import own_id
 from .studies import Study
 from .study_visit import own_study, study_address, study_in_reach
-from .texts import N_, translations
 from .visit import Visit
 
 QUERIES = load(__package__)

@@ -15,6 +15,7 @@ from server.accounts import people
 from server.audit import reading
 from server.core import clock
 from server.core.errors import AlreadyStored, Conflict, Unprocessable
+from server.core.texts import N_, translations
 from server.sharing import share
 from server.sharing.model import Share, State
 from server.sharing.share import Doctor
@@ -25,7 +26,6 @@ from .forms import Form, filled
 from .pages import language_of, render, see_other
 from .people_seeing import CONSENT_READ
 from .profile import own_id
-from .texts import N_, translations
 from .visit import Visit
 
 CONSENT_CREATE = Action("Consent", Verb.CREATE)

@@ -13,12 +13,12 @@ from server.accounts.people import Account
 from server.audit.events import Event, Outcome
 from server.audit.who import Who
 from server.core.errors import NotAuthenticated, TooManyRequests
+from server.core.texts import N_
 from server.records.people import fhir_id_of_account
 from server.sharing import invitation
 
 from .forms import Form, filled, local_path
 from .pages import render, see_other
-from .texts import N_
 from .visit import Visit
 
 SIGN_IN_AGAIN = N_("The e-mail address or the password is not right.")

@@ -18,6 +18,7 @@ import orjson
 from server.access.reach import Ground, Reach
 from server.core import clock
 from server.core.errors import Conflict, NotFound
+from server.core.texts import translations
 from server.imaging.removal import KEPT
 from server.imaging.text import fold
 from server.storage.db import Database, Record
@@ -25,7 +26,6 @@ from server.storage.sql import load
 from server.storage.where import TRUE, Where
 
 from . import words
-from .texts import translations
 
 QUERIES = load(__package__)
 Json = dict[str, Any]

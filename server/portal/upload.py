@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, Response
 
 from server.access.action import STUDY_SEARCH
 from server.core.errors import InvalidInput, TooLarge, UnsupportedMediaType
+from server.core.texts import translations
 
 from . import studies
 from .pages import HEADERS, language_of, render, wants_json
 from .profile import own, own_id
-from .texts import translations
 from .upload_words import WORDS, WORDS_BY_NUMBER
 from .visit import Visit
 

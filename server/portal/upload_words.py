@@ -1,6 +1,6 @@
 """What the uploader's script says. `{n}` and other names in braces are filled in by the script."""
 
-from .texts import N_
+from server.core.texts import N_
 
 WORDS = {
     "upload": N_("Upload {images} in {studies}"),

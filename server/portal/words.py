@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 from babel.dates import format_date
 
-from .texts import N_, locale
+from server.core.texts import N_, locale
 
 # DICOM PS3.3 C.7.3.1.1.1 (Modality), in words a patient knows; what is missing is shown by its code.
 KINDS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from server.core.texts import translations
 from server.portal import pages
-from server.portal.texts import translations
 
 FOLDER = Path(pages.__file__).parent / "templates"
 TEMPLATES = sorted(path.name for path in FOLDER.iterdir())

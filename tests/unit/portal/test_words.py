@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.core.texts import languages, negotiated
 from server.portal import words
 from server.portal.account import address_text, device
 from server.portal.studies import day_of, value
-from server.portal.texts import languages, negotiated
 
 
 def test_dates_are_spelled_out() -> None:

@@ -1,6 +1,7 @@
-"""The portal's texts: English in the source, other languages as catalogues in locale/<language>/messages.po.
+"""Texts for people: English in the source, other languages as catalogues in locale/<language>/*.po.
 
-Catalogues are read as they are (no compiled files to forget); `scripts/check` is not needed to see a new text.
+Pages, mails and errors share them. Catalogues are read as they are (no compiled files to forget); several files of
+one language are one catalogue.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from importlib import resources
 from io import BytesIO
 
 from babel import Locale, negotiate_locale
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
@@ -37,11 +39,23 @@ def translations(language: str) -> NullTranslations:
     """The catalogue of a language; English is the source itself."""
     if language == DEFAULT or language not in languages():
         return NullTranslations()
-    file = resources.files(__package__).joinpath("locale", language, "messages.po")
-    catalogue, compiled = read_po(BytesIO(file.read_bytes()), locale=language), BytesIO()
-    write_mo(compiled, catalogue)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue(language))
     compiled.seek(0)
     return Translations(compiled)
+
+
+def catalogue(language: str) -> Catalog:
+    """All files of a language as one catalogue; a file named before another stands above it."""
+    folder = resources.files(__package__).joinpath("locale", language)
+    whole = Catalog(locale=language, charset="utf-8")
+    for file in sorted(
+        (each for each in folder.iterdir() if each.name.endswith(".po")), key=str, reverse=True
+    ):
+        for message in read_po(BytesIO(file.read_bytes()), locale=language):
+            if message.id and message.string:
+                whole[message.id] = message
+    return whole
 
 
 def negotiated(accept_language: str) -> str:
