@@ -15,6 +15,7 @@ class Event(StrEnum):
     STUDY_RESTORED = "imaging:study:restored"
     STUDY_CLAIMED = "imaging:study:claimed"  # the patient said "mine"
     STUDY_DISOWNED = "imaging:study:disowned"  # the patient said "not mine"
+    STUDY_CORRECTED = "imaging:study:corrected"  # the patient said how it is
     RECORD_CREATED = "record:resource:created"
     RECORD_READ = "record:resource:read"
     RECORD_UPDATED = "record:resource:updated"
@@ -32,6 +33,12 @@ class Event(StrEnum):
     SHARE_EXPIRED = "share:invitation:expired"
     SHARE_CHANGED = "share:share:changed"
     SHARE_ENDED = "share:share:ended"
+    LINK_CREATED = "share:link:created"  # for a guest, who has no account
+    LINK_OPENED = "share:link:opened"
+    LINK_REFUSED = "share:link:refused"
+    LINK_ENDED = "share:link:ended"
+    PASS_CREATED = "app:pass:created"  # noqa: S105 - a viewer on somebody's desktop reads one study
+    PASS_ENDED = "app:pass:ended"  # noqa: S105
     CONSENT_CHANGED = "consent:permission:changed"
     # apps
     APP_AUTHORIZED = "app:grant:given"

@@ -46,6 +46,7 @@ _INTERACTIONS: dict[str, tuple[str, str]] = {
     Event.STUDY_DOWNLOADED: ("R", "read"),
     Event.STUDY_SEARCHED: ("E", "search"),
     Event.STUDY_DELETED: ("D", "delete"),
+    Event.STUDY_CORRECTED: ("U", "update"),
     Event.RECORD_CREATED: ("C", "create"),
     Event.RECORD_READ: ("R", "read"),
     Event.RECORD_UPDATED: ("U", "update"),

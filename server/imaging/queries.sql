@@ -330,7 +330,7 @@ SELECT patient_id, study_uid FROM study
 
 -- name: study_to_rebuild
 -- Locked: two at once would write the same version twice.
-SELECT patient_id, study_uid, fhir_id, study_day, study_time, modalities, attributes,
+SELECT patient_id, study_uid, fhir_id, study_day, study_time, modalities, attributes, corrected,
        deleted_at IS NOT NULL OR standing = 'not-mine' AS hidden
   FROM study
  WHERE patient_id = :patient_id AND study_uid = :study_uid AND (fhir_stale OR :anyway)

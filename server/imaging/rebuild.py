@@ -24,6 +24,7 @@ from server.storage.sql import load
 
 from .to_fhir.endpoint import endpoint
 from .to_fhir.imaging_study import Instance, Series, Study, imaging_study
+from .to_fhir.overlay import overlaid
 
 QUERIES = load(__package__)
 log = structlog.get_logger(__name__)
@@ -155,18 +156,17 @@ async def rebuild(services: Services, patient_id: str, study_uid: str, *, anyway
             return
         if not row["hidden"]:  # a hidden one is out of every reach with the study, and comes back as it was
             address = services.settings.patient_dicomweb(patient_id)
-            made = imaging_study(
-                Study(
-                    id=row["fhir_id"],
-                    uid=study_uid,
-                    patient_id=patient_id,
-                    day=row["study_day"],
-                    time=row["study_time"],
-                    modalities=row["modalities"],
-                    attributes=orjson.loads(row["attributes"]),
-                    series=await _series(services, key),
-                )
+            study = Study(
+                id=row["fhir_id"],
+                uid=study_uid,
+                patient_id=patient_id,
+                day=row["study_day"],
+                time=row["study_time"],
+                modalities=row["modalities"],
+                attributes=orjson.loads(row["attributes"]),
+                series=await _series(services, key),
             )
+            made = imaging_study(overlaid(study, orjson.loads(row["corrected"])))
             await store.put(
                 services.db, endpoint(patient_id, address), patient_id=patient_id, author="server"
             )

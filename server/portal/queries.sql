@@ -12,7 +12,7 @@ VALUES (:id, :account, :subject, :sealed, :now, :answer_by)
 
 -- name: studies_page
 -- What is in reach, the newest study date first; without a date last.
-SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.study_day, study.modalities, study.series_count,
+SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.shown_day, study.modalities, study.corrected, study.series_count,
        study.instance_count, study.attributes, study.created_at, study.size, study.deleted_at,
        organization.name AS organization,
        (SELECT series.attributes FROM series
@@ -24,12 +24,12 @@ SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.s
            AND resource.type = 'DiagnosticReport' AND NOT resource.deleted) AS reports
   FROM study LEFT JOIN organization ON organization.id = study.organization_id
  WHERE {reach} AND {match}
- ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid
+ ORDER BY study.shown_day DESC, study.study_time DESC, study.study_uid
  LIMIT :limit OFFSET :offset
 
 -- name: removed_studies
 -- What the patient deleted, or said not to be theirs, and may still take back.
-SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.study_day, study.modalities, study.series_count,
+SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.shown_day, study.modalities, study.corrected, study.series_count,
        study.instance_count, study.attributes, study.created_at, study.size, study.deleted_at,
        organization.name AS organization,
        (SELECT series.attributes FROM series
@@ -117,7 +117,8 @@ SELECT resource.json, resource.patient_id, resource.version FROM resource
 -- name: entries_page
 -- Studies and hard copy records of one patient in one list, the newest first, by (partial) date; without one last.
 SELECT kind, id FROM (
-    SELECT 'study' AS kind, study.study_uid AS id, study.study_day AS day, study.study_time AS moment
+    SELECT 'study' AS kind, study.study_uid AS id, rpad(nullif(study.shown_day, ''), 8, '0') AS day,
+           study.study_time AS moment
       FROM study WHERE study.patient_id = :patient AND {reach} AND {match}
     UNION ALL
     SELECT 'record', paper.id, paper.day, '' FROM (
@@ -129,7 +130,7 @@ SELECT kind, id FROM (
      WHERE jsonb_path_exists(paper.body, '$.category[*].coding[*] ? (@.code == "LP29684-5")')
        AND (:kind = '' OR jsonb_path_exists(paper.body, '$.context.event[*].coding[*] ? (@.code == $kind)',
                                             jsonb_build_object('kind', CAST(:kind AS text))))
-) AS entry ORDER BY day DESC, moment DESC, kind, id LIMIT :limit OFFSET :offset
+) AS entry ORDER BY day DESC NULLS LAST, moment DESC, kind, id LIMIT :limit OFFSET :offset
 
 -- name: count_papers
 -- How many records on paper there are, of one kind or of all.

@@ -21,6 +21,7 @@ from server.core.errors import Conflict, NotFound
 from server.core.texts import translations
 from server.imaging.removal import KEPT
 from server.imaging.text import fold
+from server.imaging.to_fhir.overlay import corrected_modalities
 from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import TRUE, Where
@@ -77,7 +78,19 @@ class Study:
 
     @property
     def modality(self) -> str:
-        return "/".join(self.row["modalities"])
+        return "/".join(self.modalities)
+
+    @cached_property
+    def corrected(self) -> dict[str, str]:
+        """What the patient says instead of the images, by attribute (imaging/corrections.py)."""
+        found: dict[str, str] = orjson.loads(self.row["corrected"])
+        return found
+
+    @property
+    def modalities(self) -> list[str]:
+        said: list[str] = self.row["modalities"]
+        code = self.corrected.get("modality")
+        return corrected_modalities(said, code) if code else said
 
     @cached_property
     def attributes(self) -> Json:
@@ -85,22 +98,29 @@ class Study:
 
     @property
     def day(self) -> date | None:
-        return day_of(self.row["study_day"])
+        return day_of(self.row["shown_day"])
 
     @property
     def year(self) -> int | None:
-        return self.day.year if self.day else None
+        digits = self.row["shown_day"][:4]
+        return int(digits) if digits else None
 
     @property
     def date_words(self) -> str:
-        gettext = translations(self.language).gettext
+        """The day; of a corrected date maybe the month or the year only."""
+        gettext, digits = translations(self.language).gettext, self.row["shown_day"]
+        if len(digits) == 4:
+            return str(digits)
+        if len(digits) == 6:
+            return words.month(date(int(digits[:4]), int(digits[4:]), 1), self.language)
         return words.day(self.day, self.language) or gettext("Date unknown")
 
     @property
     def title(self) -> str:
         """What was done, as the hospital described it, or the kind of images."""
         kinds = ", ".join(self.kinds)
-        text = " ".join(value(self.attributes, "00081030").replace("^", " ").split())
+        said = self.corrected.get("description") or value(self.attributes, "00081030").replace("^", " ")
+        text = " ".join(said.split())
         if not text:
             return kinds or translations(self.language).gettext("Images")
         return text if not kinds or kinds.casefold() in text.casefold() else f"{text} ({kinds})"
@@ -108,7 +128,7 @@ class Study:
     @property
     def kinds(self) -> list[str]:
         gettext = translations(self.language).gettext
-        return [gettext(each) for each in words.kinds(self.row["modalities"])]
+        return [gettext(each) for each in words.kinds(self.modalities)]
 
     @property
     def place(self) -> str:
@@ -118,7 +138,7 @@ class Study:
 
     @property
     def person(self) -> str:
-        return words.person(value(self.attributes, "00100010"))
+        return self.corrected.get("name") or words.person(value(self.attributes, "00100010"))
 
     @property
     def birth_date(self) -> date | None:

@@ -53,8 +53,8 @@ def _represented(name: Json, code: str) -> Json:
 
 
 def fhir_date(day: str) -> str | None:
-    """YYYYMMDD as a FHIR date."""
-    return f"{day[:4]}-{day[4:6]}-{day[6:8]}" if len(day) == 8 else None
+    """YYYYMMDD as a FHIR date; of a corrected date maybe the year or the month only."""
+    return "-".join(filter(None, (day[:4], day[4:6], day[6:8]))) if len(day) in (4, 6, 8) else None
 
 
 def fhir_moment(day: str, time: str, offset: str) -> str | None:
