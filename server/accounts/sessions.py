@@ -22,7 +22,7 @@ QUERIES = load(__package__)
 IDLE = timedelta(minutes=30)
 ABSOLUTE = timedelta(hours=12)
 TOUCH_EVERY = timedelta(minutes=1)
-CONFIRMED_FOR = timedelta(minutes=10)  # a grave act asks for the password again after this
+CONFIRMED_FOR = timedelta(minutes=15)  # a grave act asks for the password again after this
 KEPT_AFTER_END = timedelta(days=90)  # shown as past sign-ins, and as networks of the owner
 
 

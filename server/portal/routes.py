@@ -19,6 +19,7 @@ from . import (
     sign_in,
     sign_up,
     standing,
+    step_up,
     upload,
     verify,
 )
@@ -43,6 +44,8 @@ routes: list[BaseRoute] = [
     _get("/sign-in", sign_in.show),
     _post("/sign-in", sign_in.submit),
     _post("/sign-out", sign_in.sign_out, Who.SIGNED_IN),
+    _get("/confirm", step_up.show, Who.SIGNED_IN),
+    _post("/confirm", step_up.submit, Who.SIGNED_IN),
     _get("/sign-up", sign_up.show_patient),
     _post("/sign-up", sign_up.submit_patient),
     _get("/sign-up/doctor", sign_up.show_doctor),
