@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
+from . import days
+
 CONTEXTS = ("patient", "user", "system")
 VERBS = "cruds"
 _V1 = {"read": "rs", "write": "cud", "*": "cruds"}
@@ -33,16 +35,20 @@ SPECIAL = (
 # The filters that access/reach.py can put into a statement, by type. One that is not named here makes its
 # scope unreadable, and an unreadable scope grants nothing.
 FILTERS: dict[str, frozenset[str]] = {
-    "ImagingStudy": frozenset({"modality"}),
+    "ImagingStudy": frozenset({"modality", "started", "_id"}),
+    "Basic": frozenset({"code"}),
     "Observation": frozenset({"category"}),
     "DiagnosticReport": frozenset({"category"}),
     "DocumentReference": frozenset({"category"}),
 }
+# Of these, the ones whose values are days; the others are codes.
+DATES = frozenset({"started"})
 
 _TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, 3.3: scope-token
 _SCOPE = re.compile(r"(patient|user|system)/([A-Z][A-Za-z]{1,62}|\*)\.([a-z]+|\*)(?:\?(.+))?")
 _VERBS = re.compile(r"(?=.)c?r?u?d?s?")
 _PLAIN = ":/?@!$'()*;~+="  # what a filter's value may hold unencoded
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _MOST = 200  # scopes in one text; more is not a person's choice any more
 
 
@@ -72,8 +78,13 @@ class Filter:
     def covers(self, other: Filter) -> bool:
         """Whether every resource that passes `other` passes this too."""
         return self.param == other.param and all(
-            any(mine.covers(theirs) for mine in self.values) for theirs in other.values
+            any(self._covers(mine, theirs) for mine in self.values) for theirs in other.values
         )
+
+    def _covers(self, mine: Coded, theirs: Coded) -> bool:
+        if self.param in DATES:
+            return days.within(theirs.code, mine.code)
+        return mine.covers(theirs)
 
     def __str__(self) -> str:
         return f"{self.param}={','.join(map(str, self.values))}"
@@ -238,7 +249,7 @@ def _filters(type: str, query: str) -> tuple[Filter, ...] | None:
     for pair in query.split("&"):
         param, _, value = pair.partition("=")
         values = tuple(_coded(each) for each in unquote(value).split(","))
-        if param not in FILTERS.get(type, ()) or not all(_is_word(each) for each in values):
+        if param not in FILTERS.get(type, ()) or not all(_is_value(param, each) for each in values):
             return None
         filters.append(Filter(param, values))
     return tuple(dict.fromkeys(filters))
@@ -247,6 +258,14 @@ def _filters(type: str, query: str) -> tuple[Filter, ...] | None:
 def _coded(text: str) -> Coded:
     system, bar, code = text.rpartition("|")
     return Coded(system if bar else None, code)
+
+
+def _is_value(param: str, value: Coded) -> bool:
+    if param in DATES:
+        return value.system is None and days.span(value.code) is not None
+    if param == "_id":
+        return value.system is None and bool(_ID.fullmatch(value.code))
+    return _is_word(value)
 
 
 def _is_word(value: Coded) -> bool:

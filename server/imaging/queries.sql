@@ -45,8 +45,9 @@ SELECT instance.patient_id, instance.sop_uid, instance.sha256, instance.size, st
        AND series.series_uid = instance.series_uid
   JOIN study ON study.patient_id = instance.patient_id AND study.study_uid = instance.study_uid
 
--- name: modalities_held
-SELECT modalities FROM study WHERE patient_id = :patient_id AND study_uid = :study_uid
+-- name: study_held
+-- What the filter of a scope asks of a study that is added to.
+SELECT modalities, study_date, fhir_id FROM study WHERE patient_id = :patient_id AND study_uid = :study_uid
 
 -- name: lock_study
 -- The study as it is, or made now, and so its series; all locked until the end of the transaction, the study first,
@@ -104,8 +105,13 @@ RETURNING sop_uid
 SELECT sop_uid, sha256 FROM instance WHERE patient_id = :patient_id AND sop_uid = ANY(:uids)
 
 -- name: grow_study
--- The counts and prepared answers of a locked study and of those of its series that got something.
-WITH several AS (
+-- The counts and prepared answers of a locked study and of those of its series that got something; and what came,
+-- for the change feed.
+WITH told AS (
+    INSERT INTO change (patient_id, study_uid, series_uid, sop_uids, action, changed_at, open)
+    SELECT :patient_id, :study_uid, row.series_uid, string_to_array(row.sop_uids, chr(31)), 'create', :now, :open
+      FROM unnest(:series_uids::text[], :series_sops::text[]) AS row (series_uid, sop_uids)
+), several AS (
     UPDATE series SET instance_count = row.instance_count, qido = row.qido,
            deleted_at = CASE WHEN :revive THEN NULL ELSE deleted_at END
       FROM unnest(:series_uids::text[], :series_counts::integer[], :series_qido::bytea[])
@@ -133,7 +139,7 @@ WITH asked AS (
 UPDATE study SET deleted_at = NULL, fhir_stale = true, updated_at = :now,
        standing = CASE WHEN :mine THEN 'mine' ELSE standing END
  WHERE patient_id = :patient_id AND study_uid IN (SELECT study_uid FROM asked)
-RETURNING study_uid
+RETURNING study_uid, standing
 
 -- name: lock_held_study
 SELECT attributes FROM study WHERE patient_id = :patient_id AND study_uid = :study_uid FOR UPDATE
@@ -262,13 +268,13 @@ SELECT instance.sop_uid
 -- name: delete_study
 UPDATE study SET deleted_at = :now, updated_at = :now, fhir_stale = true
  WHERE study.study_uid = :study_uid AND {reach}
-RETURNING study.patient_id, study.study_uid
+RETURNING study.patient_id, study.study_uid, study.standing
 
 -- name: delete_series
 UPDATE series SET deleted_at = :now FROM study
  WHERE study.patient_id = series.patient_id AND study.study_uid = series.study_uid
    AND study.study_uid = :study_uid AND series.series_uid = :series_uid AND series.deleted_at IS NULL AND {reach}
-RETURNING study.patient_id, study.study_uid
+RETURNING study.patient_id, study.study_uid, study.standing
 
 -- name: delete_instance
 UPDATE instance SET deleted_at = :now FROM study, series
@@ -277,14 +283,14 @@ UPDATE instance SET deleted_at = :now FROM study, series
    AND series.series_uid = instance.series_uid AND series.deleted_at IS NULL
    AND study.study_uid = :study_uid AND series.series_uid = :series_uid AND instance.sop_uid = :sop_uid
    AND instance.deleted_at IS NULL AND {reach}
-RETURNING study.patient_id, study.study_uid
+RETURNING study.patient_id, study.study_uid, study.standing
 
 -- name: restore_study
 -- Only who holds the profile takes something back, and only within the time it is kept for.
 UPDATE study SET deleted_at = NULL, updated_at = :now, fhir_stale = true
  WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at > :since
    AND EXISTS (SELECT FROM patient WHERE patient.id = study.patient_id AND {reach})
-RETURNING patient_id, study_uid
+RETURNING patient_id, study_uid, standing
 
 -- name: set_standing
 UPDATE study SET standing = :standing, updated_at = :now, fhir_stale = true
