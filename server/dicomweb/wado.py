@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import STUDY_READ, Right
-from server.core.errors import Conflict, NotAcceptable, NotFound
+from server.core.errors import Conflict, InvalidInput, NotAcceptable, NotFound
 from server.core.media import not_acceptable
 from server.imaging import catalogue
 from server.imaging.catalogue import InstanceRow, address_of
 
 from . import multipart, trail
-from .archive import zipped
+from .archive import Member, members_with_directory, zipped
 from .conditional import CACHING, byte_range, etag, not_modified, range_headers
 from .metadata import TWICE, retrieve_metadata
 from .multipart import OutPart
@@ -80,7 +80,8 @@ async def retrieve(request: Request) -> Response:
     if not acceptable:
         raise not_acceptable(_offers(one=one))
     chosen, sending = _first_that_can_be_made(acceptable, rows, request)
-    tag = etag(*(each.etag for each in sending), chosen.form)
+    directory = chosen.form is Form.ARCHIVE and _wants_directory(request)
+    tag = etag(*(each.etag for each in sending), chosen.form, directory)
     await _noted(request, rows, one=one)
     if (answer := not_modified(request, tag)) is not None:
         return answer
@@ -88,7 +89,7 @@ async def retrieve(request: Request) -> Response:
         case Form.SINGLE:
             return await single_part(request, sending[0], tag)
         case Form.ARCHIVE:
-            return _archive(request, sending, tag)
+            return await _archive(request, sending, tag, directory=directory)
         case _:
             return await _parts(request, sending, tag)
 
@@ -197,11 +198,27 @@ async def _parts(request: Request, sending: Sequence[Sending], tag: str) -> Resp
     return Response(body, headers={**CACHING, "ETag": tag, "Content-Type": content_type})
 
 
-def _archive(request: Request, sending: Sequence[Sending], tag: str) -> Response:
-    """application/zip (PS3.18, 8.7.3.3.2)."""
+def _wants_directory(request: Request) -> bool:
+    """Whether the archive is to be a file-set with DICOMDIR: `dicomdir=true`, a parameter of ours and of others."""
+    asked = request.query_params.get("dicomdir", "false").lower()
+    if asked not in ("true", "false"):
+        raise InvalidInput("dicomdir wants true or false.")
+    return asked == "true"
 
-    def members() -> list[tuple[str, AsyncIterator[bytes]]]:
+
+async def _archive(request: Request, sending: Sequence[Sending], tag: str, *, directory: bool) -> Response:
+    """application/zip (PS3.18, 8.7.3.3.2)."""
+    row = sending[0].row
+
+    def members() -> list[Member]:
         return [("/".join(each.uids[1:]) + ".dcm", each.chunks()) for each in sending]
 
-    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{sending[0].row.study_uid}.zip"'}
-    return streamed(request, zipped(members()), ZIP, headers=headers)
+    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{row.study_uid}.zip"'}
+    if not directory:
+        return streamed(request, zipped(members()), ZIP, headers=headers)
+    services = services_of(request)
+    reach = await services.gate.reach_for(
+        request, STUDY_READ, patient_id=row.patient_id, right=Right.DOWNLOAD, lazily=True
+    )
+    files = members_with_directory(services, sending, reach=reach)
+    return streamed(request, zipped(files), ZIP, headers=headers)

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from starlette.responses import JSONResponse, Response
 
 from server.access.action import STUDY_READ, STUDY_SEARCH, Right
+from server.access.reach import Reach
 from server.core.errors import NotFound
 from server.core.texts import N_, translations
 from server.storage.sql import load
@@ -158,13 +159,16 @@ async def study(visit: Visit) -> Response:
         back_words=_say(visit, N_("My imaging") if mine else N_("All studies of this patient")),
         series=series,
         preview=study_address(found, mine, "/preview"),
-        cover=_cover(found, series),
+        cover=cover_of(found, series),
+        viewer=viewer_address(found, mine),
         shares=seeing.who_see(found.uid),
         reports=await reports.of_study(
             visit.services.db, found, reach=await visit.reach(reports.REPORT_READ)
         ),
         may_add=mine or await _may_add(visit, found),
-        download=f"{found.root}?accept=application/zip" if mine or await _may_download(visit, found) else "",
+        download=f"{found.root}?accept=application/zip&dicomdir=true"
+        if mine or await _may_download(visit, found)
+        else "",
         facts=_facts(visit, found, series, mine),
         differs_words=_differs(visit, found),
     )
@@ -174,7 +178,33 @@ async def preview(visit: Visit) -> Response:
     """The quick look: one image at a time, drawn by the server; links do what the script does faster."""
     found, reach = await study_in_reach(visit)
     mine = await own_study(visit, found)
-    address = study_address(found, mine, "/preview")
+    places = Places(
+        back=study_address(found, mine),
+        preview=study_address(found, mine, "/preview"),
+        frames=study_address(found, mine, "/frames"),
+        viewer=viewer_address(found, mine),
+    )
+    return await preview_page(visit, found, places, reach=reach)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the links of a quick look lead; a guest's lie below their link."""
+
+    back: str
+    preview: str
+    frames: str
+    viewer: str
+
+
+def viewer_address(found: Study, mine: bool) -> str:
+    """OHIF with this study; whose it is stands in the address when it is somebody else's."""
+    return f"/viewer/viewer?StudyInstanceUIDs={found.uid}" + ("" if mine else f"&patient={found.patient_id}")
+
+
+async def preview_page(visit: Visit, found: Study, places: Places, *, reach: Reach) -> Response:
+    """The quick look at a study within reach."""
+    address = places.preview
     series = [
         each
         for each in await studies.series_of(visit.services.db, found, reach=reach, preview=address)
@@ -199,7 +229,8 @@ async def preview(visit: Visit) -> Response:
         visit.request,
         "preview.html",
         study=found,
-        back=study_address(found, mine),
+        back=places.back,
+        viewer=places.viewer,
         series=series,
         current=current.uid,
         number=number,
@@ -210,13 +241,18 @@ async def preview(visit: Visit) -> Response:
         window=window,
         rate=CINE,
         presets=[{"name": name, "window": each, "href": at(number, each)} for name, each in presets],
-        frames=_with(study_address(found, mine, "/frames"), series=current.uid),
+        frames=_with(places.frames, series=current.uid),
     )
 
 
 async def frames(visit: Visit) -> Response:
     """The images of one series in order, for the preview's script."""
     found, reach = await study_in_reach(visit)
+    return await frames_answer(visit, found, reach=reach)
+
+
+async def frames_answer(visit: Visit, found: Study, *, reach: Reach) -> Response:
+    """The same for a study within reach."""
     listed = await studies.frames_of(visit.services.db, found, visit.query("series"), reach=reach)
     if not listed:
         raise NotFound()
@@ -262,7 +298,7 @@ def _expanded(listed: list[tuple[str, str, int]]) -> list[str]:
     ]
 
 
-def _cover(found: Study, series: list[Series]) -> str:
+def cover_of(found: Study, series: list[Series]) -> str:
     """A picture from the middle of the longest series."""
     shown = [each for each in series if each.frames and each.row["cover"]]
     if not shown:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.fileset import FileSet
 
 from tests.conformance.dicomweb.conftest import Owner
 from tests.conformance.dicomweb.samples import Sample, file, instance, parts, store
@@ -285,3 +287,20 @@ async def test_explicit_little_endian_by_default(web: httpx.AsyncClient, name: s
         assert back.get("PatientName") == made.get("PatientName")
         if "PixelData" in made:
             assert np.array_equal(back.pixel_array, made.pixel_array)
+
+
+@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")  # pydicom's FileSet
+async def test_an_archive_with_a_directory(web: httpx.AsyncClient, two: list[Sample], tmp_path: Path):
+    """PS3.12, V.1 and PS3.10, 8: `dicomdir=true` gives a file-set that other software takes for a disc."""
+    bare = instance(study=two[0].study, StudyID="", SeriesNumber=None, InstanceNumber=None, PatientID="")
+    assert (await store(web, bare)).status_code == 200
+    address = f"/dicomweb/studies/{two[0].study}?accept=application/zip"
+    plain, answer = await web.get(address), await web.get(f"{address}&dicomdir=true")
+    assert plain.headers["etag"] != answer.headers["etag"]
+    zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path)
+    found = FileSet(tmp_path / "DICOMDIR")
+    found._tmpdir.cleanup()
+    assert {each.SOPInstanceUID for each in found} == {each.sop for each in (*two, bare)}
+    held = {each.sop: each.data for each in (*two, bare)}
+    assert all(Path(each.path).read_bytes() == held[each.SOPInstanceUID] for each in found)
+    assert (await web.get(f"{address}&dicomdir=perhaps")).status_code == 400
