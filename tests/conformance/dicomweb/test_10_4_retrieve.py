@@ -299,7 +299,7 @@ async def test_an_archive_with_a_directory(web: httpx.AsyncClient, two: list[Sam
     assert plain.headers["etag"] != answer.headers["etag"]
     zipfile.ZipFile(io.BytesIO(answer.content)).extractall(tmp_path)
     found = FileSet(tmp_path / "DICOMDIR")
-    found._tmpdir.cleanup()
+    found._stage["t"].cleanup()
     assert {each.SOPInstanceUID for each in found} == {each.sop for each in (*two, bare)}
     held = {each.sop: each.data for each in (*two, bare)}
     assert all(Path(each.path).read_bytes() == held[each.SOPInstanceUID] for each in found)
