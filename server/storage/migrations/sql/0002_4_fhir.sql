@@ -25,3 +25,4 @@ ALTER TABLE study
         (coalesce(replace(corrected ->> 'date', '-', ''), study_day)) STORED,
     ADD COLUMN author text NOT NULL DEFAULT '';        -- who brought it: 'account:<id>' | 'client:<id>' | 'organization:<id>'
 CREATE INDEX study_shown ON study (patient_id, shown_day DESC, study_time DESC, study_uid);
+ALTER TABLE series ADD COLUMN author text NOT NULL DEFAULT '';
