@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from . import bulkdata, delete, metadata, qido, stow, wado, wado_frames, wado_rendered, wado_uri
+from . import bulkdata, change_feed, delete, metadata, qido, stow, wado, wado_frames, wado_rendered, wado_uri
 from .capabilities import Elsewhere
 
 STUDY = "/studies/{study}"
@@ -50,6 +50,9 @@ _table = [
     ),
     # 9 URI service
     Route("/wado", wado_uri.retrieve, methods=["GET"], name="wado_uri"),
+    # beyond PS3.18
+    Route("/changefeed", change_feed.read_feed, methods=["GET"], name="change_feed"),
+    Route("/changefeed/latest", change_feed.read_latest, methods=["GET"], name="change_feed_latest"),
     # delete
     Route(STUDY, delete.delete, methods=["DELETE"], name="delete_study"),
     Route(SERIES, delete.delete, methods=["DELETE"], name="delete_series"),

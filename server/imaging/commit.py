@@ -26,8 +26,9 @@ from server.storage.db import Database, Record
 from server.storage.objects import Pack
 from server.storage.sql import load
 
-from . import prepared
+from . import changes, prepared
 from .arrival import Arrival
+from .changes import Change
 from .dicom_json import to_column, without_root
 from .identity import Owner, compare_with_profile
 from .recount import recount
@@ -191,6 +192,7 @@ class _Commit:
             "fhir_id": new_id(),
             "standing": "differs" if differs else "mine",
             "organization_id": self._actor.organization_id,
+            "author": self._actor.author,
             "now": self._now,
             "attributes": without_root(entry.study_model),
             "series_uids": [each.series_uid for each in series],
@@ -254,11 +256,16 @@ class _Commit:
         series = study["series_count"] + sum(by_series[uid]["in_series"] == 0 for uid in counts)
         instances = study["instance_count"] + len(fresh)
         sizes = (arrival.stored.address.size for arrival in fresh if arrival.stored is not None)
+        hidden = study["deleted_at"] is not None and not self._is_holder
         values = {
             "patient_id": patient_id,
             "study_uid": study_uid,
             "series_uids": list(counts),
             "series_counts": list(counts.values()),
+            "series_sops": [
+                _LIST_SEPARATOR.join(arrival.ready.sop_uid for arrival in group)
+                for _, group in _by_series(fresh)
+            ],
             "series_qido": [
                 to_column(
                     prepared.series_qido(
@@ -288,9 +295,19 @@ class _Commit:
             "now": self._now,
             "mine": self._mine,
             "revive": self._is_holder,
+            "open": not hidden and (self._mine or study["standing"] == "mine"),
         }
         await self._db.execute(QUERIES["grow_study"], values)
+        if self._is_seen_anew(study):
+            await changes.note(
+                self._db, Change.CREATE, patient_id, study_uid, now=self._now, is_open=values["open"]
+            )
         self._outcome.changed.add((patient_id, study_uid))
+
+    def _is_seen_anew(self, study: Record) -> bool:
+        """Whether more than what came now is to be seen from now on: it was deleted, or said not to be theirs."""
+        back = study["deleted_at"] is not None and self._is_holder
+        return back or (self._mine and study["instance_count"] > 0 and study["standing"] != "mine")
 
     async def _repeats(self, patient_id: str, arrivals: list[Arrival]) -> None:
         """Held before. What the holder had deleted comes back; from others it stays as the holder wants it."""
@@ -301,6 +318,14 @@ class _Commit:
         values = {"patient_id": patient_id, "uids": hidden, "mine": self._mine, "now": self._now}
         for row in await self._db.fetch_all(QUERIES["revive"], values):
             await recount(self._db, patient_id, row["study_uid"])
+            await changes.note(
+                self._db,
+                Change.CREATE,
+                patient_id,
+                row["study_uid"],
+                now=self._now,
+                is_open=row["standing"] == "mine",
+            )
             self._outcome.changed.add((patient_id, row["study_uid"]))
 
     def _is_hidden(self, arrival: Arrival) -> bool:

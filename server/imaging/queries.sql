@@ -294,9 +294,11 @@ RETURNING patient_id, study_uid, standing
 
 -- name: set_standing
 UPDATE study SET standing = :standing, updated_at = :now, fhir_stale = true
- WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at IS NULL AND standing <> :standing
+  FROM study AS before
+ WHERE study.patient_id = :patient_id AND study.study_uid = :study_uid AND study.deleted_at IS NULL
+   AND study.standing <> :standing AND before.patient_id = study.patient_id AND before.study_uid = study.study_uid
    AND EXISTS (SELECT FROM patient WHERE patient.id = study.patient_id AND {reach})
-RETURNING patient_id, study_uid
+RETURNING study.patient_id, study.study_uid, before.standing AS before
 
 -- name: thumbnail_of
 -- The picture that is kept of a series; of a study, of the first series that is likely to have one.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 from server.access.actor import Actor
 from server.access.reach import Reach
@@ -19,7 +20,8 @@ from server.records import store
 from server.storage.db import Record
 from server.storage.sql import load
 
-from . import rebuild
+from . import changes, rebuild
+from .changes import Change
 from .recount import recount
 
 QUERIES = load(__package__)
@@ -49,10 +51,25 @@ async def delete(
 ) -> None:
     """Make a study, a series or an instance invisible. Raises NotFound; Conflict when it lies under two patients."""
     name = "delete_instance" if sop_uid else "delete_series" if series_uid else "delete_study"
-    values = {"study_uid": study_uid, "series_uid": series_uid, "sop_uid": sop_uid, "now": clock.now()}
+    values: dict[str, Any] = {
+        "study_uid": study_uid,
+        "series_uid": series_uid,
+        "sop_uid": sop_uid,
+        "now": clock.now(),
+    }
     async with services.db.transaction():
         rows = await services.db.fetch_all(QUERIES[name], values, reach=reach.studies())
         row = _one(rows)
+        await changes.note(
+            services.db,
+            Change.DELETE,
+            row["patient_id"],
+            study_uid,
+            now=values["now"],
+            is_open=row["standing"] == Standing.MINE,
+            series_uid=series_uid,
+            sop_uids=[sop_uid] if sop_uid else None,
+        )
         if name != "delete_study" and not await recount(services.db, row["patient_id"], study_uid):
             await services.db.fetch_all(QUERIES["delete_study"], values, reach=reach.studies())
         await services.audit.record(
@@ -66,7 +83,7 @@ async def delete(
 
 async def restore(services: Services, patient_id: str, study_uid: str, *, reach: Reach, actor: Actor) -> None:
     """Take a deleted study back. Raises NotFound when it is not there, or was deleted too long ago."""
-    values = {
+    values: dict[str, Any] = {
         "patient_id": patient_id,
         "study_uid": study_uid,
         "since": clock.now() - KEPT,
@@ -76,7 +93,15 @@ async def restore(services: Services, patient_id: str, study_uid: str, *, reach:
         rows = await services.db.fetch_all(
             QUERIES["restore_study"], values, reach=reach.of_holder().patients()
         )
-        _one(rows)
+        row = _one(rows)
+        await changes.note(
+            services.db,
+            Change.CREATE,
+            patient_id,
+            study_uid,
+            now=values["now"],
+            is_open=row["standing"] == Standing.MINE,
+        )
         await services.audit.record(
             Event.STUDY_RESTORED, who=actor.who(), patient_id=patient_id, detail={"study": study_uid}
         )
@@ -89,12 +114,20 @@ async def say(
     """The holder says that a study is theirs, or is not. Raises NotFound; nothing happens when it was said before."""
     if standing not in _SAID:
         raise Forbidden("A study is said to be mine or not mine.")
-    values = {"patient_id": patient_id, "study_uid": study_uid, "standing": standing, "now": clock.now()}
+    values: dict[str, Any] = {
+        "patient_id": patient_id,
+        "study_uid": study_uid,
+        "standing": standing,
+        "now": clock.now(),
+    }
     async with services.db.transaction():
         rows = await services.db.fetch_all(
             QUERIES["set_standing"], values, reach=reach.of_holder().patients()
         )
-        _one(rows)
+        row = _one(rows)
+        change = Change.CREATE if standing is Standing.MINE else Change.DELETE
+        is_open = Standing.MINE in (standing, row["before"])
+        await changes.note(services.db, change, patient_id, study_uid, now=values["now"], is_open=is_open)
         await services.audit.record(
             _SAID[standing], who=actor.who(), patient_id=patient_id, detail={"study": study_uid}
         )
@@ -122,7 +155,17 @@ async def _purge(services: Services) -> None:
     await purge(services)
 
 
-KIT = Kit(periodic=(Periodic("imaging: deleted 30 days ago", timedelta(hours=6), _purge),))
+async def _number(services: Services) -> None:
+    """Readers do it too; this keeps what waits for the first of them short."""
+    await changes.give_numbers(services.db)
+
+
+KIT = Kit(
+    periodic=(
+        Periodic("imaging: deleted 30 days ago", timedelta(hours=6), _purge),
+        Periodic("imaging: changes numbered", timedelta(minutes=5), _number),
+    )
+)
 
 
 def _one(rows: list[Record]) -> Record:
