@@ -194,8 +194,8 @@ async def retrieve_thumbnail(request: Request) -> Response:
 
 async def _of_one_patient(request: Request, study: str, reach: Reach) -> None:
     """Raise Conflict for a study that the caller sees under two patients (decision 8)."""
-    rows = await catalogue.find_studies(services_of(request).db, catalogue.these(study), reach=reach, limit=2)
-    if len(rows) > 1:
+    page = await catalogue.find_studies(services_of(request).db, catalogue.these(study), reach=reach, limit=2)
+    if len(page.rows) > 1:
         raise Conflict(TWICE)
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from server.access.reach import Reach
 from server.access.services import Services
+from server.core.errors import NotFound
 from server.storage.db import Database, Record
 from server.storage.objects import Address
 from server.storage.sql import load
@@ -25,6 +26,7 @@ from .pixels import ROW
 QUERIES = load(__package__)
 
 _ALL = 2**31 - 1
+_COUNTED = 1000  # results beyond a page are counted so far: an archive of a million is not counted for a page
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ class Row:
     study_qido: bytes = b""  # of a search that was not within one study
     series_qido: bytes = b""
     study_document: bytes = b""
+
+
+_PREPARED = frozenset({"document", "study_qido", "series_qido", "study_document"})
+
+
+@dataclass(frozen=True)
+class Page:
+    """Matches of a search, and how many there are beyond them (counted up to 1,000)."""
+
+    rows: list[Row]
+    beyond: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,14 +91,9 @@ class InstanceRow:
 
 async def find_studies(
     db: Database, match: Where, *, reach: Reach, limit: int, offset: int = 0, whole: bool = False
-) -> list[Row]:
+) -> Page:
     """Studies, newest first. `whole`: with the attributes beyond those that are always returned."""
-    values = {"limit": limit, "offset": offset, "whole": whole}
-    rows = await db.fetch_all(QUERIES["find_studies"], values, reach=reach.studies(), match=match)
-    return [
-        Row(row["patient_id"], row["study_uid"], from_column(row["qido"]), document=_json(row["document"]))
-        for row in rows
-    ]
+    return await _page(db, "find_studies", match, reach=reach, page=limit, offset=offset, whole=whole)
 
 
 async def find_series(
@@ -97,22 +105,10 @@ async def find_series(
     offset: int = 0,
     whole: bool = False,
     parents: bool = False,
-) -> list[Row]:
+) -> Page:
     """Series by number within their studies. `parents`: with what is returned of the study."""
-    values = {"limit": limit, "offset": offset, "whole": whole, "parents": parents}
-    rows = await db.fetch_all(QUERIES["find_series"], values, reach=reach.studies(), match=match)
-    return [
-        Row(
-            row["patient_id"],
-            row["study_uid"],
-            from_column(row["qido"]),
-            row["series_uid"],
-            document=_json(row["document"]),
-            study_qido=_json(row["study_qido"]),
-            study_document=_json(row["study_document"]),
-        )
-        for row in rows
-    ]
+    asked = {"page": limit, "offset": offset, "whole": whole, "parents": parents}
+    return await _page(db, "find_series", match, reach=reach, **asked)
 
 
 async def find_instances(
@@ -124,23 +120,28 @@ async def find_instances(
     offset: int = 0,
     whole: bool = False,
     parents: bool = False,
-) -> list[Row]:
+) -> Page:
     """Instances by number within their series. `whole`: with all of their metadata."""
-    values = {"limit": limit, "offset": offset, "whole": whole, "parents": parents}
-    rows = await db.fetch_all(QUERIES["find_instances"], values, reach=reach.studies(), match=match)
-    return [
-        Row(
-            row["patient_id"],
-            row["study_uid"],
-            from_column(row["qido"]),
-            row["series_uid"],
-            row["sop_uid"],
-            _json(row["document"]),
-            _json(row["study_qido"]),
-            _json(row["series_qido"]),
-        )
-        for row in rows
-    ]
+    asked = {"page": limit, "offset": offset, "whole": whole, "parents": parents}
+    return await _page(db, "find_instances", match, reach=reach, **asked)
+
+
+async def _page(db: Database, name: str, match: Where, *, reach: Reach, **asked: Any) -> Page:
+    """One statement: the page, and a row after it when there is more, which tells how much."""
+    values = {**asked, "counted": _COUNTED}
+    found = await db.fetch_all(QUERIES[name], values, reach=reach.studies(), match=match)
+    page, beyond = found[: asked["page"]], found[asked["page"] :]
+    return Page([_row(each) for each in page], beyond[0]["beyond"] if beyond else 0)
+
+
+def _row(row: Record) -> Row:
+    """A column that its level does not have is empty."""
+    values = dict(row)
+    del values["beyond"]
+    values["qido"] = from_column(values["qido"])
+    for name in _PREPARED & values.keys():
+        values[name] = _json(values[name])
+    return Row(**values)
 
 
 async def count_studies(db: Database, match: Where, *, reach: Reach) -> int:
@@ -200,6 +201,19 @@ async def instances_of(
         of=these(study_uid, series_uid, sop_uid) & match,
     )
     return [_instance(row, first) for row in rows]
+
+
+async def held_instance(db: Database, patient_id: str, sop_uid: str) -> InstanceRow:
+    """One instance, for what the server itself makes of it: no reach. Raises NotFound."""
+    of = Where(
+        "study.patient_id = :patient_id AND instance.sop_uid = :sop_uid",
+        {"patient_id": patient_id, "sop_uid": sop_uid},
+    )
+    values = {"metadata": False, "table_from": 1, "table_size": 0, "limit": 1}
+    row = await db.fetch_one(QUERIES["instances_of"], values, reach=TRUE, of=of)
+    if row is None:
+        raise NotFound()
+    return _instance(row, 1)
 
 
 async def metadata_of(

@@ -56,21 +56,21 @@ WITH locked AS (
     INSERT INTO study (patient_id, study_uid, fhir_id, standing, organization_id, study_date, created_at, updated_at,
                        study_day, study_time, accession_number, study_id, dicom_patient_id, issuer, birth_day, sex,
                        name_folded, name_words, name_trigrams, referrer_folded, referrer_words, title_folded,
-                       attributes)
+                       attributes, author)
     SELECT :patient_id, :study_uid, :fhir_id, :standing, :organization_id, :study_date, :now, :now,
            :study_day, :study_time, :accession_number, :study_id, :dicom_patient_id, :issuer, :birth_day, :sex,
            :name_folded, :name_words, :name_trigrams, :referrer_folded, :referrer_words, :title_folded,
-           :attributes
+           :attributes, :author
       FROM patient WHERE patient.id = :patient_id AND {reach}
         ON CONFLICT (patient_id, study_uid) DO UPDATE SET updated_at = excluded.updated_at
     RETURNING modalities, sop_classes, series_count, instance_count, size, attributes, deleted_at, standing
 ), several AS (
     INSERT INTO series (patient_id, study_uid, created_at, series_uid, modality, series_number, series_day,
                         series_time, title_folded, body_part, laterality, step_day, step_time, requests, procedures,
-                        attributes)
+                        attributes, author)
     SELECT :patient_id, :study_uid, :now, row.series_uid, modality, series_number, series_day, series_time,
            series_title, body_part, laterality, step_day, step_time, string_to_array(requests, chr(31)),
-           string_to_array(procedures, chr(31)), series_attributes
+           string_to_array(procedures, chr(31)), series_attributes, :author
       FROM locked, unnest(:series_uids::text[], :modality::text[], :series_number::integer[], :series_day::text[],
                           :series_time::text[], :series_title::text[], :body_part::text[], :laterality::text[],
                           :step_day::text[], :step_time::text[], :requests::text[], :procedures::text[],
@@ -165,38 +165,66 @@ UPDATE study SET modalities = :modalities, sop_classes = :sop_classes, series_co
  WHERE patient_id = :patient_id AND study_uid = :study_uid
 
 -- name: find_studies
-SELECT study.patient_id, study.study_uid, study.qido,
-       CASE WHEN :whole::boolean THEN study.attributes END AS document
-  FROM study
- WHERE {reach} AND {match}
- ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id
- LIMIT :limit OFFSET :offset
+-- A page, newest first; in the row after `:page`, where there is one, how many there are beyond, counted up to a bound.
+SELECT found.*,
+       CASE WHEN row_number() OVER () > :page::bigint THEN (
+           SELECT count(*) FROM (
+               SELECT FROM study WHERE {reach} AND {match} OFFSET :offset::bigint + :page LIMIT :counted
+           ) AS more
+       ) END AS beyond
+  FROM (SELECT study.patient_id, study.study_uid, study.qido,
+               CASE WHEN :whole::boolean THEN study.attributes END AS document
+          FROM study
+         WHERE {reach} AND {match}
+         ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id
+         LIMIT :page + 1 OFFSET :offset) AS found
 
 -- name: find_series
-SELECT series.patient_id, series.study_uid, series.series_uid, series.qido,
-       CASE WHEN :whole::boolean THEN series.attributes END AS document,
-       CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
-       CASE WHEN :parents::boolean AND :whole THEN study.attributes END AS study_document
-  FROM study
-  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
- WHERE {reach} AND series.deleted_at IS NULL AND {match}
- ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
-          series.series_number NULLS LAST, series.series_uid
- LIMIT :limit OFFSET :offset
+SELECT found.*,
+       CASE WHEN row_number() OVER () > :page::bigint THEN (
+           SELECT count(*) FROM (
+               SELECT FROM study
+                 JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+                WHERE {reach} AND series.deleted_at IS NULL AND {match}
+               OFFSET :offset::bigint + :page LIMIT :counted
+           ) AS more
+       ) END AS beyond
+  FROM (SELECT series.patient_id, series.study_uid, series.series_uid, series.qido,
+               CASE WHEN :whole::boolean THEN series.attributes END AS document,
+               CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
+               CASE WHEN :parents::boolean AND :whole THEN study.attributes END AS study_document
+          FROM study
+          JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+         WHERE {reach} AND series.deleted_at IS NULL AND {match}
+         ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
+                  series.series_number NULLS LAST, series.series_uid
+         LIMIT :page + 1 OFFSET :offset) AS found
 
 -- name: find_instances
-SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.sop_uid, instance.qido,
-       CASE WHEN :whole::boolean THEN instance.metadata END AS document,
-       CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
-       CASE WHEN :parents::boolean THEN series.qido END AS series_qido
-  FROM study
-  JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
-  JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
-       AND instance.series_uid = series.series_uid
- WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
- ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
-          series.series_number NULLS LAST, series.series_uid, instance.instance_number NULLS LAST, instance.sop_uid
- LIMIT :limit OFFSET :offset
+SELECT found.*,
+       CASE WHEN row_number() OVER () > :page::bigint THEN (
+           SELECT count(*) FROM (
+               SELECT FROM study
+                 JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+                 JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+                      AND instance.series_uid = series.series_uid
+                WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
+               OFFSET :offset::bigint + :page LIMIT :counted
+           ) AS more
+       ) END AS beyond
+  FROM (SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.sop_uid, instance.qido,
+               CASE WHEN :whole::boolean THEN instance.metadata END AS document,
+               CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
+               CASE WHEN :parents::boolean THEN series.qido END AS series_qido
+          FROM study
+          JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+          JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+               AND instance.series_uid = series.series_uid
+         WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
+         ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
+                  series.series_number NULLS LAST, series.series_uid, instance.instance_number NULLS LAST,
+                  instance.sop_uid
+         LIMIT :page + 1 OFFSET :offset) AS found
 
 -- name: count_studies
 SELECT count(*) FROM study WHERE {reach} AND {match}
@@ -338,14 +366,15 @@ SELECT patient_id, study_uid FROM study
 
 -- name: study_to_rebuild
 -- Locked: two at once would write the same version twice.
-SELECT patient_id, study_uid, fhir_id, study_day, study_time, modalities, attributes, corrected,
+SELECT patient_id, study_uid, fhir_id, study_day, study_time, modalities, attributes, corrected, sop_classes,
+       accession_number, created_at, author, organization_id,
        deleted_at IS NOT NULL OR standing = 'not-mine' AS hidden
   FROM study
  WHERE patient_id = :patient_id AND study_uid = :study_uid AND (fhir_stale OR :anyway)
    FOR UPDATE
 
 -- name: series_to_rebuild
-SELECT series_uid, modality, series_number, series_day, series_time, attributes FROM series
+SELECT series_uid, modality, series_number, series_day, series_time, attributes, author FROM series
  WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at IS NULL
  ORDER BY series_number NULLS LAST, series_uid
 
@@ -354,6 +383,38 @@ SELECT series_uid, sop_uid, sop_class, instance_number FROM instance
  WHERE patient_id = :patient_id AND study_uid = :study_uid AND deleted_at IS NULL
  ORDER BY series_uid, instance_number NULLS LAST, sop_uid
 
+-- name: orders_of_study
+-- The patient's ServiceRequests with the study's accession number.
+SELECT DISTINCT resource.id FROM index_token AS token JOIN resource ON resource.key = token.key
+ WHERE token.param = 'ServiceRequest.identifier' AND token.code = :accession
+   AND token.patient_id = :patient_id AND NOT resource.deleted
+ ORDER BY resource.id LIMIT 20
+
+-- name: ordered_studies
+-- Studies made for an order that came only now.
+UPDATE study SET fhir_stale = true
+ WHERE patient_id = :patient_id AND accession_number = ANY (:accessions) AND accession_number <> ''
+RETURNING study_uid
+
+-- name: documents_to_rebuild
+-- Instances that report in words or files.
+SELECT instance.sop_uid, instance.sop_class, instance.metadata, instance.created_at, series.author
+  FROM instance JOIN series USING (patient_id, study_uid, series_uid)
+ WHERE instance.patient_id = :patient_id AND instance.study_uid = :study_uid
+   AND instance.sop_class = ANY (:sop_classes) AND instance.deleted_at IS NULL AND series.deleted_at IS NULL
+ ORDER BY instance.sop_uid
+
+-- name: derived_from_study
+-- What the server made of a study, the ImagingStudy and its Endpoint aside.
+SELECT type, id, CASE WHEN type = 'DiagnosticReport' THEN json END AS report FROM resource
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND author = 'server' AND NOT deleted
+   AND type IN ('DiagnosticReport', 'Binary', 'Device')
+
+-- name: latest_correction
+-- When a correction was last made, and by whom.
+SELECT created_at, by_account FROM correction
+ WHERE patient_id = :patient_id AND study_uid = :study_uid ORDER BY created_at DESC LIMIT 1
+
 -- name: rebuilt
 UPDATE study SET fhir_stale = false WHERE patient_id = :patient_id AND study_uid = :study_uid
 
@@ -361,6 +422,11 @@ UPDATE study SET fhir_stale = false WHERE patient_id = :patient_id AND study_uid
 -- The rest of an instance whose row the caller was given within its reach.
 SELECT metadata, frame_table FROM instance
  WHERE patient_id = :patient_id AND sop_uid = :sop_uid AND deleted_at IS NULL
+
+-- name: metadata_of_these
+-- The headers of instances whose rows the caller was given within its reach.
+SELECT sop_uid, metadata FROM instance
+ WHERE patient_id = :patient_id AND sop_uid = ANY(:uids) AND deleted_at IS NULL
 
 -- name: addressed_elsewhere
 -- Patients whose Endpoint carries another public address than this server has now.

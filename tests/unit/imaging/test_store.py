@@ -35,14 +35,14 @@ async def test_the_same_bytes_come_back(holder: Holder) -> None:
 async def test_counts_and_prepared_answers_grow(holder: Holder) -> None:
     await holder.store(made(), made(SeriesInstanceUID="1.2.3.4.6", Modality="PT"))
     await holder.store(made(InstanceNumber=2))
-    (study,) = await catalogue.find_studies(holder.services.db, TRUE, reach=holder.reading, limit=9)
+    (study,) = (await catalogue.find_studies(holder.services.db, TRUE, reach=holder.reading, limit=9)).rows
     found = orjson.loads(study.qido.replace(b"\0", b"http://x"))
     assert found["00201208"]["Value"] == [3]
     assert found["00201206"]["Value"] == [2]
     assert found["00080061"]["Value"] == ["CT", "PT"]
     assert found["00081190"]["Value"] == ["http://x/studies/1.2.3.4"]
     assert found["00100010"]["Value"] == [{"Alphabetic": "Moor^Ada"}]
-    series = await catalogue.find_series(holder.services.db, TRUE, reach=holder.reading, limit=9)
+    series = (await catalogue.find_series(holder.services.db, TRUE, reach=holder.reading, limit=9)).rows
     assert [orjson.loads(each.qido.replace(b"\0", b""))["00201209"]["Value"] for each in series] == [[2], [1]]
 
 
@@ -176,5 +176,5 @@ async def test_what_the_holder_deleted_comes_back_with_the_same_bytes(holder: Ho
     assert [each.repeated for each in report.stored] == [True]
     rows = await catalogue.instances_of(holder.services.db, "1.2.3.4", reach=holder.reading)
     assert len(rows) == 1
-    (study,) = await catalogue.find_studies(holder.services.db, TRUE, reach=holder.reading, limit=9)
+    (study,) = (await catalogue.find_studies(holder.services.db, TRUE, reach=holder.reading, limit=9)).rows
     assert orjson.loads(study.qido.replace(b"\0", b""))["00201208"]["Value"] == [1]

@@ -154,10 +154,10 @@ def _odd() -> list[bytes]:
 async def test_odd_values(holder: Holder, number: int) -> None:
     report = await holder.store(_odd()[number])
     assert len(report.stored) == 1, report.failed
-    rows = await catalogue.find_instances(
+    page = await catalogue.find_instances(
         holder.services.db, TRUE, reach=holder.reading, limit=5, whole=True, parents=True
     )
-    assert len(rows) == 1
+    assert len(page.rows) == 1
     again = await holder.store(made(InstanceNumber=2))
     assert len(again.stored) == 1
 

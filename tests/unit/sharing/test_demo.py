@@ -19,7 +19,8 @@ async def images(services: Services) -> int:
     assert account
     actor = Actor(ActorKind.PATIENT, account_id=account.id)
     reach = await services.gate.reach_for_actor(actor, STUDY_SEARCH)
-    return len(await catalogue.find_instances(services.db, TRUE, reach=reach, limit=100, offset=0))
+    page = await catalogue.find_instances(services.db, TRUE, reach=reach, limit=100, offset=0)
+    return len(page.rows)
 
 
 async def test_everybody_is_there(services: Services) -> None:
