@@ -54,11 +54,44 @@ class Event(StrEnum):
     SIGN_IN_FAILED = "account:session:refused"
     SIGNED_OUT = "account:session:ended"
     PASSWORD_CHANGED = "account:password:changed"  # noqa: S105 - the name of an event
+    SECOND_STEP_FAILED = "account:factor:refused"  # the password was right
+    FACTOR_ADDED = "account:factor:added"
+    FACTOR_REMOVED = "account:factor:removed"
+    FACTOR_LOST = "account:factor:lost"  # its owner says so; days of waiting begin
+    FACTOR_KEPT = "account:factor:kept"
+    CODES_MADE = "account:codes:made"
+    EMAIL_CHANGE_ASKED = "account:email:asked"
+    EMAIL_CHANGED = "account:email:changed"
+    EMAIL_CHANGE_UNDONE = "account:email:undone"
+    SESSIONS_ENDED = "account:sessions:ended"
     PROFILE_CREATED = "profile:profile:created"
     PROFILE_CHANGED = "profile:profile:changed"
     PROFILE_CLAIMED = "profile:profile:claimed"
+    # rights
+    DATA_EXPORTED = "rights:copy:made"
+    DATA_FETCHED = "rights:copy:fetched"
+    RECORD_RESTRICTED = "rights:restriction:begun"
+    RECORD_UNRESTRICTED = "rights:restriction:ended"
+    ERASURE_ASKED = "rights:erasure:asked"
+    ERASURE_CANCELLED = "rights:erasure:cancelled"
+    ERASURE_REFUSED = "rights:erasure:refused"  # a hold
+    ERASURE_BEGUN = "rights:erasure:begun"
+    ERASURE_DONE = "rights:erasure:done"
+    HOLD_PLACED = "rights:hold:placed"
+    HOLD_RELEASED = "rights:hold:released"
+    DISCLOSED = "rights:disclosure:made"
+    DISCLOSURE_TOLD = "rights:disclosure:told"
+    POLICY_ANSWERED = "rights:policy:answered"
     # operators
     OPERATOR_ACTED = "operator:command:run"
+    REQUEST_ACTED = "operator:request:changed"  # a request that came through contact
+    DOCTOR_JUDGED = "operator:doctor:judged"  # verified, suspended
+    PROPOSED = "operator:proposal:made"  # another operator has to agree
+    PROPOSAL_DECIDED = "operator:proposal:decided"
+    EMERGENCY_BEGUN = "operator:emergency:begun"  # an operator may look into one record for a while
+    EMERGENCY_ENDED = "operator:emergency:ended"
+    INCIDENT_OPENED = "operator:incident:opened"
+    INCIDENT_ACTED = "operator:incident:changed"
 
 
 class Outcome(StrEnum):

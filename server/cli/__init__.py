@@ -10,7 +10,7 @@ import typer
 from server.core import logs
 from server.core.errors import ServerError
 
-from . import archive, people, serve
+from . import archive, backup, people, serve
 
 DEBUG = "LIGHTBOX_DEBUG"
 
@@ -29,6 +29,8 @@ app.command("token")(people.token)
 app.command("import")(archive.import_)
 app.command("verify")(archive.verify)
 app.command("resync")(archive.resync)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 
 
 def main() -> None:

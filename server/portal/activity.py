@@ -50,6 +50,12 @@ SENTENCES: dict[str, str] = {
     Event.SHARE_EXPIRED: N_("The invitation of %(doctor)s expired."),
     Event.SHARE_CHANGED: N_("%(who)s changed what %(doctor)s may do."),
     Event.SHARE_ENDED: N_("%(who)s ended sharing with %(doctor)s."),
+    Event.LINK_CREATED: N_("%(who)s made a link for %(doctor)s."),
+    Event.LINK_OPENED: N_("%(who)s opened the link they were given."),
+    Event.LINK_REFUSED: N_("Somebody gave a wrong answer at the link of %(doctor)s."),
+    Event.LINK_ENDED: N_("The link of %(doctor)s ended."),
+    Event.PASS_CREATED: N_("%(who)s opened a study in a viewer on their computer."),
+    Event.PASS_ENDED: N_("%(who)s ended the access of a viewer on a computer."),
     Event.CONSENT_CHANGED: N_("%(who)s changed a permission."),
     Event.APP_AUTHORIZED: N_("%(who)s connected an app."),
     Event.APP_REFUSED: N_("%(who)s did not allow an app."),
@@ -62,10 +68,38 @@ SENTENCES: dict[str, str] = {
     Event.SIGN_IN_FAILED: N_("Somebody tried to sign in with a wrong password."),
     Event.SIGNED_OUT: N_("%(who)s signed out."),
     Event.PASSWORD_CHANGED: N_("%(who)s changed the password."),
+    Event.SECOND_STEP_FAILED: N_("Somebody typed the right password and a wrong code."),
+    Event.FACTOR_ADDED: N_("%(who)s added a second step to the sign-in."),
+    Event.FACTOR_REMOVED: N_("A second step was taken off the sign-in."),
+    Event.FACTOR_LOST: N_("Somebody said that the second step of the sign-in is lost."),
+    Event.FACTOR_KEPT: N_("The second step of the sign-in stays."),
+    Event.CODES_MADE: N_("%(who)s made new recovery codes."),
+    Event.EMAIL_CHANGE_ASKED: N_("%(who)s asked to change the e-mail address."),
+    Event.EMAIL_CHANGED: N_("%(who)s changed the e-mail address."),
+    Event.EMAIL_CHANGE_UNDONE: N_("The change of the e-mail address was taken back."),
+    Event.SESSIONS_ENDED: N_("%(who)s signed out other devices."),
     Event.PROFILE_CREATED: N_("%(who)s created the profile."),
     Event.PROFILE_CHANGED: N_("%(who)s changed the profile."),
     Event.PROFILE_CLAIMED: N_("%(who)s took over the profile."),
+    Event.DATA_EXPORTED: N_("%(who)s had a copy of everything made."),
+    Event.DATA_FETCHED: N_("%(who)s downloaded the copy of everything."),
+    Event.RECORD_RESTRICTED: N_("%(who)s restricted the record: stored only, shown to nobody else."),
+    Event.RECORD_UNRESTRICTED: N_("%(who)s ended the restriction of the record."),
+    Event.ERASURE_ASKED: N_("%(who)s asked for everything to be deleted."),
+    Event.ERASURE_CANCELLED: N_("%(who)s took back the wish to delete everything."),
+    Event.ERASURE_REFUSED: N_("%(who)s wanted everything deleted; a legal hold forbade it."),
+    Event.ERASURE_BEGUN: N_("The deletion of everything has begun."),
+    Event.ERASURE_DONE: N_("Everything was deleted."),
+    Event.HOLD_PLACED: N_("A legal hold was placed on the record: it may not be deleted for now."),
+    Event.HOLD_RELEASED: N_("A legal hold on the record ended."),
+    Event.DISCLOSED: N_("Something of the record was given to an authority, as the law demands."),
+    Event.DISCLOSURE_TOLD: N_("You were told of a disclosure to an authority."),
+    Event.POLICY_ANSWERED: N_("%(who)s answered the question that a new version of the policy asks."),
     Event.OPERATOR_ACTED: N_("An operator of this server acted on the record."),
+    Event.EMERGENCY_BEGUN: N_("An operator of this server opened the record in an emergency."),
+    Event.EMERGENCY_ENDED: N_("The emergency access of an operator ended."),
+    Event.PROPOSED: N_("An operator of this server proposed an act on the record to another operator."),
+    Event.PROPOSAL_DECIDED: N_("A second operator decided about an act on the record."),
 }
 OTHER = N_("%(who)s did something with the record.")
 
@@ -180,7 +214,7 @@ def _entry(group: list[Happened], language: str, reader: str, titles: Mapping[st
         if named:
             sentence = f"{sentence.rstrip('.')}: {named[0]}."
     refused = first.outcome != Outcome.SUCCESS
-    if refused and first.event not in (Event.ACCESS_REFUSED, Event.SIGN_IN_FAILED):
+    if refused and first.event not in (Event.ACCESS_REFUSED, Event.SIGN_IN_FAILED, Event.LINK_REFUSED):
         sentence = f"{sentence} {gettext(N_('This was refused.'))}"
     address = first.who.address
     place = gettext(N_("from %(address)s")) % {"address": address} if address else ""

@@ -124,6 +124,10 @@ class ObjectStore:
         """Bytes of a published pack; raises Missing."""
         return await self._in_thread(lambda: self.files.size(pack_id))
 
+    async def sealed(self, pack_id: UUID, begin: int, end: int) -> bytes:
+        """Bytes begin..end of a pack as they lie, fewer when it ends earlier; raises Missing."""
+        return await self._in_thread(lambda: bytes(self.files.fetch(pack_id, begin, end)))
+
     async def close(self) -> None:
         """Wait for what is under way, and end the threads."""
         await asyncio.to_thread(self._executor.shutdown)

@@ -41,6 +41,7 @@ from .sql import load
 QUERIES = load(__package__)
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 BEAT = 60.0  # seconds
+KEEP_PACKS = 7_411_204  # advisory lock: a backup holds it alone, sweeps share it
 DEAD_AFTER = timedelta(minutes=15)  # many beats: a stalled database or a wrong clock kills nobody's upload
 
 log = structlog.get_logger(__name__)
@@ -88,6 +89,8 @@ async def sweep(db: Database, objects: ObjectStore, older_than: timedelta = DEAD
 
 async def _sweep_some(db: Database, objects: ObjectStore, older_than: timedelta) -> int:
     async with db.transaction():
+        if not await db.fetch_val(QUERIES["may_sweep"], {"lock": KEEP_PACKS}):
+            return 0  # a backup goes on: it copies what its snapshot names
         rows = await db.fetch_all(QUERIES["lock_dead_packs"], {"before": now() - older_than})
         ids = [row["id"] for row in rows]
         # Rows first: one that is still used is refused here, before its file is gone.

@@ -17,6 +17,10 @@ UPDATE pack SET state = 'ready', size = :size WHERE id = :id AND state = 'pendin
 -- name: lock_pack
 SELECT state FROM pack WHERE id = :id FOR UPDATE
 
+-- name: may_sweep
+-- Until the end of the transaction no backup begins; false while one goes on.
+SELECT pg_try_advisory_xact_lock_shared(:lock)
+
 -- name: lock_dead_packs
 -- Whoever makes one of them ready at this moment holds its row: that one is passed over.
 SELECT id FROM pack WHERE state = 'pending' AND alive_at < :before

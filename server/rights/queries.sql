@@ -1,0 +1,144 @@
+-- Rights: what is asked and done for them. Erasure first.
+
+-- name: profiles_of_account
+-- Every profile this account holds, and whether somebody else holds it too.
+SELECT patient.id AS patient_id, patient.state, holder.as_what, patient.restricted_at, patient.restricted_by,
+       EXISTS (SELECT FROM holder AS other WHERE other.patient_id = patient.id AND other.account_id <> :account
+                  AND (other.until IS NULL OR other.until > :now)) AS shared_holding
+  FROM holder JOIN patient ON patient.id = holder.patient_id
+ WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now) AND {reach}
+ ORDER BY holder.as_what DESC, holder.since
+
+-- name: counts_of_patient
+SELECT (SELECT count(*) FROM study WHERE study.patient_id = patient.id AND study.deleted_at IS NULL) AS studies,
+       (SELECT coalesce(sum(instance_count), 0) FROM study
+         WHERE study.patient_id = patient.id AND study.deleted_at IS NULL) AS images,
+       (SELECT count(*) FROM resource WHERE resource.patient_id = patient.id AND NOT deleted
+           AND type IN ('DiagnosticReport', 'DocumentReference')) AS reports,
+       (SELECT count(*) FROM share WHERE share.patient_id = patient.id AND share.state IN ('active', 'invited')
+       ) AS shares,
+       (SELECT count(*) FROM app_grant WHERE app_grant.patient_id = patient.id AND ended_at IS NULL) AS apps
+  FROM patient WHERE patient.id = :patient AND {reach}
+
+-- name: lock_patient
+-- A hold that is placed and an erasure that begins must see each other.
+SELECT id, state, restricted_by FROM patient WHERE id = :patient FOR NO KEY UPDATE
+
+-- name: open_holds
+SELECT id, patient_id, authority, scope, reason, placed_at, review_at FROM hold
+ WHERE patient_id = :patient AND released_at IS NULL ORDER BY placed_at
+
+-- name: ask_erasure
+INSERT INTO erasure (id, patient_id, account_id, digest, step, requested_at, due_at, sealed)
+VALUES (:id, :patient, :account, :digest, 'waiting', :now, :due_at, :sealed)
+
+-- name: erasure_under_way
+SELECT id FROM erasure WHERE step <> 'taken-back' AND done_at IS NULL
+   AND (patient_id = :patient OR (:patient::text IS NULL AND account_id = :account)) LIMIT 1
+
+-- name: lock_erasure
+SELECT * FROM erasure WHERE id = :id FOR UPDATE
+
+-- name: erasure
+SELECT id, step, requested_at, due_at, done_at, steps, told, proof, signature FROM erasure WHERE id = :id
+
+-- name: erasures_of_account
+-- What waits, with the means to take it back.
+SELECT id, patient_id, account_id IS NOT NULL AS whole, step, requested_at, due_at FROM erasure
+ WHERE step = 'waiting' AND (account_id = :account OR patient_id IN (SELECT patient_id FROM holder
+        WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now)))
+
+-- name: due_erasures
+-- For whoever lost its job: a worker killed twelve times is no reason to keep somebody's data.
+SELECT id FROM erasure WHERE done_at IS NULL AND step <> 'taken-back' AND due_at <= :before
+
+-- name: take_back
+UPDATE erasure SET step = 'taken-back', done_at = :now, sealed = NULL
+ WHERE id = :id AND step = 'waiting'
+   AND (account_id = :account OR patient_id IN (SELECT patient_id FROM holder WHERE holder.account_id = :account
+        AND (holder.until IS NULL OR holder.until > :now)))
+RETURNING id, patient_id
+
+-- name: is_taken_back
+SELECT step = 'taken-back' FROM erasure WHERE id = :id
+
+-- name: step_done
+UPDATE erasure SET step = :step, steps = steps || jsonb_build_object(:step::text, CAST(:facts AS jsonb)) WHERE id = :id
+
+-- name: close_patient
+UPDATE patient SET state = 'erasing' WHERE id = :patient
+
+-- name: note_chain
+UPDATE erasure SET told = told + :told,
+       chain = (SELECT pseudonym FROM pseudonym WHERE subject = 'patient:' || :patient::text),
+       packs = ARRAY(SELECT DISTINCT pack_id FROM instance WHERE instance.patient_id = :patient)
+ WHERE id = :id
+
+-- name: recipients
+-- Everybody the record was open to, each address once; of an organization, who manages it.
+SELECT DISTINCT ON (lower(email)) email, name, language FROM (
+    SELECT coalesce(account.email, share.email) AS email, share.name, coalesce(account.language, 'en') AS language
+      FROM share LEFT JOIN practitioner ON practitioner.id = share.practitioner_id
+      LEFT JOIN account ON account.id = practitioner.account_id
+     WHERE share.patient_id = :patient AND (share.state IN ('active', 'invited') OR share.accepted_at IS NOT NULL)
+    UNION ALL
+    SELECT account.email, account.name, account.language
+      FROM share JOIN organization_member AS member ON member.organization_id = share.organization_id
+      JOIN account ON account.id = member.account_id
+     WHERE share.patient_id = :patient AND share.accepted_at IS NOT NULL
+) AS told WHERE email <> '' ORDER BY lower(email)
+
+-- name: end_grants_of_patient
+UPDATE app_grant SET ended_at = :now, ended_why = :why WHERE patient_id = :patient AND ended_at IS NULL
+
+-- name: destroy_key
+DELETE FROM keys.patient_key WHERE patient_id = :patient
+
+-- name: idle_packs
+-- Of these, those that nothing refers to any more; and those with other people's objects.
+SELECT pack.id, EXISTS (SELECT FROM instance WHERE instance.pack_id = pack.id) AS used
+  FROM pack WHERE pack.id = ANY (:packs) AND pack.state = 'ready'
+
+-- name: packs_there
+SELECT count(*) FROM pack WHERE id = ANY (:packs)
+
+-- name: forget_pseudonyms
+DELETE FROM pseudonym WHERE subject = ANY (:subjects)
+
+-- name: subjects_there
+SELECT count(*) FROM pseudonym WHERE subject = ANY (:subjects)
+
+-- name: drop_jobs
+-- Work that names the patient and is of no use any more.
+DELETE FROM job WHERE payload::text LIKE '%' || :patient::text || '%' AND kind <> 'rights: erase'
+
+-- name: other_erasures
+SELECT count(*) FROM erasure WHERE account_id = :account AND done_at IS NULL AND id <> :id AND step <> 'taken-back'
+
+-- name: account
+SELECT id, email, name, language, role FROM account WHERE id = :account
+
+-- name: drop_messages
+-- Open requests about rights stay until they are answered, without the account.
+DELETE FROM help_message WHERE account_id = :account AND (closed_at IS NOT NULL OR subject <> 'rights')
+
+-- name: drop_requests
+DELETE FROM access_request WHERE email_folded = lower(:email)
+
+-- name: end_shares_of_practitioner
+UPDATE share SET state = 'ended', ended_at = :now FROM practitioner
+ WHERE practitioner.account_id = :account AND share.practitioner_id = practitioner.id AND share.state = 'active'
+
+-- name: drop_account
+DELETE FROM account WHERE id = :account
+
+-- name: finish_erasure
+UPDATE erasure SET step = 'done', done_at = :now, patient_id = NULL, account_id = NULL, sealed = NULL,
+       proof = :proof, signature = :signature
+ WHERE id = :id
+
+-- name: tombstones
+SELECT id, digest, done_at, chain, packs, proof, signature FROM erasure WHERE done_at IS NOT NULL AND step = 'done'
+
+-- name: chain_length
+SELECT seq FROM audit_head WHERE chain = :chain
