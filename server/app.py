@@ -30,6 +30,7 @@ from server.core.surface import Surface
 from server.core.web import Cors, Headed, Observed
 from server.dicomweb.problem import problem as dicomweb_problem
 from server.dicomweb.routes import routes as dicomweb_routes
+from server.fhir import background as fhir_background
 from server.fhir.problem import problem as fhir_problem
 from server.fhir.routes import base_routes as fhir_base_routes
 from server.fhir.routes import routes as fhir_routes
@@ -42,9 +43,15 @@ from server.oauth.routes import well_known_routes
 from server.portal.problem import problem as portal_problem
 from server.portal.routes import routes as portal_routes
 from server.portal.viewer import routes as viewer_routes
+from server.sharing import guest
 from server.sharing.background import Background
 
-HOUSEKEEPING = Kit(periodic=(Periodic("oauth: forget the old", timedelta(hours=1), housekeeping.forget_old),))
+HOUSEKEEPING = Kit(
+    periodic=(
+        Periodic("oauth: forget the old", timedelta(hours=1), housekeeping.forget_old),
+        Periodic("sharing: forget visits of guests", timedelta(hours=6), guest.forget_old),
+    )
+)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -52,7 +59,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running_services(settings) as services, Background(services, HOUSEKEEPING):
+        async with running_services(settings) as services, Background(services, HOUSEKEEPING, *fhir_background.KITS):
             app.state.services = services
             app.state.origins = Origins(services.db)
             await rebuild.readdress(services)
@@ -101,6 +108,7 @@ def routes() -> list[BaseRoute]:
         ),
         Mount("/dicomweb", app=dicomweb_surface, name="dicomweb"),
         Mount("/patients/{patient}/dicomweb", app=dicomweb_surface, name="patient-dicomweb"),
+        Mount("/link/{guest}/dicomweb", app=dicomweb_surface, name="link-dicomweb"),
         Route("/fhir", Surface(fhir_base_routes, fhir_problem), name="fhir-base"),
         Mount("/fhir", app=Surface(fhir_routes, fhir_problem), name="fhir"),
         Mount("/oauth", app=Surface(oauth_routes, oauth_problem), name="oauth"),

@@ -19,6 +19,7 @@ class ActorKind(StrEnum):
     PROVIDER = "provider"
     OPERATOR = "operator"
     CLIENT = "client"
+    GUEST = "guest"
     NOBODY = "nobody"
 
 
@@ -28,6 +29,8 @@ class Credential:
 
     session_id: UUID | None = None
     grant_id: UUID | None = None
+    visit_id: UUID | None = None  # of a guest, who has no account
+    pass_id: UUID | None = None  # of a viewer on somebody's desktop
 
 
 NO_CREDENTIAL = Credential()
@@ -50,6 +53,16 @@ class Actor:
     name: str = ""
     client_name: str = ""
     address: str = ""
+    link_id: str | None = None  # a guest's link
+    only_study: tuple[str, str] | None = (
+        None  # (patient, Study Instance UID): a viewer's pass reads nothing else
+    )
+
+    @property
+    def key(self) -> str:
+        """One caller, for what is written down once an hour."""
+        known = f"{self.account_id} {self.client_id}"
+        return f"{known} {self.link_id}" if self.link_id else known
 
     @property
     def author(self) -> str:
@@ -70,6 +83,7 @@ class Actor:
             client_name=self.client_name,
             token_id=self.token_id,
             address=self.address,
+            link_id=self.link_id,
         )
 
 

@@ -17,8 +17,10 @@ from server.audit.events import Event, Outcome
 from server.audit.log import AuditLog
 from server.core import clock
 from server.core.errors import Forbidden, InsufficientScope, NotAuthenticated
+from server.core.ids import digest
 from server.core.settings import Settings
 from server.storage.db import Database
+from server.storage.sql import load
 from server.storage.where import all_of
 
 from .action import Action, Right
@@ -38,7 +40,11 @@ from .sign_in import (
 if TYPE_CHECKING:
     from .tokens import Tokens
 
+LINKS = load(__package__, "links.sql")
+
 DEAD = "The access token is not valid, or has expired."
+DEAD_LINK = "This link does not work any more."
+PASS_PREFIX = "lbp_"  # noqa: S105 - how a viewer's pass begins, which is no JWT
 MOST_NAMES = 10_000
 
 
@@ -53,6 +59,8 @@ class Gate:
         self._tokens = tokens
         self._audit = audit
         self.sign_in = sign_in
+        # A guest's lies below the address of its link only, which __Host- does not allow.
+        self.guest_cookie = "__Secure-guest" if settings.is_https else "lightbox_guest"
         self._grant_names: OrderedDict[UUID, tuple[str, str]] = OrderedDict()
 
     async def actor(self, request: HTTPConnection) -> Actor:
@@ -63,7 +71,9 @@ class Gate:
         known: Actor | None = getattr(request.state, "actor", None)
         if known is not None:
             return known
-        if header := request.headers.get("authorization"):
+        if "guest" in request.path_params:  # below a guest's link, only its own cookie counts
+            actor = await self._from_link(request)
+        elif header := request.headers.get("authorization"):
             actor = await self._from_header(header, request)
         else:
             actor = await self._from_cookie(request)
@@ -142,6 +152,8 @@ class Gate:
         kind, _, token = header.partition(" ")
         if kind.lower() != "bearer" or not token.strip():
             raise NotAuthenticated()
+        if token.strip().startswith(PASS_PREFIX):
+            return await self._from_pass(token.strip(), request)
         read = await self._tokens.read(token.strip())
         bearer = read.bearer
         name, client_name = await self._names(bearer.grant_id)
@@ -170,6 +182,49 @@ class Gate:
                 self._grant_names.popitem(last=False)
         return self._grant_names[grant_id]
 
+    async def _from_pass(self, token: str, request: HTTPConnection) -> Actor:
+        """A viewer on a desktop, which reads one study as the person who made the pass may."""
+        values = {"secret_hash": digest(token), "now": clock.now()}
+        row = await self._db.fetch_one(LINKS["pass_facts"], values)
+        if row is None:
+            raise NotAuthenticated(DEAD)
+        return Actor(
+            kind=ActorKind(row["role"]),
+            account_id=row["account_id"],
+            practitioner_id=row["practitioner_id"],
+            credential=Credential(pass_id=row["id"]),
+            name=row["name"],
+            client_name=row["viewer"],
+            address=address_of(request),
+            only_study=(row["patient_id"], row["study_uid"]),
+        )
+
+    async def _from_link(self, request: HTTPConnection) -> Actor:
+        """A guest, whose browser carries the link's own cookie; raises Forbidden for a link that is dead (Argonaut).
+
+        A link that never was is refused in the same words.
+        """
+        secret = request.cookies.get(self.guest_cookie, "")
+        values = {
+            "link": str(request.path_params["guest"]),
+            "secret_hash": digest(secret),
+            "now": clock.now(),
+        }
+        row = await self._db.fetch_one(LINKS["guest_facts"], values)
+        if row is None:
+            raise Forbidden(DEAD_LINK)
+        if row["visit_id"] is None:
+            return NOBODY
+        if request.scope.get("method", "GET") not in SAFE_METHODS:
+            require_same_origin(request, self._settings)
+        return Actor(
+            kind=ActorKind.GUEST,
+            credential=Credential(visit_id=row["visit_id"]),
+            name=row["name"],
+            address=address_of(request),
+            link_id=row["id"],
+        )
+
     async def _from_cookie(self, request: HTTPConnection) -> Actor:
         signed_in = await self.sign_in.facts(request)
         if signed_in is None:
@@ -184,7 +239,7 @@ class Gate:
         """A refusal is in the log of the patient it concerns, once an hour for the same caller and act."""
         exists = patient_id and await self._db.fetch_val(QUERIES["patient_exists"], {"patient": patient_id})
         concerns = patient_id if exists else None
-        caller = actor.account_id or actor.client_id
+        caller = actor.account_id or actor.client_id or actor.link_id
         await self._audit.record(
             Event.ACCESS_REFUSED,
             who=actor.who(),

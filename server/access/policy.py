@@ -13,6 +13,9 @@ from .scopes import Scope
 # Of no patient: readable by whoever signed in and has the scope; found by id and identifier only.
 REGISTER = frozenset({"Practitioner", "PractitionerRole", "Organization"})
 
+# Of no patient: whoever wrote it has it to itself. A Subscription is its app's (fhir/subscription.py), a Group a list.
+AUTHORED = frozenset({"Group"})
+
 # What the other party of a share sees, and the right it needs; None: any living share.
 SHARED: dict[str, Right | None] = {
     "Patient": None,
@@ -32,6 +35,14 @@ SHARED: dict[str, Right | None] = {
 # What the other party of a share may add, given the right to.
 ADDED = frozenset({"ImagingStudy", "DiagnosticReport", "DocumentReference", "Observation", "Binary"})
 
+# What somebody without an account sees through a link, and the right of the link it needs; nothing is written.
+LINKED: dict[str, Right | None] = {
+    "Patient": None,
+    "ImagingStudy": Right.IMAGES,
+    "DiagnosticReport": Right.REPORTS,
+    "Binary": Right.REPORTS,
+}
+
 # What an organization's own client writes about the patients it has.
 BROUGHT = frozenset({*SHARED, "Patient", "Encounter", "Device"}) - {"Consent"}
 
@@ -46,6 +57,8 @@ def decide(actor: Actor, action: Action, right: Right | None = None) -> tuple[La
     context and filters, never combined with another's.
     """
     lanes = tuple(_of_user(actor, action, right))
+    if actor.only_study is not None:
+        return tuple(_of_one_study(actor.only_study, action, lanes))
     if actor.scopes is None:
         return lanes
     scopes = actor.scopes.granting(action.type, action.verb)
@@ -65,9 +78,15 @@ def _of_user(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane
             yield from _of_organization(actor, action, right)
         case ActorKind.CLIENT:
             yield from _of_organization(actor, action, right)
+        case ActorKind.GUEST:
+            if actor.link_id and action.verb in READING and action.type in LINKED:
+                yield Lane(Ground.LINK, actor.link_id, _needed(LINKED[action.type], right))
+            return
         case ActorKind.OPERATOR | ActorKind.NOBODY:
             return
     yield from _of_register(actor, action)
+    if action.type in AUTHORED:
+        yield Lane(Ground.AUTHORED, actor.author)
 
 
 def _of_person(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
@@ -76,6 +95,15 @@ def _of_person(actor: Actor, action: Action, right: Right | None) -> Iterator[La
         yield Lane(Ground.OWN, str(actor.account_id))
     if actor.practitioner_id:
         yield from _shared(Ground.SHARE, actor.practitioner_id, action, right)
+
+
+def _of_one_study(only: tuple[str, str], action: Action, lanes: tuple[Lane, ...]) -> Iterator[Lane]:
+    """What a viewer's pass leaves of its person's lanes: reading the images of one study."""
+    if action.type != "ImagingStudy" or action.verb not in READING:
+        return
+    patient, study = only
+    for lane in lanes:
+        yield replace(lane, patient=patient, study=study)
 
 
 def _of_organization(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
@@ -106,7 +134,7 @@ def _of_register(actor: Actor, action: Action) -> Iterator[Lane]:
 
 def _through(scope: Scope, lanes: tuple[Lane, ...], actor: Actor) -> Iterator[Lane]:
     for lane in lanes:
-        if lane.ground is Ground.REGISTER:
+        if lane.ground in (Ground.REGISTER, Ground.AUTHORED):
             yield replace(lane, filters=scope.filters)
         elif scope.context == "patient" and actor.context_patient and actor.account_id:
             yield replace(lane, patient=actor.context_patient, filters=scope.filters)

@@ -31,6 +31,8 @@ class Ground(StrEnum):
     SHARE_ORGANIZATION = "share-organization"  # holder is an organization with a living share
     BROUGHT = "brought"  # holder is the organization that brought it
     REGISTER = "register"  # of no patient: practitioners, organizations
+    AUTHORED = "authored"  # of no patient: holder is the author
+    LINK = "link"  # holder is a guest link
     SERVER = "server"  # a client the operator trusts with everything
 
 
@@ -42,6 +44,7 @@ class Lane:
     holder: str = ""
     rights: tuple[Right, ...] = ()  # of the share, all of them
     patient: str | None = None
+    study: str | None = None  # this one only
     filters: tuple[Filter, ...] = ()
 
 
@@ -125,6 +128,8 @@ class _Row:
                 return all_of(self._share(lane, number), self._state("active"))
             case Ground.BROUGHT:
                 return all_of(self.brought(lane, number), *self._unclaimed(), self._state_for_others())
+            case Ground.LINK:
+                return all_of(self._link(lane, number), self._state("active"))
             case Ground.SERVER:
                 return self._state_for_others()
         return FALSE
@@ -162,11 +167,17 @@ class _Row:
         """Within a share of chosen studies: SQL that this row belongs to one of them."""
         return "true"
 
+    @property
+    def _look_up(self) -> str:
+        """Beside other lanes, what an EXISTS ends with: asked of each row, or the planner reads all there is first."""
+        return " OFFSET 0" if len(self.reach.lanes) > 1 else ""
+
     def _own(self, lane: Lane, number: int) -> Where:
         return Where(
             f"EXISTS (SELECT 1 FROM holder JOIN patient AS held ON held.id = holder.patient_id"
             f" WHERE holder.patient_id = {self.patient} AND holder.account_id = :lane{number}_holder::uuid"
-            f" AND (holder.until IS NULL OR holder.until > :reach_now) AND held.state <> 'erasing')",
+            f" AND (holder.until IS NULL OR holder.until > :reach_now) AND held.state <> 'erasing'"
+            f"{self._look_up})",
             {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
         )
 
@@ -181,7 +192,21 @@ class _Row:
             f"EXISTS (SELECT 1 FROM share WHERE share.patient_id = {self.patient}"
             f" AND share.{column} = :lane{number}_holder AND share.state = 'active'"
             f" AND (share.until IS NULL OR share.until > :reach_now){right}"
-            f" AND (share.studies IS NULL OR {self.chosen()}){self._not_suspended(lane)})",
+            f" AND (share.studies IS NULL OR {self.chosen()}){self._not_suspended(lane)}{self._look_up})",
+            values,
+        )
+
+    def _link(self, lane: Lane, number: int) -> Where:
+        """The link lives; it stands under the name of a share, for `chosen` is the same."""
+        values: dict[str, Any] = {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now}
+        right = ""
+        if lane.rights:
+            right = f" AND share.rights @> :lane{number}_rights::text[]"
+            values[f"lane{number}_rights"] = [str(each) for each in lane.rights]
+        return Where(
+            f"EXISTS (SELECT 1 FROM guest_link AS share WHERE share.patient_id = {self.patient}"
+            f" AND share.id = :lane{number}_holder AND share.ended_at IS NULL AND share.until > :reach_now{right}"
+            f" AND (share.studies IS NULL OR {self.chosen()}))",
             values,
         )
 
@@ -210,7 +235,8 @@ class _Row:
     def _state(self, *states: str) -> Where:
         listed = ", ".join(f"'{state}'" for state in states)
         return Where(
-            f"EXISTS (SELECT 1 FROM patient AS whose WHERE whose.id = {self.patient} AND whose.state IN ({listed}))"
+            f"EXISTS (SELECT 1 FROM patient AS whose WHERE whose.id = {self.patient} AND whose.state IN ({listed})"
+            f"{self._look_up})"
         )
 
 
@@ -250,7 +276,14 @@ class _StudyRow(_Row):
             f"{self.alias}.organization_id = :lane{number}_holder", {f"lane{number}_holder": lane.holder}
         )
 
+    def _state(self, *states: str) -> Where:
+        """The database keeps the patient's state beside each study (migration 0002)."""
+        listed = ", ".join(f"'{state}'" for state in states)
+        return Where(f"{self.alias}.patient_state IN ({listed})")
+
     def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
+        if lane.study is not None:
+            yield Where(f"{self.alias}.study_uid = :lane{number}_study", {f"lane{number}_study": lane.study})
         for which, one in enumerate(lane.filters):
             yield study_filter(one, self.alias, f"lane{number}_filter{which}")
 
@@ -264,6 +297,9 @@ class _ResourceRow(_Row):
     def ground(self, lane: Lane, number: int) -> Where:
         if lane.ground is Ground.REGISTER:
             return Where(f"{self.patient} = ''")
+        if lane.ground is Ground.AUTHORED:
+            values = {f"lane{number}_author": lane.holder}
+            return Where(f"{self.patient} = '' AND {self.alias}.author = :lane{number}_author", values)
         about = f"{self.alias}.study_uid IS NULL"
         study = _AboutStudy("about", self.reach).lane_of_study(lane, number)
         exists = Where(  # OFFSET 0: a look-up for each row; else the planner hashes every study there is
@@ -272,7 +308,7 @@ class _ResourceRow(_Row):
             study.values,
         )
         # A scope that filters studies opens no ImagingStudy that stands for none of ours.
-        by_study = bool(self.reach.action.type == "ImagingStudy" and lane.filters)
+        by_study = bool(self.reach.action.type == "ImagingStudy" and (lane.filters or lane.study))
         ground = all_of(super().ground(lane, number), *self._authored(lane, number))
         open_to = ground & (exists if by_study else Where(about) | exists)
         if lane.ground is Ground.SERVER and not by_study:  # what belongs to nobody is in no patient's state
@@ -357,6 +393,20 @@ def alive(credential: Credential, now: datetime) -> Iterator[Where]:
             "EXISTS (SELECT 1 FROM session WHERE session.id = :alive_session::uuid AND session.ended_at IS NULL"
             " AND session.expires_at > :reach_now AND session.idle_until > :reach_now)",
             {"alive_session": credential.session_id, "reach_now": now},
+        )
+    if credential.visit_id is not None:
+        yield Where(
+            "EXISTS (SELECT 1 FROM guest_visit AS visit JOIN guest_link AS link ON link.id = visit.link_id"
+            " WHERE visit.id = :alive_visit::uuid AND visit.opened_at IS NOT NULL AND visit.ended_at IS NULL"
+            " AND visit.until > :reach_now AND link.ended_at IS NULL AND link.until > :reach_now)",
+            {"alive_visit": credential.visit_id, "reach_now": now},
+        )
+    if credential.pass_id is not None:
+        yield Where(
+            "EXISTS (SELECT 1 FROM viewer_pass AS pass JOIN account ON account.id = pass.account_id"
+            " WHERE pass.id = :alive_pass::uuid AND pass.ended_at IS NULL AND pass.until > :reach_now"
+            " AND account.disabled_at IS NULL)",
+            {"alive_pass": credential.pass_id, "reach_now": now},
         )
     if credential.grant_id is not None:
         yield Where(

@@ -19,12 +19,15 @@ class Who:
     client_name: str = ""
     token_id: str | None = None
     address: str = ""
+    link_id: str | None = None  # a guest, by the link they came through
 
     @property
     def subject(self) -> str | None:
-        """The key of this caller's pseudonym: the account, or a client that acts for itself."""
+        """The key of this caller's pseudonym: the account, a guest's link, or a client that acts for itself."""
         if self.account_id:
             return f"account:{self.account_id}"
+        if self.link_id:
+            return f"link:{self.link_id}"
         return f"client:{self.client_id}" if self.client_id else None
 
 

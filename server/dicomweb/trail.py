@@ -14,7 +14,6 @@ from typing import Any
 
 from starlette.requests import Request
 
-from server.access.actor import Actor
 from server.audit.events import Event
 from server.core import clock
 from server.sharing import share
@@ -66,7 +65,7 @@ async def searched(request: Request, patients: Iterable[str]) -> None:
     elif len(concerned) > _MOST_PATIENTS:
         concerned, detail["patients"] = [None], len(concerned)
     for patient_id in concerned:
-        if _is_new(request, (_caller(actor), patient_id, request.url.path, detail.get("query", ""))):
+        if _is_new(request, (actor.key, patient_id, request.url.path, detail.get("query", ""))):
             services.audit.record_later(
                 Event.STUDY_SEARCHED, who=actor.who(), patient_id=patient_id, detail=detail
             )
@@ -80,13 +79,9 @@ async def _once_an_hour(request: Request, event: Event, patient_id: str, study_u
         who=actor.who(),
         patient_id=patient_id,
         detail={"study": study_uid},
-        fold=f"{event} {_caller(actor)} {patient_id} {study_uid} {clock.now():%Y-%m-%dT%H}",
+        fold=f"{event} {actor.key} {patient_id} {study_uid} {clock.now():%Y-%m-%dT%H}",
     )
     await share.note_look(services, patient_id, actor.practitioner_id)
-
-
-def _caller(actor: Actor) -> str:
-    return f"{actor.account_id} {actor.client_id}"
 
 
 def _is_new(request: Request, search: _Search) -> bool:

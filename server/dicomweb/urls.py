@@ -25,21 +25,24 @@ class Root:
     """Builds retrieve URLs."""
 
     settings: Settings
+    link: str = ""  # of a guest: what is told to them lies below it, where their cookie goes
 
     def of_patient(self, patient_id: str, *uids: str) -> str:
         """The URL of a study, series or instance: as many UIDs as are given."""
         steps = (f"/{step}/{uid}" for step, uid in zip(_STEPS, uids, strict=False))
-        return self.settings.patient_dicomweb(patient_id) + "".join(steps)
+        return self.base(patient_id) + "".join(steps)
 
     def base(self, patient_id: str | None) -> str:
         """The address of the service a request came to."""
+        if self.link:
+            return f"{self.settings.base_url}/link/{self.link}/dicomweb"
         return (
             self.settings.dicomweb_base if patient_id is None else self.settings.patient_dicomweb(patient_id)
         )
 
     def bytes_of(self, patient_id: str) -> bytes:
         """What stands in the place of the zero byte of prepared DICOM JSON."""
-        return self.settings.patient_dicomweb(patient_id).encode()
+        return self.base(patient_id).encode()
 
 
 def services_of(request: Request) -> Services:
@@ -48,7 +51,7 @@ def services_of(request: Request) -> Services:
 
 
 def root_of(request: Request) -> Root:
-    return Root(services_of(request).settings)
+    return Root(services_of(request).settings, _checked(request.path_params.get("guest")) or "")
 
 
 def patient_of(request: Request) -> str | None:

@@ -36,14 +36,14 @@ def templates(package: str) -> Environment:
 
 
 def write(letters: Environment, name: str, to: str, values: Mapping[str, Any], language: str = "en") -> Mail:
-    """The mail that this letter makes with these values.
+    """The mail that this letter makes with these values, in English where a language has no letter of its own.
 
     A value stays within its line: what somebody typed cannot add a paragraph or a link.
     """
     flat = {
         key: " ".join(value.split()) if isinstance(value, str) else value for key, value in values.items()
     }
-    text = letters.get_template(f"{name}.txt").render(flat)
+    text = letters.select_template([f"{language}/{name}.txt", f"{name}.txt"]).render(flat)
     subject, _, body = text.strip().partition("\n")
     paragraphs = [part.strip() for part in body.split("\n\n") if part.strip()]
     plain = "\n\n".join(_plain(each) for each in paragraphs) + "\n"

@@ -77,7 +77,14 @@ async def search(visit: Visit) -> Response:
     language, db = language_of(visit.request, visit.me), visit.services.db
     match = studies.naming(text, language)
     found: list[Entry] = [
-        *await studies.find(db, reach=reach, match=match, limit=MOST_FOUND, language=language)
+        *await studies.find(
+            db,
+            reach=reach,
+            reports=await visit.reach(reports.REPORT_READ),
+            match=match,
+            limit=MOST_FOUND,
+            language=language,
+        )
     ]
     return await _list_page(visit, patient_id, found, total=len(found), text=text)
 
@@ -129,12 +136,13 @@ async def entries_of(
     rows = await db.fetch_all(QUERIES["entries_page"], values, **parts)
     wanted = {name: [row["id"] for row in rows if row["kind"] == name] for name in ("study", "record")}
     found: dict[tuple[str, str], Entry] = {}
-    for uid, each in (await studies.some(db, wanted["study"], reach=reach, language=language)).items():
-        found["study", uid] = each
+    counted = (await visit.reach(reports.REPORT_READ)).at(patient_id)
+    shown = await studies.some(db, wanted["study"], reach=reach, reports=counted, language=language)
+    found |= {("study", uid): each for uid, each in shown.items()}
     for key, paper in (await hard_copies.some(db, wanted["record"], reach=papers, language=language)).items():
         found["record", key] = paper
-    counted = {"patient": patient_id, "kind": kind}
-    count = await db.fetch_val(QUERIES["count_papers"], counted, papers=papers.resources())
+    asked = {"patient": patient_id, "kind": kind}
+    count = await db.fetch_val(QUERIES["count_papers"], asked, papers=papers.resources())
     listed = [found[row["kind"], row["id"]] for row in rows if (row["kind"], row["id"]) in found]
     return listed, int(count)
 

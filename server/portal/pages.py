@@ -74,6 +74,16 @@ DONE = {
     "record-done": N_("The record is complete."),
     "record-deleted": N_("The record is deleted."),
     "asked": N_("Thank you. We have your message and answer by e-mail."),
+    "link-made": N_("The link is ready, and on its way by e-mail."),
+    "link-ended": N_("The link has ended. From this moment it opens nothing."),
+    "factor-kept": N_("The second step of your sign-in stays."),
+    "factor-added": N_("The second step is set up. It is asked for from the next sign-in on."),
+    "factor-removed": N_("The second step is taken off."),
+    "passkey-removed": N_("The passkey is removed."),
+    "address-asked": N_("We have written to both addresses. The new one counts once its link is opened."),
+    "address-changed": N_("Your e-mail address is changed."),
+    "address-kept": N_("Your account has this address. Every device was signed out; choose a new password now."),
+    "sessions-ended": N_("All other devices and all apps are signed out."),
     "session-ended": N_("That device is signed out."),
 }
 

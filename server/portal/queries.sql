@@ -21,7 +21,7 @@ SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.s
          ORDER BY series.series_number NULLS LAST, series.series_uid LIMIT 1) AS series_attributes,
        (SELECT count(*) FROM resource
          WHERE resource.patient_id = study.patient_id AND resource.study_uid = study.study_uid
-           AND resource.type = 'DiagnosticReport' AND NOT resource.deleted) AS reports
+           AND resource.type = 'DiagnosticReport' AND NOT resource.deleted AND {reports}) AS reports
   FROM study LEFT JOIN organization ON organization.id = study.organization_id
  WHERE {reach} AND {match}
  ORDER BY study.shown_day DESC, study.study_time DESC, study.study_uid
@@ -38,7 +38,7 @@ SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.s
          ORDER BY series.series_number NULLS LAST, series.series_uid LIMIT 1) AS series_attributes,
        (SELECT count(*) FROM resource
          WHERE resource.patient_id = study.patient_id AND resource.study_uid = study.study_uid
-           AND resource.type = 'DiagnosticReport' AND NOT resource.deleted) AS reports
+           AND resource.type = 'DiagnosticReport' AND NOT resource.deleted AND {reports}) AS reports
   FROM study JOIN patient ON patient.id = study.patient_id
   LEFT JOIN organization ON organization.id = study.organization_id
  WHERE study.patient_id = :patient AND {reach}

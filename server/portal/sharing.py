@@ -20,7 +20,7 @@ from server.sharing import share
 from server.sharing.model import Share, State
 from server.sharing.share import Doctor
 
-from . import studies, words
+from . import guest_links, studies, words
 from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
 from .pages import language_of, render, see_other
@@ -142,7 +142,8 @@ async def overview(visit: Visit) -> Response:
         of(State.ACTIVE),
         of(State.DECLINED, State.WITHDRAWN, State.EXPIRED, State.ENDED),
     )
-    return render(visit.request, "sharing.html", here="sharing", groups=groups)
+    links = await guest_links.listed(visit)
+    return render(visit.request, "sharing.html", here="sharing", groups=groups, links=links)
 
 
 async def show_form(visit: Visit) -> Response:

@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from server.access.reach import Ground, Reach
+from server.access.reach import NOTHING, Ground, Reach
 from server.core import clock
 from server.core.errors import Conflict, NotFound
 from server.core.texts import translations
@@ -24,7 +24,7 @@ from server.imaging.text import fold
 from server.imaging.to_fhir.overlay import corrected_modalities
 from server.storage.db import Database, Record
 from server.storage.sql import load
-from server.storage.where import TRUE, Where
+from server.storage.where import FALSE, TRUE, Where
 
 from . import words
 
@@ -40,6 +40,7 @@ class Study:
     row: Record
     language: str = "en"
     seen_by: str = ""
+    link: str = ""  # the guest's link through which it is looked at
 
     @property
     def uid(self) -> str:
@@ -147,6 +148,8 @@ class Study:
     @property
     def root(self) -> str:
         """Where its images are asked for: under the patient, for UIDs of two patients may be equal."""
+        if self.link:
+            return f"/link/{self.link}/dicomweb/studies/{self.uid}"
         return f"/patients/{self.patient_id}/dicomweb/studies/{self.uid}"
 
     @property
@@ -200,18 +203,27 @@ class Year:
 
 
 async def find(
-    db: Database, *, reach: Reach, match: Where = TRUE, limit: int, offset: int = 0, language: str = "en"
+    db: Database,
+    *,
+    reach: Reach,
+    reports: Reach = NOTHING,
+    match: Where = TRUE,
+    limit: int,
+    offset: int = 0,
+    language: str = "en",
 ) -> list[Study]:
-    """A page of studies, the newest study date first."""
+    """A page of studies, the newest study date first; of their reports, those within `reports` are counted."""
     values = {"limit": limit, "offset": offset}
-    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=match)
+    parts = {"reach": reach.studies(), "reports": reports.resources(), "match": match}
+    rows = await db.fetch_all(QUERIES["studies_page"], values, **parts)
     return [Study(row, language) for row in rows]
 
 
 async def removed(db: Database, patient_id: str, *, reach: Reach, language: str = "en") -> list[Study]:
     """What a patient removed lately and can bring back; seen by who holds the record (reach of the patient)."""
     values = {"patient": patient_id, "since": clock.now() - KEPT}
-    rows = await db.fetch_all(QUERIES["removed_studies"], values, reach=_held(reach).patients())
+    parts = {"reach": _held(reach).patients(), "reports": FALSE}
+    rows = await db.fetch_all(QUERIES["removed_studies"], values, **parts)
     return [Study(row, language) for row in rows]
 
 
@@ -234,7 +246,8 @@ async def one(db: Database, uid: str, *, reach: Reach, language: str = "en") -> 
         raise NotFound()
     match = Where("study.study_uid = :wanted_uid", {"wanted_uid": uid})
     values = {"limit": 2, "offset": 0}
-    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=match)
+    parts = {"reach": reach.studies(), "reports": FALSE, "match": match}
+    rows = await db.fetch_all(QUERIES["studies_page"], values, **parts)
     if not rows:
         raise NotFound()
     if len(rows) > 1:
@@ -242,11 +255,14 @@ async def one(db: Database, uid: str, *, reach: Reach, language: str = "en") -> 
     return Study(rows[0], language)
 
 
-async def some(db: Database, uids: list[str], *, reach: Reach, language: str = "en") -> dict[str, Study]:
+async def some(
+    db: Database, uids: list[str], *, reach: Reach, reports: Reach = NOTHING, language: str = "en"
+) -> dict[str, Study]:
     """These studies, by UID."""
     match = Where("study.study_uid = ANY (:wanted_uids)", {"wanted_uids": uids})
     values = {"limit": len(uids), "offset": 0}
-    rows = await db.fetch_all(QUERIES["studies_page"], values, reach=reach.studies(), match=match)
+    parts = {"reach": reach.studies(), "reports": reports.resources(), "match": match}
+    rows = await db.fetch_all(QUERIES["studies_page"], values, **parts)
     return {row["study_uid"]: Study(row, language) for row in rows}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from server.access.action import STUDY_READ
+from server.access.actor import Actor
 from server.access.reach import Reach
 from server.audit.events import Event
 from server.core import clock
@@ -21,20 +22,20 @@ async def study_in_reach(visit: Visit) -> tuple[Study, Reach]:
         reach = reach.at(patient_id)
     language = language_of(visit.request, visit.me)
     found = await studies.one(visit.services.db, visit.place("uid"), reach=reach, language=language)
-    await _note_look(visit, found)
+    await note_look(visit, found, visit.actor)
     return found, reach
 
 
-async def _note_look(visit: Visit, found: Study) -> None:
+async def note_look(visit: Visit, found: Study, actor: Actor) -> None:
     """Written down before the page is shown, once an hour for a person and a study, as DICOMweb does."""
-    actor, event = visit.actor, Event.STUDY_VIEWED
+    event = Event.STUDY_VIEWED
     hour = f"{clock.now():%Y-%m-%dT%H}"
     await visit.services.audit.record(
         event,
         who=actor.who(),
         patient_id=found.patient_id,
         detail={"study": found.uid},
-        fold=f"{event} {actor.account_id} {actor.client_id} {found.patient_id} {found.uid} {hour}",
+        fold=f"{event} {actor.key} {found.patient_id} {found.uid} {hour}",
     )
     if actor.practitioner_id is not None:
         await share.note_look(visit.services, found.patient_id, actor.practitioner_id)

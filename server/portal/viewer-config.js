@@ -1,7 +1,14 @@
 // What OHIF starts with. Addresses without a host: the viewer talks to whoever served it, with the same cookie.
 
+// A guest's root lies below their link, where their cookie goes.
+const linkOf = query => {
+  const link = query.get('link') || '';
+  return /^[0-9a-f-]{36}$/.test(link) ? link : '';
+};
+
 // One patient's root when the address names the patient: two patients may hold studies of the same UID.
 function rootOf(query) {
+  if (linkOf(query)) return `/link/${linkOf(query)}/dicomweb`;
   const patient = query.get('patient') || '';
   return /^[A-Za-z0-9.-]{1,64}$/.test(patient) ? `/patients/${patient}/dicomweb` : '/dicomweb';
 }
@@ -57,7 +64,10 @@ window.config = {
   },
   // The session rides along as a cookie; when it has ended, so has the viewer.
   httpErrorHandler(error) {
-    if (error.status === 401) {
+    const link = linkOf(new URLSearchParams(window.location.search));
+    if (link && (error.status === 401 || error.status === 403)) {
+      window.location.assign(`/link/${link}`);
+    } else if (error.status === 401) {
       const here = window.location.pathname + window.location.search;
       window.location.assign(`/sign-in?next=${encodeURIComponent(here)}`);
     }

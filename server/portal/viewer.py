@@ -39,6 +39,7 @@ _TYPES = {
 _HASHED = re.compile(r"(^|[./])[0-9a-f]{16}\.")
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _UID = re.compile(r"[0-9.]{1,64}")
+_ID = re.compile(r"[0-9a-f-]{36}")
 _CONFIG = Path(__file__).with_name("viewer-config.js")
 
 
@@ -53,7 +54,8 @@ async def serve(request: Request) -> Response:
         return _file(request, viewer.files[path])
     if "." in path:
         raise NotFound()
-    if not await _signed_in(request):
+    # A guest is known below their link only; the page itself holds nothing of anybody.
+    if not _ID.fullmatch(request.query_params.get("link", "")) and not await _signed_in(request):
         return to_sign_in(request)
     response = _file(request, viewer.files["index.html"])
     response.headers["Content-Security-Policy"] = viewer.policy
@@ -70,7 +72,10 @@ def preview_instead(request: Request) -> Response:
     study = request.query_params.get("StudyInstanceUIDs", "").partition(",")[0]
     if not _UID.fullmatch(study):
         raise NotFound("The viewer is not installed here; the preview of each study takes its place.")
-    return RedirectResponse(f"/studies/{study}/preview", status_code=303)
+    link, patient = request.query_params.get("link", ""), request.query_params.get("patient", "")
+    below = f"/link/{link}" if _ID.fullmatch(link) else ""
+    whose = "?" + urlencode({"patient": patient}) if patient and not below else ""
+    return RedirectResponse(f"{below}/studies/{study}/preview{whose}", status_code=303)
 
 
 def to_sign_in(request: Request) -> Response:

@@ -22,6 +22,7 @@ INVITATION_PATH = "/invitation/{secret}"
 SHARING_PATH = "/sharing"
 DOCTOR_PATH = "/"
 SIGN_UP_PATH = "/sign-up"
+LINK_PATH = "/link/{link}"
 
 
 async def invited(services: Services, share: Share, secret: str) -> None:
@@ -83,10 +84,38 @@ async def requested(services: Services, email: str, doctor: str, until: datetime
     await _to(services, email, name, path, until=_spelled(until), name=doctor)
 
 
+async def link_made(
+    services: Services, email: str, name: str, link_id: str, until: datetime, language: str
+) -> None:
+    """To the guest: the link. It opens nothing without the birth date and the code of another mail."""
+    path = LINK_PATH.format(link=link_id)
+    await _to(services, email, "guest_link", path, until=_spelled(until), name=name, language=language)
+
+
+async def link_code(services: Services, email: str, name: str, code: str, language: str) -> None:
+    """To the guest: the code that the page asks for. No link: whoever reads it has the page open."""
+    await _to(services, email, "guest_code", "/", name=name, language=language, code=code)
+
+
+async def link_spent(services: Services, patient_id: str, name: str) -> None:
+    """To the patient: too many wrong answers ended a link."""
+    await _to_holders_of(services, patient_id, "guest_spent", name)
+
+
+async def language_of_patient(services: Services, patient_id: str) -> str:
+    """The language of whoever holds the profile."""
+    rows = await services.db.fetch_all(QUERIES["holders"], {"patient": patient_id, "now": clock.now()})
+    return str(rows[0]["language"]) if rows else "en"
+
+
 async def _to_holders(services: Services, share: Share, name: str) -> None:
-    values = {"patient": share.patient_id, "now": clock.now()}
+    await _to_holders_of(services, share.patient_id, name, share.name)
+
+
+async def _to_holders_of(services: Services, patient_id: str, letter_name: str, name: str) -> None:
+    values = {"patient": patient_id, "now": clock.now()}
     for row in await services.db.fetch_all(QUERIES["holders"], values):
-        await _to(services, row["email"], name, SHARING_PATH, name=share.name, language=row["language"])
+        await _to(services, row["email"], letter_name, SHARING_PATH, name=name, language=row["language"])
 
 
 async def _to_doctor(services: Services, share: Share, name: str) -> None:
@@ -107,9 +136,10 @@ async def _to(
     name: str,
     until: str = "",
     language: str = "en",
+    code: str = "",
 ) -> None:
     base = services.settings.base_url
-    values = {"host": urlsplit(base).netloc, "link": base + path, "name": name, "until": until}
+    values = {"host": urlsplit(base).netloc, "link": base + path, "name": name, "until": until, "code": code}
     mail = letter.write(LETTERS, letter_name, email, values, language)
     await mailer.post(services.db, mail, keyring=services.keyring)
 

@@ -88,6 +88,7 @@ class Victim:
             "frame": "1",
             "tag": "7FE00010",
             "id": self.person.fhir_id if "/Patient/" in path else self.imaging_study,
+            "guest": "x",  # no link
             "type": "ImagingStudy",
             "vid": "1",
             "number": "1",
@@ -145,6 +146,10 @@ def allowed_to_nobody(path: str) -> range | tuple[int, ...]:
     """The statuses a route may answer without a credential."""
     if path in OPEN or path.startswith("/viewer/"):
         return range(200, 500)
+    if path.startswith("/link/{guest}/dicomweb"):
+        return (403, 404, 405)  # a link that is none (decision 19)
+    if path.startswith("/link"):
+        return (410, 422)  # the page that tells nothing
     if path.endswith("{path:path}") or path == "/fhir":
         return (401, 404, 405)  # no such resource, whoever asks
     if path.startswith(("/dicomweb", "/patients", "/fhir")):
