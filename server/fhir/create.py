@@ -18,7 +18,7 @@ from server.records.document import Json
 from server.records.serial import serializable
 from server.records.store import Stored
 
-from . import binary, conditional, consents, patients, trail
+from . import binary, conditional, consents, patients, studies, trail
 from .call import Call
 from .format import Answer, aside, body_of, require_json, resource_answer, resource_in, respond
 from .writing import Prefer, checked, require_type, writable, written
@@ -94,6 +94,7 @@ async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach
         author=call.actor.author,
         id=id,
     )
+    await studies.wrote(call, stored.type, resource, owner.patient_id)
     await trail.wrote(call, Event.RECORD_CREATED, stored)
     return stored
 

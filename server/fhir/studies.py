@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from server.access.reach import Reach
-from server.imaging import rebuild
+from server.imaging import derived, rebuild
+from server.records.document import Json
 
 from .call import Call
 
-MADE_FROM_IMAGES = frozenset({"ImagingStudy", "Endpoint"})
+MADE_FROM_IMAGES = frozenset({"ImagingStudy", "Endpoint", "DiagnosticReport", "Device", "Provenance"})
 
 
 async def fresh(call: Call, reach: Reach, patients: Sequence[str] = ()) -> None:
     """Rebuild what a store left stale within this reach: of these patients, or of all when none is named."""
     await rebuild.refresh(call.services, reach=reach, patients=patients)
+
+
+async def wrote(call: Call, type: str, resource: Json, patient_id: str) -> None:
+    """A resource was written that studies refer to: an order is referred to by those made for it."""
+    if type == "ServiceRequest":
+        await derived.ordered(call.services, patient_id, resource)

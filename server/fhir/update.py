@@ -18,7 +18,7 @@ from server.records.document import Json
 from server.records.serial import serializable
 from server.records.store import Stored
 
-from . import conditional, consents, patients, trail
+from . import conditional, consents, patients, studies, trail
 from .call import Call
 from .create import create
 from .format import Answer, etag_version, resource_of, respond
@@ -107,6 +107,7 @@ async def replace(
     if before.type == "Patient":
         await patients.asserted(call, resource, before.id)
     if stored.version != before.version:
+        await studies.wrote(call, stored.type, resource, owner.patient_id)
         await trail.wrote(call, Event.RECORD_UPDATED, stored)
     return stored
 

@@ -20,8 +20,10 @@ from server.access.services import Services
 from server.core import clock
 from server.jobs.queue import Kit, Periodic
 from server.records import store
+from server.storage.db import Record
 from server.storage.sql import load
 
+from . import derived
 from .to_fhir.endpoint import endpoint
 from .to_fhir.imaging_study import Instance, Series, Study, imaging_study
 from .to_fhir.overlay import overlaid
@@ -148,30 +150,36 @@ async def _attempt(services: Services, patient_id: str, study_uid: str) -> None:
 
 
 async def rebuild(services: Services, patient_id: str, study_uid: str, *, anyway: bool = False) -> None:
-    """Make the ImagingStudy anew; a new version only when its content changed."""
+    """Make the ImagingStudy anew, and what else the study gives; a new version only where the content changed."""
     key = {"patient_id": patient_id, "study_uid": study_uid}
     async with services.db.transaction():
         row = await services.db.fetch_one(QUERIES["study_to_rebuild"], {**key, "anyway": anyway})
         if row is None:
             return
         if not row["hidden"]:  # a hidden one is out of every reach with the study, and comes back as it was
-            address = services.settings.patient_dicomweb(patient_id)
-            study = Study(
-                id=row["fhir_id"],
-                uid=study_uid,
-                patient_id=patient_id,
-                day=row["study_day"],
-                time=row["study_time"],
-                modalities=row["modalities"],
-                attributes=orjson.loads(row["attributes"]),
-                series=await _series(services, key),
-            )
-            made = imaging_study(overlaid(study, orjson.loads(row["corrected"])))
-            await store.put(
-                services.db, endpoint(patient_id, address), patient_id=patient_id, author="server"
-            )
-            await store.put(services.db, made, patient_id=patient_id, study_uid=study_uid, author="server")
+            await _make(services, row)
         await services.db.execute(QUERIES["rebuilt"], key)
+
+
+async def _make(services: Services, row: Record) -> None:
+    key = {"patient_id": row["patient_id"], "study_uid": row["study_uid"]}
+    series, devices = derived.equipped(row["patient_id"], row["study_uid"], await _series(services, key))
+    as_stored = Study(
+        id=row["fhir_id"],
+        uid=row["study_uid"],
+        patient_id=row["patient_id"],
+        day=row["study_day"],
+        time=row["study_time"],
+        modalities=row["modalities"],
+        attributes=orjson.loads(row["attributes"]),
+        series=series,
+        orders=await derived.orders_of(services, row),
+    )
+    study = overlaid(as_stored, orjson.loads(row["corrected"]))
+    place = endpoint(study.patient_id, services.settings.patient_dicomweb(study.patient_id))
+    await store.put(services.db, place, patient_id=study.patient_id, author="server")
+    await store.put(services.db, imaging_study(study), **key, author="server")
+    await derived.make(services, derived.Source(study, row, [each.author for each in series]), devices)
 
 
 async def _series(services: Services, key: dict[str, str]) -> list[Series]:
@@ -193,6 +201,7 @@ async def _series(services: Services, key: dict[str, str]) -> list[Series]:
                     time=row["series_time"],
                     attributes=orjson.loads(row["attributes"]),
                     instances=instances,
+                    author=row["author"],
                 )
             )
     return found

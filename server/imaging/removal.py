@@ -16,11 +16,10 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, Forbidden, NotFound
 from server.jobs.queue import Kit, Periodic
-from server.records import store
 from server.storage.db import Record
 from server.storage.sql import load
 
-from . import changes, rebuild
+from . import changes, derived, rebuild
 from .changes import Change
 from .recount import recount
 
@@ -144,7 +143,7 @@ async def purge(services: Services) -> int:
     while rows := await services.db.fetch_all(QUERIES["studies_to_purge"], {"before": before, "limit": 100}):
         for row in rows:
             async with services.db.transaction():
-                await store.remove(services.db, "ImagingStudy", row["fhir_id"], author="server")
+                await derived.remove(services, row["patient_id"], row["study_uid"], row["fhir_id"])
                 await services.db.execute(QUERIES["purge_study"], dict(row) | {"before": before})
         count += len(rows)
     count += await services.db.execute(QUERIES["purge_series"], {"before": before})

@@ -13,18 +13,19 @@ from typing import Any
 
 from server.access.reach import Reach
 from server.core import clock
-from server.core.errors import Gone, NotFound, PreconditionFailed, Unprocessable
+from server.core.errors import Gone, NotAllowed, NotFound, PreconditionFailed, Unprocessable
 from server.core.ids import new_id
 from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import TRUE, Where
 
-from . import document
+from . import document, provenance
 from .document import Json
 from .index import happened, rows_of
 from .registry import resource_type
 
 QUERIES = load(__package__)
+_DERIVED = frozenset({"DiagnosticReport", "Device", "Binary", "Provenance"})
 LARGE = 64 * 1024  # bytes: the index rows of a larger resource are made beside the event loop
 
 
@@ -74,7 +75,18 @@ async def create(
             patient=_within(reach, patient_id),
         )
         await _require_within(db, key, reach)
+        if stored.type in provenance.BROUGHT:
+            await _note_who(db, stored)
     return stored
+
+
+async def _note_who(db: Database, stored: Stored) -> None:
+    """Say in a Provenance who brought a resource."""
+    if not (agents := await provenance.agents_of(db, stored.patient_id, [stored.author])):
+        return
+    id = provenance.derived_id("provenance", stored.type, stored.id)
+    made = provenance.provenance(id, f"{stored.type}/{stored.id}", stored.last_updated, agents)
+    await put(db, made, patient_id=stored.patient_id, study_uid=stored.study_uid, author="server")
 
 
 async def _require_within(db: Database, key: int, reach: Reach) -> None:
@@ -129,6 +141,7 @@ async def update(
     type, id = resource["resourceType"], resource["id"]
     async with db.transaction():
         row = await _locked(db, type, id, reach=reach)
+        _require_not_derived(row)
         if if_match is not None and if_match != row["version"]:
             raise PreconditionFailed("If-Match names another version than the current one.")
         if row["patient_id"] != patient_id:
@@ -150,6 +163,7 @@ async def delete(
             raise PreconditionFailed("If-Match names another version than the current one.")
         if row["deleted"]:
             return _stored(row)
+        _require_not_derived(row)
         return await _ended(db, row, author)
 
 
@@ -199,6 +213,14 @@ async def history(db: Database, match: Where, *, reach: Where, limit: int) -> li
 async def count_history(db: Database, match: Where, *, reach: Where, limit: int) -> int:
     """How many versions `history` would give, counted up to `limit`."""
     return int(await db.fetch_val(QUERIES["count_history"], {"limit": limit}, match=match, reach=reach))
+
+
+def _require_not_derived(row: Record) -> None:
+    """What is made from images or said by the server itself changes with what it was made of, by no other hand."""
+    if row["author"] == "server" and row["type"] in _DERIVED:
+        raise NotAllowed(
+            "This was made by the server, from images or from what was stored; change or delete those."
+        )
 
 
 async def _locked(db: Database, type: str, id: str, *, reach: Reach) -> Record:

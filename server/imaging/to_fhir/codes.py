@@ -1,11 +1,14 @@
 """DICOM codes as FHIR codings.
 
-DICOM PS3.16, 8 (coding schemes) and Annex L (Body Part Examined and its SNOMED CT codes); FHIR R4, Coding.
+DICOM PS3.16, 8 (coding schemes) and Annex L (Body Part Examined); FHIR R4, Coding.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from .body_parts import BODY_PARTS
+from .names import printable
 
 Json = dict[str, Any]
 
@@ -25,51 +28,6 @@ _SYSTEMS = {
     "FMA": "http://purl.org/sig/ont/fma",
 }
 
-_BODY_PARTS = {
-    "ABDOMEN": ("818983003", "Abdomen"),
-    "ANKLE": ("70258002", "Ankle joint"),
-    "ARM": ("40983000", "Upper arm"),
-    "BLADDER": ("89837001", "Urinary bladder"),
-    "BRAIN": ("12738006", "Brain"),
-    "BREAST": ("76752008", "Breast"),
-    "CHEST": ("816094009", "Chest"),
-    "CLAVICLE": ("51299004", "Clavicle"),
-    "COLON": ("71854001", "Colon"),
-    "CSPINE": ("122494005", "Cervical spine"),
-    "EAR": ("117590005", "Ear"),
-    "ELBOW": ("16953009", "Elbow joint"),
-    "EXTREMITY": ("66019005", "Extremity"),
-    "EYE": ("81745001", "Eye"),
-    "FEMUR": ("71341001", "Femur"),
-    "FINGER": ("7569003", "Finger"),
-    "FOOT": ("56459004", "Foot"),
-    "FOREARM": ("14975008", "Forearm"),
-    "HAND": ("85562004", "Hand"),
-    "HEAD": ("69536005", "Head"),
-    "HEART": ("80891009", "Heart"),
-    "HIP": ("24136001", "Hip joint"),
-    "HUMERUS": ("85050009", "Humerus"),
-    "JAW": ("661005", "Jaw region"),
-    "KIDNEY": ("64033007", "Kidney"),
-    "KNEE": ("72696002", "Knee"),
-    "LEG": ("30021000", "Lower leg"),
-    "LIVER": ("10200004", "Liver"),
-    "LSPINE": ("122496007", "Lumbar spine"),
-    "LUNG": ("39607008", "Lung"),
-    "NECK": ("45048000", "Neck"),
-    "PELVIS": ("816092008", "Pelvis"),
-    "PROSTATE": ("41216001", "Prostate"),
-    "SHOULDER": ("16982005", "Shoulder"),
-    "SKULL": ("89546000", "Skull"),
-    "SPINE": ("421060004", "Spine"),
-    "SSPINE": ("54735007", "Sacrum"),
-    "THYROID": ("69748006", "Thyroid"),
-    "TOE": ("29707007", "Toe"),
-    "TSPINE": ("122495006", "Thoracic spine"),
-    "UTERUS": ("35039007", "Uterus"),
-    "WHOLEBODY": ("38266002", "Entire body"),
-    "WRIST": ("8205005", "Wrist"),
-}
 _LATERALITY = {
     "L": ("7771000", "Left"),
     "R": ("24028007", "Right"),
@@ -93,8 +51,12 @@ def body_site(code: str) -> Json | None:
     plain = code.strip().upper().replace(" ", "").replace("_", "")
     if not plain:
         return None
-    known = _BODY_PARTS.get(plain)
-    return {"system": SNOMED, "code": known[0], "display": known[1]} if known else {"display": code.strip()}
+    known = BODY_PARTS.get(plain)
+    return (
+        {"system": SNOMED, "code": known[0], "display": known[1]}
+        if known
+        else {"display": printable(code).strip()}
+    )
 
 
 def laterality(code: str) -> Json | None:
@@ -118,4 +80,4 @@ def concept(item: Json) -> Json | None:
 
 def _text(item: Json, tag: str) -> str:
     values = item.get(tag, {}).get("Value") or [""]
-    return values[0].strip() if isinstance(values[0], str) else ""
+    return " ".join(printable(values[0]).split()) if isinstance(values[0], str) else ""

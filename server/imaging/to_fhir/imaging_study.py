@@ -5,17 +5,20 @@ FHIR R4, ImagingStudy; DICOM PS3.3, C.7.2 and C.7.3 (General Study and General S
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import codes
-from .names import fhir_moment, human_name
+from .names import fhir_moment, human_name, printable
 
 Json = dict[str, Any]
 
 _MOST = 2**31 - 1
 _IDENTIFIER_TYPE = "http://terminology.hl7.org/CodeSystem/v2-0203"
+_PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+_OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Series:
     time: str  # HHMMSSffffff
     attributes: Json  # DICOM JSON
     instances: Sequence[Instance] = ()
+    device: str = ""  # the Device that made it
+    author: str = ""  # who brought it, as `resource.author` says it
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Study:
     modalities: Sequence[str]
     attributes: Json
     series: Sequence[Series] = field(default=())
+    orders: Sequence[str] = field(default=())  # ServiceRequests of the patient with its accession number
 
 
 def imaging_study(study: Study) -> Json:
@@ -65,8 +71,8 @@ def imaging_study(study: Study) -> Json:
 def set_identifier(resource: Json, study: Study) -> None:
     """Study Instance UID, Accession Number, Study ID."""
     identifiers: list[Json] = [{"system": "urn:dicom:uid", "value": f"urn:oid:{study.uid}"}]
-    if accession := text(study.attributes, "00080050"):
-        identifiers.append(_accession(accession))
+    if accession := accession_identifier(study.attributes):
+        identifiers.append(accession)
     if study_id := text(study.attributes, "00200010"):
         identifiers.append({"use": "usual", "value": study_id})
     resource["identifier"] = identifiers
@@ -96,8 +102,8 @@ def set_started(resource: Json, study: Study) -> None:
 
 def set_based_on(resource: Json, study: Study) -> None:
     """The order, known by its accession number."""
-    if accession := text(study.attributes, "00080050"):
-        resource["basedOn"] = [{"type": "ServiceRequest", "identifier": _accession(accession)}]
+    if found := order(study.attributes, study.orders):
+        resource["basedOn"] = found
 
 
 def set_referrer(resource: Json, study: Study) -> None:
@@ -125,20 +131,22 @@ def set_counts(resource: Json, study: Study) -> None:
 
 
 def set_procedure_code(resource: Json, study: Study) -> None:
-    """Procedure Code Sequence."""
-    concepts = [codes.concept(item) for item in items(study.attributes, "00081032")]
-    if found := [concept for concept in concepts if concept]:
+    """Procedure Code Sequence, else the Requested Procedure Code Sequence."""
+    performed = _concepts(study.attributes, "00081032")
+    if found := performed or _concepts(study.attributes, "00321064"):
         resource["procedureCode"] = found
 
 
 def set_reason_code(resource: Json, study: Study) -> None:
-    """Reason for Performed Procedure Code Sequence, or the reason in words."""
-    concepts = [codes.concept(item) for item in items(study.attributes, "00401012")]
-    found = [concept for concept in concepts if concept]
-    if not found and (reason := text(study.attributes, "00401002")):
-        found = [{"text": reason}]
-    if found:
-        resource["reasonCode"] = found
+    """Why it was done, or asked for: in codes, else in words; of the study, else of the requests in its series."""
+    requests = [item for series in study.series for item in items(series.attributes, "00400275")]
+    for said in (study.attributes, *requests):
+        found = _concepts(said, "00401012") or _concepts(said, "0040100A")
+        if not found and (reason := text(said, "00401002")):
+            found = [{"text": reason}]
+        if found:
+            resource["reasonCode"] = found
+            return
 
 
 def set_description(resource: Json, study: Study) -> None:
@@ -171,8 +179,31 @@ STEPS: tuple[Callable[[Json, Study], None], ...] = (
 )
 
 
-def _accession(value: str) -> Json:
-    return {"type": {"coding": [{"system": _IDENTIFIER_TYPE, "code": "ACSN"}]}, "value": value}
+def accession_identifier(attributes: Json) -> Json | None:
+    """Accession Number, with its issuer where the object names it (PS3.3, 10.14, HL7v2 Hierarchic Designator)."""
+    value = text(attributes, "00080050")
+    if not value:
+        return None
+    found: Json = {"type": {"coding": [{"system": _IDENTIFIER_TYPE, "code": "ACSN"}]}}
+    for issuer in items(attributes, "00080051"):
+        if text(issuer, "00400033") == "ISO" and _OID.fullmatch(text(issuer, "00400032")):
+            found["system"] = f"urn:oid:{text(issuer, '00400032')}"
+        if namespace := text(issuer, "00400031"):
+            found["assigner"] = {"display": namespace}
+    return {**found, "value": value}
+
+
+def order(attributes: Json, orders: Sequence[str]) -> list[Json]:
+    """References to the order: by its accession number, and by its id where the record holds it."""
+    accession = accession_identifier(attributes)
+    if accession is None:
+        return []
+    by_number: Json = {"type": "ServiceRequest", "identifier": accession}
+    return [{"reference": f"ServiceRequest/{each}", **by_number} for each in orders] or [by_number]
+
+
+def _concepts(attributes: Json, tag: str) -> list[Json]:
+    return [concept for item in items(attributes, tag) if (concept := codes.concept(item))]
 
 
 def _series(series: Series) -> Json:
@@ -186,7 +217,7 @@ def _series(series: Series) -> Json:
         "bodySite": codes.body_site(text(attributes, "00180015")),
         "laterality": codes.laterality(text(attributes, "00200060")),
         "started": fhir_moment(series.day, series.time, text(attributes, "00080201")),
-        "performer": _performers(attributes),
+        "performer": _performers(attributes, series.device),
         "instance": [_instance(instance) for instance in series.instances],
     }
     return _without_empty(found)
@@ -202,10 +233,21 @@ def _instance(instance: Instance) -> Json:
     )
 
 
-def _performers(attributes: Json) -> list[Json]:
-    """Performing Physician and Operators, by name."""
-    names = [*persons(attributes, "00081050"), *persons(attributes, "00081070")]
-    return [{"actor": {"display": name}} for name in dict.fromkeys(names)]
+def _performers(attributes: Json, device: str) -> list[Json]:
+    """Performing Physician, Operators, the institution and the equipment."""
+    physicians, operators = persons(attributes, "00081050"), persons(attributes, "00081070")
+    found = [_performer("PRF", "performer", name) for name in dict.fromkeys(physicians)]
+    found += [_performer("SPRF", "secondary performer", name) for name in dict.fromkeys(operators)]
+    if institution := text(attributes, "00080080"):
+        found.append({"actor": {"type": "Organization", "display": institution}})
+    if device:
+        found.append({"actor": {"reference": f"Device/{device}"}})
+    return found
+
+
+def _performer(code: str, display: str, name: str) -> Json:
+    coding = {"system": _PARTICIPATION, "code": code, "display": display}
+    return {"function": {"coding": [coding]}, "actor": {"display": name}}
 
 
 def _unsigned(number: int | None) -> int | None:
@@ -221,7 +263,7 @@ def text(model: Json, tag: str) -> str:
     """The first value of an attribute as text."""
     values = model.get(tag, {}).get("Value") or [""]
     value = values[0]
-    return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""
+    return " ".join(printable(str(value)).split()) if isinstance(value, str | int | float) else ""
 
 
 def items(model: Json, tag: str) -> list[Json]:

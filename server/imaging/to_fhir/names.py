@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import date, datetime
 from typing import Any
 
 Json = dict[str, Any]
@@ -14,6 +15,14 @@ Json = dict[str, Any]
 # The part of a name's representation, by the group of the PN it stands in.
 _REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
 _GROUPS = ("ABC", "IDE", "SYL")
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Without the characters that no FHIR string may have, and that no object should (R4, string)."""
+    return _CONTROL.sub("", text)
 
 
 def human_names(groups: Iterable[str]) -> list[Json]:
@@ -26,7 +35,7 @@ def human_names(groups: Iterable[str]) -> list[Json]:
 def human_name(group: str) -> Json:
     """One group of a PN, `family^given^middle^prefix^suffix`; empty when nothing is in it."""
     family, given, middle, prefix, suffix = (
-        *(part.strip() for part in group.split("^")),
+        *(part.strip() for part in printable(group).split("^")),
         "",
         "",
         "",
@@ -78,3 +87,32 @@ def fhir_zone(offset: str) -> str | None:
     if not found or int(found[2]) > 14 or int(found[3]) > 59:
         return None
     return f"{found[1]}{found[2]}:{found[3]}"
+
+
+def fhir_day(text: str) -> str | None:
+    """A DA as a FHIR date, where the calendar has such a day."""
+    digits = re.sub(r"[.\-\s]", "", text)
+    try:
+        return (
+            date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).isoformat() if len(digits) == 8 else None
+        )
+    except ValueError:
+        return None
+
+
+def fhir_instant(moment: str, offset: str) -> str | None:
+    """A DT (or a DA and a TM joined) as a FHIR instant; None without a time of day or an offset from UTC."""
+    found = re.fullmatch(r"(\d{8})(\d{2})(\d{2})?(\d{2})?(?:\.(\d{1,6}))?([+-]\d{4})?", moment.strip())
+    if not found:
+        return None
+    day, hour, minute, second, fraction, own = found.groups()
+    zone, second = fhir_zone(own or offset), "59" if second == "60" else second or "00"
+    if zone is None:
+        return None
+    milliseconds = (fraction or "").ljust(3, "0")[:3]
+    text = f"{day[:4]}-{day[4:6]}-{day[6:]}T{hour}:{minute or '00'}:{second}.{milliseconds}{zone}"
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return text
