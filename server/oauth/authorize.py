@@ -5,16 +5,15 @@ RFC 6749, 3.1; SMART App Launch 2.2, "Obtain authorization code" (GET and form P
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.services import Services
+from server.access.sign_in import SignedIn
 
-from . import consent_page, forms, pages, problem
+from . import consent_page, forms, pages, problem, profiles
 from .authlib_bridge import authenticate
-from .authorization_request import KEPT, Asked, keep, read, refused
+from .authorization_request import ASKED_AT, KEPT, Asked, keep, read, refused, to_kept
 from .problem import InvalidRequest, OAuthError
 
 _PROOFS = ("client_secret", "client_assertion", "client_assertion_type")
@@ -32,11 +31,21 @@ async def authorize(request: Request) -> Response:
         if asked.client.registered_by != "operator" and signed_in is None:
             raise OAuthError("invalid_request", "The app asked in a way that cannot be answered.")
         return refused(services, asked, asked.problem)
+    if "none" in asked.prompt:
+        return refused(services, asked, await _silent(request, services, asked, signed_in))
     if signed_in is None:
-        return _to_sign_in(services, asked)
-    if "none" in asked.parameters.get("prompt", "").split():
-        return refused(services, asked, OAuthError("consent_required", "The person has to be asked."))
+        return pages.to_sign_in(f"/oauth/authorize?{asked.query}")
+    if asked.wants_proof(signed_in):
+        return await to_proof(services, asked)
     return await consent_page.show(request, services, asked, signed_in)
+
+
+async def to_proof(services: Services, asked: Asked) -> Response:
+    """To the sign-in, though somebody is signed in; the request is kept, so that it is known when it came."""
+    path = f"/oauth/authorize?{asked.query}"
+    if ASKED_AT not in asked.parameters:
+        path = to_kept(asked.client, await keep(services, asked.client, asked.parameters))
+    return pages.to_sign_in(path, again=True)
 
 
 async def push(request: Request) -> Response:
@@ -63,10 +72,16 @@ async def _posted(request: Request, services: Services) -> Response:
             raise asked.problem
         return refused(services, asked, asked.problem)
     uri = form.get("request_uri") or await keep(services, asked.client, asked.parameters)
-    return pages.redirect(f"/oauth/authorize?{urlencode({'client_id': asked.client.id, 'request_uri': uri})}")
+    return pages.redirect(to_kept(asked.client, uri))
 
 
-def _to_sign_in(services: Services, asked: Asked) -> Response:
-    if "none" in asked.parameters.get("prompt", "").split():
-        return refused(services, asked, OAuthError("login_required", "Nobody is signed in."))
-    return pages.to_sign_in(f"/oauth/authorize?{asked.query}")
+async def _silent(
+    request: Request, services: Services, asked: Asked, signed_in: SignedIn | None
+) -> OAuthError:
+    """Why a request that may show no page cannot be granted (OpenID Connect Core, 3.1.2.6): a person decides here."""
+    if signed_in is None or asked.wants_proof(signed_in):
+        return OAuthError("login_required", "Nobody is signed in, or too long ago.")
+    choosing = consent_page.needs_patient(asked.scopes) and "launch" not in asked.parameters
+    if choosing and len(await profiles.in_reach(request, services, signed_in)) > 1:
+        return OAuthError("interaction_required", "The person has to be asked whose record this is about.")
+    return OAuthError("consent_required", "The person has to be asked.")

@@ -58,6 +58,10 @@ class Client:
     trusted: bool = False
     verified: bool = False
     registered_by: str = "operator"
+    client_uri: str | None = None
+    policy_uri: str | None = None
+    tos_uri: str | None = None
+    logo: bytes | None = field(default=None, repr=False)  # a PNG made here
 
     @property
     def client_id(self) -> str:
@@ -128,6 +132,9 @@ async def add(
     jwks_uri: str | None = None,
     launch_url: str | None = None,
     logo_uri: str | None = None,
+    client_uri: str | None = None,
+    policy_uri: str | None = None,
+    tos_uri: str | None = None,
     contact: str = "",
     organization_id: str | None = None,
     trusted: bool = False,
@@ -136,24 +143,26 @@ async def add(
     registration_token: str | None = None,
 ) -> Added:
     """Register a client. Raises Unprocessable with one sentence for the first thing that cannot be."""
-    _check_words(name, type, scope)
-    _check_redirect_uris(redirect_uris, type, by_operator=registered_by == "operator")
-    _check_keys(jwks, jwks_uri)
-    _check_addresses((jwks_uri, launch_url, logo_uri), by_operator=registered_by == "operator")
     secret = ids.new_secret() if type == "confidential-symmetric" else None
     client_id = ids.new_id()
-    row = {
+    described = _described(
+        by_operator=registered_by == "operator",
+        name=name,
+        type=type,
+        redirect_uris=redirect_uris,
+        scope=scope,
+        jwks=jwks,
+        jwks_uri=jwks_uri,
+        launch_url=launch_url,
+        logo_uri=logo_uri,
+        client_uri=client_uri,
+        policy_uri=policy_uri,
+        tos_uri=tos_uri,
+        contact=contact,
+    )
+    row = described | {
         "id": client_id,
-        "name": " ".join(name.split()),
-        "type": str(type),
         "secret_hash": ids.digest(secret) if secret else None,
-        "redirect_uris": list(dict.fromkeys(redirect_uris)),
-        "scope": scope,
-        "jwks": orjson.dumps(jwks).decode() if jwks else None,
-        "jwks_uri": jwks_uri,
-        "launch_url": launch_url,
-        "logo_uri": logo_uri,
-        "contact": contact,
         "organization": organization_id,
         "trusted": trusted,
         "verified": verified,
@@ -165,6 +174,43 @@ async def add(
     client = await find(db, client_id)
     assert client is not None
     return Added(client, secret)
+
+
+async def replace(
+    db: Database, client: Client, *, presented: str, registration_token: str, **described: Any
+) -> Added | None:
+    """The whole registration anew (RFC 7592, 2.2), managed by a new token; None when the one presented is spent.
+
+    A client that needs a secret and has one keeps it. Raises Unprocessable.
+    """
+    row = _described(by_operator=client.registered_by == "operator", **described)
+    secret = ids.new_secret() if row["type"] == "confidential-symmetric" and not client.secret_hash else None
+    kept = client.secret_hash if row["type"] == "confidential-symmetric" else None
+    row |= {
+        "id": client.id,
+        "secret_hash": ids.digest(secret) if secret else kept,
+        "presented": ids.digest(presented),
+        "registration_token_hash": ids.digest(registration_token),
+    }
+    if not await db.fetch_val(QUERIES["replace_client"], row):
+        return None
+    changed = await find(db, client.id)
+    return Added(changed, secret) if changed is not None else None
+
+
+def _described(*, by_operator: bool, **given: Any) -> dict[str, Any]:
+    """What a registration says of the client, as columns. Raises Unprocessable."""
+    _check_words(given["name"], given["type"], given["scope"])
+    _check_redirect_uris(given["redirect_uris"], given["type"], by_operator=by_operator)
+    _check_keys(given["jwks"], given["jwks_uri"])
+    addresses = ("jwks_uri", "launch_url", "logo_uri", "client_uri", "policy_uri", "tos_uri")
+    _check_addresses([given[each] for each in addresses], by_operator=by_operator)
+    return given | {
+        "name": " ".join(given["name"].split()),
+        "type": str(given["type"]),
+        "redirect_uris": list(dict.fromkeys(given["redirect_uris"])),
+        "jwks": orjson.dumps(given["jwks"]).decode() if given["jwks"] else None,
+    }
 
 
 def read_jwks(described: dict[str, Any]) -> KeySet:

@@ -33,6 +33,7 @@ class Code:
     nonce: str = ""
     launch: dict[str, Any] = field(default_factory=dict)
     grant_until: datetime | None = None
+    auth_time: datetime | None = None  # when the person proved who they are
     grant_id: UUID = field(default_factory=uuid4)
 
     code_challenge_method = "S256"
@@ -63,6 +64,7 @@ async def save(services: Services, code: Code) -> str:
             "nonce": code.nonce,
             "launch": orjson.dumps(code.launch).decode(),
             "grant_until": code.grant_until,
+            "auth_time": code.auth_time,
             "now": now,
             "expires_at": now + LIFETIME,
         },

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,15 +18,21 @@ from server.access.sign_in import SignedIn, address_of, require_csrf, require_sa
 from server.audit.events import Event, Outcome
 from server.audit.who import Who
 from server.core import clock
+from server.core.texts import N_
 
-from . import codes, forms, launch, narrowing, profiles
+from . import codes, forms, launch, narrowing, profiles, related
 from .authorization_request import Asked, answered, read, refused, to_authorize
+from .authorize import to_proof
 from .codes import Code
-from .consent_page import PERIODS, USUAL_PERIOD, needs_patient
+from .consent_page import FIND, PERIODS, USUAL_PERIOD, needs_patient
 from .launch import Launch
 from .problem import InvalidRequest, OAuthError
 
-_BOXES = ("scope", "kind")
+_BOXES = ("scope", "kind", "only")
+GONE = N_("This record is not open to you any more.")
+WHOSE = N_("Choose whose record this is about.")
+OTHERS = N_("The study is not one of the person you chose.")
+NO_DAY = N_("A day is not one. Choose it again.")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Decision:
     fields: Mapping[str, str]
     scopes: frozenset[str]  # ticked
     kinds: frozenset[str]  # of images, ticked
+    only: frozenset[str]  # studies, ticked
 
     @property
     def who(self) -> Who:
@@ -74,9 +81,13 @@ async def _decided(decision: Decision) -> Response:
     services, asked = decision.services, decision.asked
     if asked.problem:
         return refused(services, asked, asked.problem)
+    if asked.wants_proof(decision.signed_in):
+        return await to_proof(services, asked)
     match decision.fields.get("decision"):
         case "allow":
             return await _allowed(decision)
+        case "find":
+            return to_authorize(asked, **{FIND: decision.fields.get("find", "")[:100]})
         case "switch":
             response = to_authorize(asked)
             await services.gate.sign_in.end(decision.request, response)
@@ -106,8 +117,11 @@ async def _allowed(decision: Decision) -> Response:
         nonce=asked.parameters.get("nonce", ""),
         launch=context.context if context else {},
         grant_until=clock.now() + timedelta(days=int(period if period in PERIODS else USUAL_PERIOD)),
+        auth_time=decision.signed_in.confirmed_at,
     )
     async with services.db.transaction():
+        if code.patient_id and (scopes.has("fhirUser") or scopes.has("profile")):
+            await related.ensure(services, code.account_id, code.patient_id, name=decision.signed_in.name)
         text = await codes.save(services, code)
         await services.audit.record(
             Event.APP_AUTHORIZED,
@@ -128,15 +142,38 @@ async def _denied(decision: Decision) -> Response:
 async def _granted(decision: Decision) -> tuple[Scopes, Launch | None]:
     """The scopes, and the context they speak of. Raises InvalidRequest for one the person may not choose."""
     scopes = granted(decision.asked.scopes, decision.scopes)
-    if "kinds" in decision.fields:
-        offered = frozenset(decision.fields["kinds"].split(","))
-        scopes = narrowing.narrowed(scopes, offered, decision.kinds)
+    scopes = narrowing.narrowed(scopes, _images(decision))
     if not needs_patient(scopes):
         return scopes, None
     context = await _context(decision, scopes)
-    if "fhirContext" not in context.context:
-        scopes = scopes.without("launch/imagingstudy")
+    return _agreed(decision.asked.scopes, scopes, context)
+
+
+def _agreed(asked: Scopes, scopes: Scopes, context: Launch) -> tuple[Scopes, Launch]:
+    """Context that was asked for by name and unticked is not told; a name without a context is not granted."""
+    for word, key in launch.TOLD.items():
+        if asked.has(word) and not scopes.has(word):
+            context = Launch(context.patient_id, {k: v for k, v in context.context.items() if k != key})
+        elif key not in context.context:
+            scopes = scopes.without(word)
     return scopes, context
+
+
+def _images(decision: Decision) -> narrowing.Choice:
+    """What the person left of the images: kinds unticked, days named, studies ticked. Raises InvalidRequest."""
+    fields, kinds = decision.fields, None
+    if "kinds" in fields:
+        offered = frozenset(fields["kinds"].split(","))
+        kinds = decision.kinds & offered if not decision.kinds >= offered else None
+    only = decision.only or None
+    return narrowing.Choice(kinds, _day(fields.get("since")), _day(fields.get("until")), only)
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as exc:
+        raise InvalidRequest(NO_DAY) from exc
 
 
 async def _context(decision: Decision, scopes: Scopes) -> Launch:
@@ -144,7 +181,7 @@ async def _context(decision: Decision, scopes: Scopes) -> Launch:
     started = await launch.of(decision.services, decision.asked, decision.signed_in)
     if started:
         if not await _reaches(decision, started.patient_id):
-            raise InvalidRequest("This record is not open to you any more.")
+            raise InvalidRequest(GONE)
         return started
     patient_id = await _patient(decision)
     study = decision.fields.get("study") if scopes.has("launch/imagingstudy") else None
@@ -152,7 +189,7 @@ async def _context(decision: Decision, scopes: Scopes) -> Launch:
         return Launch(patient_id)
     visitor = decision.request, decision.services, decision.signed_in
     if not await profiles.reaches_study(*visitor, patient_id, study):
-        raise InvalidRequest("The study is not one of the person you chose.")
+        raise InvalidRequest(OTHERS)
     return Launch(patient_id, launch.context_of(study))
 
 
@@ -162,7 +199,7 @@ async def _patient(decision: Decision) -> str:
         return wanted
     choices = await profiles.in_reach(decision.request, decision.services, decision.signed_in)
     if wanted is not None or len(choices) != 1:
-        raise InvalidRequest("Choose whose record this is about.")
+        raise InvalidRequest(WHOSE)
     return choices[0].id
 
 

@@ -49,6 +49,7 @@ def _page(
 ) -> Response:
     settings = request.app.state.services.settings
     return pages.render(
+        request,
         "developers.html",
         status,
         base=settings.base_url,

@@ -109,7 +109,7 @@ async def _common(services: Services, grant: Record, scopes: Scopes) -> Json:
     found["extensions"] = {"ihe_iua": _iua(grant)}
     if grant["account_id"] is None:
         return found
-    values = {"account": grant["account_id"], "now": clock.now()}
+    values = {"account": grant["account_id"], "patient": grant["patient_id"], "now": clock.now()}
     facts = await services.db.fetch_one(QUERIES["facts_of_account"], values)
     if facts is None:
         return INACTIVE

@@ -48,6 +48,7 @@ class Grant:
     launch: Json
     online: bool
     expires_at: datetime | None
+    auth_time: datetime | None = None
 
     def check_client(self, client: Client) -> bool:
         return self.client_id == client.id
@@ -65,13 +66,15 @@ async def for_code(services: Services, client: Client, code: Code) -> Json:
         if not await services.db.fetch_val(QUERIES["code_still_good"], {"grant": code.grant_id}):
             raise InvalidGrant()
         await add_grant(services, grant)
-        facts = await _facts(services, code.account_id)
+        facts = await _facts(services, code.account_id, code.patient_id)
         answer = await _answer(services, client, grant, scopes, facts)
         if scopes.has("offline_access") or scopes.has("online_access"):
             answer["refresh_token"] = await _add_refresh_token(services, grant)
         await _note(services, client, grant, facts, scopes)
     if scopes.has("openid"):
-        answer["id_token"] = await openid.id_token(services, client, facts, scopes, nonce=code.nonce)
+        answer["id_token"] = await openid.id_token(
+            services, client, facts, scopes, nonce=code.nonce, auth_time=grant.auth_time
+        )
     return answer
 
 
@@ -92,13 +95,16 @@ async def for_refresh(services: Services, client: Client, token: str, scope: str
         if row is None or row["account_id"] is None:
             raise InvalidGrant()
         grant = grant_of(row)
-        scopes = narrowed(scope, grant.scope)
-        facts = await _facts(services, row["account_id"])
+        # An app that was registered for less since then gets no more than that.
+        scopes = narrowed(scope, grant.scope).within(client.allowed)
+        if not scopes:
+            raise InvalidScope()
+        facts = await _facts(services, row["account_id"], grant.patient_id)
         answer = await _answer(services, client, grant, scopes, facts)
         answer["refresh_token"] = await _add_refresh_token(services, grant)
         await _note(services, client, grant, facts, scopes)
     if scopes.has("openid"):
-        answer["id_token"] = await openid.id_token(services, client, facts, scopes)
+        answer["id_token"] = await openid.id_token(services, client, facts, scopes, auth_time=grant.auth_time)
     return answer
 
 
@@ -163,6 +169,7 @@ async def add_grant(services: Services, grant: Grant) -> None:
             "online": grant.online,
             "now": clock.now(),
             "expires_at": grant.expires_at,
+            "auth_time": grant.auth_time,
         },
     )
 
@@ -216,6 +223,7 @@ def _grant_of(code: Code, scopes: Scopes) -> Grant:
         code.launch,
         online,
         until,
+        code.auth_time,
     )
 
 
@@ -243,10 +251,9 @@ async def _add_refresh_token(services: Services, grant: Grant) -> str:
     return text
 
 
-async def _facts(services: Services, account_id: UUID) -> Record:
-    facts = await services.db.fetch_one(
-        QUERIES["facts_of_account"], {"account": account_id, "now": clock.now()}
-    )
+async def _facts(services: Services, account_id: UUID, patient_id: str | None) -> Record:
+    values = {"account": account_id, "patient": patient_id, "now": clock.now()}
+    facts = await services.db.fetch_one(QUERIES["facts_of_account"], values)
     if facts is None:
         raise InvalidGrant()
     return facts

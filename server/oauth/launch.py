@@ -20,6 +20,7 @@ from server.access.services import Services
 from server.access.sign_in import SignedIn, require_csrf, require_same_origin
 from server.core import clock, ids
 from server.core.errors import NotFound, Unprocessable
+from server.core.texts import N_
 
 from . import clients, forms, pages, profiles
 from .clients import QUERIES
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from .authorization_request import Asked
 
 LIFETIME = timedelta(minutes=10)
+# Launch scopes, and what each tells the app in the token response.
+TOLD = {"launch/encounter": "encounter", "launch/imagingstudy": "fhirContext"}
+OVER = N_("This start of the app took too long, or was another person's. Start it again.")
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,24 @@ class Launch:
 
 
 async def show(request: Request) -> Response:
-    """GET /oauth/launch?patient=…&study=…: the apps that can be started with this record open."""
+    """GET /oauth/launch?patient=…&study=…&encounter=…: the apps that can be started with this record open."""
     services: Services = request.app.state.services
     fields = forms.once(forms.parse(request.url.query))
     signed_in = await services.gate.sign_in.of(request)
     if signed_in is None:
         return pages.to_sign_in(f"/oauth/launch?{urlencode(_named(fields))}")
-    profile, study = await _what(request, services, signed_in, fields)
+    opened = await _what(request, services, signed_in, fields)
     apps = await services.db.fetch_all(QUERIES["apps_to_launch"])
     return pages.render(
+        request,
         "launch.html",
         leads_to=[app["launch_url"] for app in apps],
         apps=apps,
         person=signed_in,
-        profile=profile,
-        study=study or "",
+        profile=opened.profile,
+        study=opened.study or "",
+        encounter=opened.encounter or "",
+        visits=await profiles.visits(request, services, signed_in, opened.profile.id),
     )
 
 
@@ -67,39 +74,59 @@ async def start(request: Request) -> Response:
     if signed_in is None:
         return pages.to_sign_in(f"/oauth/launch?{urlencode(_named(fields))}")
     require_csrf(signed_in, fields.get("csrf"))
-    profile, study = await _what(request, services, signed_in, fields)
-    client_id = fields.get("client_id", "")
-    address = await begin(services, client_id, signed_in.account_id, profile.id, imaging_study=study)
+    opened = await _what(request, services, signed_in, fields)
+    address = await begin(
+        services,
+        fields.get("client_id", ""),
+        signed_in.account_id,
+        opened.profile.id,
+        imaging_study=opened.study,
+        encounter=opened.encounter,
+    )
     return Response(status_code=303, headers={"Location": address, "Cache-Control": "no-store"})
 
 
 def _named(fields: dict[str, str]) -> dict[str, str]:
-    return {name: fields[name] for name in ("patient", "study") if name in fields}
+    return {name: fields[name] for name in ("patient", "study", "encounter") if name in fields}
 
 
-async def _what(
-    request: Request, services: Services, signed_in: SignedIn, fields: dict[str, str]
-) -> tuple[profiles.Profile, str | None]:
-    """The patient and the study of the request, as far as this person may see them. Raises NotFound."""
+@dataclass(frozen=True)
+class Opened:
+    """What is open at this moment, in this person's sight."""
+
+    profile: profiles.Profile
+    study: str | None
+    encounter: str | None
+
+
+async def _what(request: Request, services: Services, signed_in: SignedIn, fields: dict[str, str]) -> Opened:
+    """The patient, the study and the visit of the request. Raises NotFound for what this person may not see."""
     choices = await profiles.in_reach(request, services, signed_in)
     profile = next((each for each in choices if each.id == fields.get("patient")), None)
     if profile is None:
         raise NotFound()
-    study = fields.get("study")
-    if study and not await profiles.reaches_study(request, services, signed_in, profile.id, study):
+    study, encounter = fields.get("study"), fields.get("encounter")
+    visitor = request, services, signed_in, profile.id
+    if study and not await profiles.reaches_study(*visitor, study):
         raise NotFound()
-    return profile, study
+    if encounter and not await profiles.reaches_visit(*visitor, encounter):
+        raise NotFound()
+    return Opened(profile, study, encounter)
 
 
 def possible(asked: Scopes, *, launched: bool) -> Scopes:
     """Without the contexts that this request cannot get."""
-    asked = asked.without("launch/encounter")
-    return asked if launched else asked.without("launch")
+    return asked if launched else asked.without("launch", "launch/encounter")
 
 
-def context_of(study_id: str) -> dict[str, Any]:
-    """The study as launch context (SMART App Launch 2.2, "fhirContext")."""
-    return {"fhirContext": [{"reference": f"ImagingStudy/{study_id}"}]}
+def context_of(study_id: str | None, encounter_id: str | None = None) -> dict[str, Any]:
+    """The study and the visit as launch context (SMART App Launch 2.2, "fhirContext", "encounter")."""
+    context: dict[str, Any] = {}
+    if study_id:
+        context["fhirContext"] = [{"reference": f"ImagingStudy/{study_id}"}]
+    if encounter_id:
+        context["encounter"] = encounter_id
+    return context
 
 
 async def of(services: Services, asked: Asked, signed_in: SignedIn) -> Launch | None:
@@ -109,7 +136,7 @@ async def of(services: Services, asked: Asked, signed_in: SignedIn) -> Launch | 
         return None
     started = await find(services, secret, asked.client.id, signed_in.account_id)
     if started is None:
-        raise InvalidRequest("This start of the app took too long, or was another person's. Start it again.")
+        raise InvalidRequest(OVER)
     return started
 
 
@@ -120,6 +147,7 @@ async def begin(
     patient_id: str,
     *,
     imaging_study: str | None = None,
+    encounter: str | None = None,
 ) -> str:
     """The address that starts the app with this patient (and study) open. Raises NotFound, Unprocessable.
 
@@ -130,7 +158,7 @@ async def begin(
         raise NotFound("There is no such app.")
     if not client.launch_url:
         raise Unprocessable("This app cannot be started from here.")
-    context = context_of(imaging_study) if imaging_study else {}
+    context = context_of(imaging_study, encounter)
     secret = ids.new_secret()
     row = {
         "launch_hash": ids.digest(secret),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from joserfc import jwt
@@ -19,9 +19,15 @@ LIFETIME = timedelta(hours=1)
 
 
 async def id_token(
-    services: Services, client: Client, facts: Record, scopes: Scopes, *, nonce: str = ""
+    services: Services,
+    client: Client,
+    facts: Record,
+    scopes: Scopes,
+    *,
+    nonce: str = "",
+    auth_time: datetime | None = None,
 ) -> str:
-    """The signed statement of who allowed this client."""
+    """The signed statement of who allowed this client, and when they proved who they are."""
     now = clock.now()
     claims: dict[str, Any] = {
         "iss": services.settings.base_url,
@@ -35,13 +41,20 @@ async def id_token(
         claims |= {"fhirUser": user, "profile": user}
     if nonce:
         claims["nonce"] = nonce
+    if auth_time:
+        claims["auth_time"] = int(auth_time.timestamp())
     key = await services.keys.signing(FOR_IDENTITY)
     header = {"alg": FOR_IDENTITY, "typ": "JWT", "kid": key.kid}
     return jwt.encode(header, claims, key, algorithms=[FOR_IDENTITY])
 
 
 def fhir_user(facts: Record, fhir_base: str) -> str | None:
-    """The person as a FHIR resource; operators and managers of an organization are none."""
+    """The person as a FHIR resource: who acts for a child is a RelatedPerson of the record in context.
+
+    Operators and managers of an organization are none.
+    """
+    if facts["related_person"]:
+        return f"{fhir_base}/RelatedPerson/{facts['related_person']}"
     if facts["practitioner_id"]:
         return f"{fhir_base}/Practitioner/{facts['practitioner_id']}"
     if facts["own_patient"]:

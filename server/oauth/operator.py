@@ -57,7 +57,8 @@ async def _for_person(
     if account is None:
         raise NotFound("There is no user with this e-mail address.")
     now = clock.now()
-    facts = await services.db.fetch_one(QUERIES["facts_of_account"], {"account": account.id, "now": now})
+    values = {"account": account.id, "patient": patient, "now": now}
+    facts = await services.db.fetch_one(QUERIES["facts_of_account"], values)
     if facts is None:
         raise NotFound("This user is closed.")
     in_context = patient or _own(facts, scopes)

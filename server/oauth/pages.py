@@ -1,30 +1,54 @@
-"""Pages of the authorization server: plain HTML that works without JavaScript."""
+"""Pages of the authorization server: plain HTML that works without JavaScript, in the reader's language."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from importlib import resources
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from babel.dates import format_date, format_datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-_templates = Environment(
-    loader=PackageLoader(__package__, "templates"),
-    autoescape=select_autoescape(default=True),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+from server.access.sign_in import SignedIn
+from server.core.texts import DEFAULT, languages, locale, negotiated, translations
+
+Say = Callable[[str], str]
+
 _STYLE = resources.files(__package__).joinpath("templates/style.css").read_bytes()
 
 
-def render(template: str, status: int = 200, *, leads_to: Iterable[str] = (), **values: Any) -> Response:
+def language_of(request: Request, person: SignedIn | None = None, ui_locales: str = "") -> str:
+    """As the account says, as the app asks (ui_locales, OpenID Connect Core, 3.1.2.1), as the browser does."""
+    if person is not None and person.language != DEFAULT and person.language in languages():
+        return person.language
+    for tag in ui_locales.split()[:20]:
+        if (found := tag.partition("-")[0].lower()) in languages():
+            return found
+    return negotiated(request.headers.get("accept-language", ""))
+
+
+def say(language: str) -> Say:
+    """A text in a language."""
+    return translations(language).gettext
+
+
+def render(
+    request: Request,
+    template: str,
+    status: int = 200,
+    *,
+    leads_to: Iterable[str] = (),
+    language: str | None = None,
+    **values: Any,
+) -> Response:
     """The page. `leads_to` is where its forms may end up (a redirect counts as a form's action, CSP 3)."""
-    text = _templates.get_template(template).render(**values)
-    return HTMLResponse(text, status, _headers(leads_to))
+    language = language or language_of(request, values.get("person"))
+    text = _environment(language).get_template(template).render(**values)
+    return HTMLResponse(text, status, _headers(leads_to) | {"Content-Language": language})
 
 
 def redirect(path: str) -> Response:
@@ -32,15 +56,34 @@ def redirect(path: str) -> Response:
     return RedirectResponse(path, 303, {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
 
 
-def to_sign_in(back_to: str) -> Response:
-    """To the portal's sign-in, which leads back to this path."""
-    return redirect(f"/sign-in?next={quote(back_to, safe='')}")
+def to_sign_in(back_to: str, *, again: bool = False) -> Response:
+    """To the portal's sign-in, which leads back to this path; `again` asks whoever is signed in already, too."""
+    return redirect(f"/sign-in?next={quote(back_to, safe='')}{'&again=1' if again else ''}")
 
 
 async def style(request: Request) -> Response:
     """The one style sheet of these pages."""
     headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
     return Response(_STYLE, media_type="text/css", headers=headers)
+
+
+@cache
+def _environment(language: str) -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__, "templates"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    region = locale(language)
+    environment.filters["day"] = lambda value: format_date(value, "long", locale=region)
+    environment.filters["moment"] = lambda value: format_datetime(value, "long", locale=region)
+    environment.filters["host"] = lambda url: urlsplit(url).hostname or url
+    environment.globals["language"] = language
+    return environment
 
 
 def _headers(leads_to: Iterable[str]) -> dict[str, str]:

@@ -61,7 +61,8 @@ def json(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, st
 def problem(request: Request, error: ServerError) -> Response:
     """Any error as this surface says it: JSON for programs, a page where a person is; never a redirect."""
     if request.url.path.startswith(_PEOPLE):
-        return pages.render("problem.html", error.status, sentence=str(error))
+        say = pages.say(pages.language_of(request))
+        return pages.render(request, "problem.html", error.status, sentence=say(str(error)))
     headers = {}
     if isinstance(error, InvalidClient):
         headers["WWW-Authenticate"] = 'Basic realm="Lightbox"'

@@ -12,9 +12,14 @@ from server.access.action import STUDY_READ, STUDY_SEARCH, Action, Verb
 from server.access.reach import Reach
 from server.access.services import Services
 from server.access.sign_in import SignedIn, address_of
+from server.core.texts import N_
+from server.records.fold import fold
 from server.storage.db import Record
 
+from . import sentences
 from .clients import QUERIES
+
+NAMELESS = N_("A record without a name")
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,11 @@ class Profile:
     name: str
     birth_date: str
     own: bool  # the person's own
+    guardian: bool = False  # held for somebody else: a child
 
-    @property
-    def your(self) -> str:
+    def your(self, language: str) -> str:
         """How a sentence to the person speaks of what is in it."""
-        return "your" if self.own else f"{self.name}'s"
+        return sentences.whose(self.name, own=self.own, language=language)
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,19 @@ class Study:
 
 
 async def in_reach(request: Request, services: Services, signed_in: SignedIn) -> list[Profile]:
-    """All of them, the person's own first, then the last changed."""
+    """All of them, the person's own first, then those held for others, then the last changed."""
     reach = await _reach(request, services, signed_in)
     values = {"account": signed_in.account_id}
     rows = await services.db.fetch_all(QUERIES["patients_in_reach"], values, reach=reach.resources())
-    return [_profile(row["id"], orjson.loads(row["json"]), own=row["own"]) for row in rows]
+    return [_profile(row) for row in rows]
+
+
+def found(profiles: list[Profile], words: str) -> list[Profile]:
+    """Those whose name or birth date has every word in it."""
+    wanted = fold(words).split()
+    return [
+        each for each in profiles if all(word in fold(f"{each.name} {each.birth_date}") for word in wanted)
+    ]
 
 
 async def reaches(request: Request, services: Services, signed_in: SignedIn, patient_id: str) -> bool:
@@ -56,9 +69,12 @@ async def reaches(request: Request, services: Services, signed_in: SignedIn, pat
     return bool(await services.db.fetch_val(QUERIES["patient_in_reach"], values, reach=reach.patients()))
 
 
-async def studies(request: Request, services: Services, signed_in: SignedIn) -> list[Study]:
-    """The newest studies the person may open, of everyone."""
-    reach = await services.gate.reach_for_actor(signed_in.actor(address_of(request)), STUDY_SEARCH)
+async def studies(
+    request: Request, services: Services, signed_in: SignedIn, patient_id: str | None = None
+) -> list[Study]:
+    """The newest studies the person may open, of a patient or of everyone."""
+    actor = signed_in.actor(address_of(request))
+    reach = await services.gate.reach_for_actor(actor, STUDY_SEARCH, patient_id=patient_id)
     rows = await services.db.fetch_all(QUERIES["studies_in_reach"], {}, reach=reach.studies())
     return [Study(row["fhir_id"], row["patient_id"], _label(row)) for row in rows]
 
@@ -74,14 +90,39 @@ async def reaches_study(
     )
 
 
-async def kinds_of_images(
+async def visits(
     request: Request, services: Services, signed_in: SignedIn, patient_id: str
+) -> list[tuple[str, str]]:
+    """The Encounters this person may see of a patient, the newest first: id, and what tells them apart."""
+    reach = await _visits_in_reach(request, services, signed_in, patient_id)
+    rows = await services.db.fetch_all(QUERIES["visits_in_reach"], {}, reach=reach.resources())
+    return [(row["id"], _visit_label(orjson.loads(row["json"]))) for row in rows]
+
+
+async def reaches_visit(
+    request: Request, services: Services, signed_in: SignedIn, patient_id: str, encounter_id: str
+) -> bool:
+    """Whether this person may see the Encounter, and it is this patient's."""
+    reach = await _visits_in_reach(request, services, signed_in, patient_id)
+    values = {"id": encounter_id}
+    return bool(await services.db.fetch_val(QUERIES["visit_in_reach"], values, reach=reach.resources()))
+
+
+async def kinds_of_images(
+    request: Request, services: Services, signed_in: SignedIn, patient_id: str | None
 ) -> list[str]:
-    """The modalities of the studies this person may see of a patient."""
+    """The modalities of the studies this person may see of a patient, or of everyone."""
     actor = signed_in.actor(address_of(request))
     reach = await services.gate.reach_for_actor(actor, STUDY_SEARCH, patient_id=patient_id)
     rows = await services.db.fetch_all(QUERIES["modalities_in_reach"], {}, reach=reach.studies())
     return [row["modality"] for row in rows]
+
+
+async def _visits_in_reach(
+    request: Request, services: Services, signed_in: SignedIn, patient_id: str
+) -> Reach:
+    actor = signed_in.actor(address_of(request))
+    return await services.gate.reach_for_actor(actor, Action("Encounter", Verb.READ), patient_id=patient_id)
 
 
 async def _reach(request: Request, services: Services, signed_in: SignedIn) -> Reach:
@@ -89,12 +130,21 @@ async def _reach(request: Request, services: Services, signed_in: SignedIn) -> R
     return await services.gate.reach_for_actor(actor, Action("Patient", Verb.SEARCH))
 
 
-def _profile(patient_id: str, resource: dict[str, Any], *, own: bool) -> Profile:
+def _profile(row: Record) -> Profile:
+    resource: dict[str, Any] = orjson.loads(row["json"])
     name = (resource.get("name") or [{}])[0]
     text = name.get("text") or " ".join([*name.get("given", []), name.get("family", "")])
-    return Profile(patient_id, text.strip() or "A record without a name", resource.get("birthDate", ""), own)
+    born = resource.get("birthDate", "")
+    return Profile(row["id"], text.strip() or NAMELESS, born, own=row["own"], guardian=row["guardian"])
 
 
 def _label(row: Record) -> str:
-    when = row["study_date"].strftime("%-d %B %Y") if row["study_date"] else "without a date"
+    when = row["study_date"].isoformat() if row["study_date"] else "?"
     return f"{when}: {', '.join(row['modalities'])} {row['title_folded']}".strip()
+
+
+def _visit_label(encounter: dict[str, Any]) -> str:
+    began = (encounter.get("period") or {}).get("start", "")[:10]
+    kind = (encounter.get("type") or [{}])[0]
+    text = kind.get("text") or next((each.get("display", "") for each in kind.get("coding", [])), "")
+    return " ".join(part for part in (began, text) if part) or encounter["id"]

@@ -1,13 +1,46 @@
 -- name: client
 SELECT id, name, type, secret_hash, redirect_uris, scope, jwks, jwks_uri, launch_url, logo_uri, contact,
-       organization_id, trusted, verified, registered_by, created_at
+       organization_id, trusted, verified, registered_by, created_at, client_uri, policy_uri, tos_uri, logo
   FROM client WHERE id = :id AND disabled_at IS NULL
 
 -- name: add_client
 INSERT INTO client (id, name, type, secret_hash, redirect_uris, scope, jwks, jwks_uri, launch_url, logo_uri,
-                    contact, organization_id, trusted, verified, registered_by, created_at, registration_token_hash)
+                    contact, organization_id, trusted, verified, registered_by, created_at, registration_token_hash,
+                    client_uri, policy_uri, tos_uri)
 VALUES (:id, :name, :type, :secret_hash, :redirect_uris, :scope, :jwks, :jwks_uri, :launch_url, :logo_uri,
-        :contact, :organization, :trusted, :verified, :registered_by, :now, :registration_token_hash)
+        :contact, :organization, :trusted, :verified, :registered_by, :now, :registration_token_hash,
+        :client_uri, :policy_uri, :tos_uri)
+
+-- name: replace_client
+-- RFC 7592, 2.2: the whole registration anew. Its secret stays unless it needs one it never had; a changed name or
+-- maker takes the operator's word that it is known away.
+UPDATE client SET name = :name, type = :type, secret_hash = :secret_hash, redirect_uris = :redirect_uris,
+       scope = :scope, jwks = :jwks, jwks_uri = :jwks_uri, launch_url = :launch_url, logo_uri = :logo_uri,
+       contact = :contact, client_uri = :client_uri, policy_uri = :policy_uri, tos_uri = :tos_uri,
+       verified = verified AND name = :name AND redirect_uris = :redirect_uris, logo = CASE WHEN logo_uri = :logo_uri THEN logo END,
+       registration_token_hash = :registration_token_hash
+ WHERE id = :id AND registration_token_hash = :presented AND disabled_at IS NULL
+RETURNING id
+
+-- name: forget_registration_token
+UPDATE client SET registration_token_hash = NULL WHERE id = :id
+
+-- name: forget_state_of_client
+DELETE FROM app_state WHERE client_id = :client
+
+-- name: set_logo
+UPDATE client SET logo = :logo WHERE id = :id AND logo_uri = :logo_uri
+
+-- name: enable_client
+UPDATE client SET disabled_at = NULL WHERE id = :id AND disabled_at IS NOT NULL
+
+-- name: clients
+-- For the operator: every client, with what lives of it.
+SELECT client.id, client.name, client.type, client.registered_by, client.verified, client.trusted,
+       client.created_at, client.disabled_at,
+       (SELECT count(*) FROM app_grant WHERE app_grant.client_id = client.id AND app_grant.ended_at IS NULL
+         AND (app_grant.expires_at IS NULL OR app_grant.expires_at > :now)) AS grants
+  FROM client ORDER BY client.created_at, client.id
 
 -- name: add_client_once
 -- The server's own client of a well-known name; there already is as good.
@@ -38,9 +71,9 @@ DELETE FROM used_jti WHERE expires_at < :now
 
 -- name: add_code
 INSERT INTO authorization_code (code_hash, client_id, grant_id, account_id, session_id, patient_id, redirect_uri,
-                                challenge, scope, nonce, launch, grant_until, created_at, expires_at)
+                                challenge, scope, nonce, launch, grant_until, created_at, expires_at, auth_time)
 VALUES (:code_hash, :client, :grant, :account, :session, :patient, :redirect_uri,
-        :challenge, :scope, :nonce, :launch, :grant_until, :now, :expires_at)
+        :challenge, :scope, :nonce, :launch, :grant_until, :now, :expires_at, :auth_time)
 
 -- name: spend_code
 -- One statement, so that two requests at once cannot both get an answer. The session it was given in must live.
@@ -48,7 +81,7 @@ UPDATE authorization_code AS code SET used_at = :now
  WHERE code_hash = :code_hash AND client_id = :client AND used_at IS NULL AND expires_at > :now
    AND EXISTS (SELECT 1 FROM session WHERE session.id = code.session_id AND session.ended_at IS NULL)
 RETURNING grant_id, client_id, account_id, session_id, patient_id, redirect_uri, challenge, scope, nonce, launch,
-          grant_until
+          grant_until, auth_time
 
 -- name: replay_code
 -- A code that was spent before came again; the grant behind it must not live, made already or not yet.
@@ -64,37 +97,38 @@ SELECT true FROM authorization_code WHERE grant_id = :grant AND replayed_at IS N
 
 -- name: add_grant
 INSERT INTO app_grant (id, client_id, account_id, session_id, patient_id, scope, launch, online, created_at,
-                       used_at, expires_at)
-VALUES (:id, :client, :account, :session, :patient, :scope, :launch, :online, :now, :now, :expires_at)
+                       used_at, expires_at, auth_time)
+VALUES (:id, :client, :account, :session, :patient, :scope, :launch, :online, :now, :now, :expires_at, :auth_time)
 
 -- name: use_grant
 -- The grant lives and is of this client; notes the use.
 UPDATE app_grant SET used_at = :now WHERE app_grant.id = :grant AND client_id = :client AND {alive}
-RETURNING id, client_id, account_id, session_id, patient_id, scope, launch, online, expires_at
+RETURNING id, client_id, account_id, session_id, patient_id, scope, launch, online, expires_at, auth_time
 
 -- name: end_grant
 UPDATE app_grant SET ended_at = :now, ended_why = :why WHERE id = :grant AND ended_at IS NULL
 RETURNING client_id, account_id, patient_id
 
 -- name: end_grants_of_person
--- All that one app may do for one account.
+-- All that one app may do for one account, or what one press of Allow gave.
 UPDATE app_grant SET ended_at = :now, ended_why = :why
  WHERE account_id = :account AND client_id = :client AND ended_at IS NULL
+   AND (CAST(:grant AS uuid) IS NULL OR id = CAST(:grant AS uuid))
 RETURNING id, patient_id
 
 -- name: living_grants
 -- What apps may do for an account, for the person to see.
 SELECT app_grant.id, app_grant.client_id, app_grant.patient_id, app_grant.scope, app_grant.created_at,
-       app_grant.used_at, app_grant.expires_at, app_grant.online, client.name, client.verified
+       app_grant.used_at, app_grant.expires_at, app_grant.online, client.name, client.verified, client.logo
   FROM app_grant JOIN client ON client.id = app_grant.client_id
- WHERE app_grant.account_id = :account AND app_grant.ended_at IS NULL
+ WHERE app_grant.account_id = :account AND app_grant.ended_at IS NULL AND client.disabled_at IS NULL
    AND (app_grant.expires_at IS NULL OR app_grant.expires_at > :now)
    AND (NOT app_grant.online OR EXISTS (SELECT 1 FROM session WHERE session.id = app_grant.session_id
         AND session.ended_at IS NULL AND session.expires_at > :now))
  ORDER BY app_grant.created_at DESC
 
 -- name: grant_by_id
-SELECT id, client_id, account_id, session_id, patient_id, scope, launch, online, expires_at
+SELECT id, client_id, account_id, session_id, patient_id, scope, launch, online, expires_at, auth_time
   FROM app_grant WHERE app_grant.id = :grant AND {alive}
 
 -- name: add_refresh_token
@@ -113,7 +147,7 @@ RETURNING refresh_token.grant_id
 -- A refresh token, spent or not, with its grant.
 SELECT refresh_token.used_at, refresh_token.created_at, refresh_token.grant_id, app_grant.id, app_grant.client_id,
        app_grant.account_id, app_grant.session_id, app_grant.patient_id, app_grant.scope, app_grant.launch,
-       app_grant.online, refresh_token.expires_at
+       app_grant.online, app_grant.auth_time, refresh_token.expires_at
   FROM refresh_token JOIN app_grant ON app_grant.id = refresh_token.grant_id
  WHERE refresh_token.token_hash = :token_hash
 
@@ -122,7 +156,11 @@ SELECT refresh_token.used_at, refresh_token.created_at, refresh_token.grant_id, 
 SELECT account.id, account.name, account.email, account.role, practitioner.id AS practitioner_id,
        member.organization_id,
        (SELECT holder.patient_id FROM holder WHERE holder.account_id = account.id AND holder.as_what = 'self'
-         AND (holder.until IS NULL OR holder.until > :now) ORDER BY holder.since LIMIT 1) AS own_patient
+         AND (holder.until IS NULL OR holder.until > :now) ORDER BY holder.since LIMIT 1) AS own_patient,
+       (SELECT guardian.id FROM related_person AS guardian
+          JOIN holder ON holder.patient_id = guardian.patient_id AND holder.account_id = guardian.account_id
+         WHERE guardian.account_id = account.id AND guardian.patient_id = :patient AND holder.as_what = 'guardian'
+           AND (holder.until IS NULL OR holder.until > :now)) AS related_person
   FROM account
   LEFT JOIN practitioner ON practitioner.account_id = account.id
   LEFT JOIN organization_member AS member ON member.account_id = account.id
@@ -132,11 +170,11 @@ SELECT account.id, account.name, account.email, account.role, practitioner.id AS
 -- name: patients_in_reach
 -- The profiles a person may choose from, with the resource that names them; the person's own first.
 SELECT resource.id, resource.json,
-       EXISTS (SELECT 1 FROM holder WHERE holder.patient_id = resource.id AND holder.account_id = :account
-               AND holder.as_what = 'self') AS own
+       coalesce(holder.as_what = 'self', false) AS own, coalesce(holder.as_what = 'guardian', false) AS guardian
   FROM resource
+  LEFT JOIN holder ON holder.patient_id = resource.id AND holder.account_id = :account
  WHERE resource.type = 'Patient' AND NOT resource.deleted AND {reach}
- ORDER BY own DESC, resource.last_updated DESC, resource.id LIMIT 200
+ ORDER BY own DESC, guardian DESC, resource.last_updated DESC, resource.id LIMIT 1000
 
 -- name: modalities_in_reach
 SELECT DISTINCT unnest(study.modalities) AS modality FROM study WHERE {reach} ORDER BY modality
@@ -194,3 +232,20 @@ SELECT id, rights, studies IS NULL AS whole FROM share
 
 -- name: forget_refresh_tokens
 DELETE FROM refresh_token WHERE expires_at < :now OR used_at < :spent
+
+-- name: visits_in_reach
+SELECT resource.id, resource.json FROM resource
+ WHERE resource.type = 'Encounter' AND NOT resource.deleted AND {reach}
+ ORDER BY resource.happened DESC NULLS LAST, resource.id LIMIT 50
+
+-- name: visit_in_reach
+SELECT true FROM resource
+ WHERE resource.type = 'Encounter' AND resource.id = :id AND NOT resource.deleted AND {reach}
+
+-- name: held_as_guardian
+SELECT true FROM holder WHERE patient_id = :patient AND account_id = :account AND as_what = 'guardian'
+   AND (until IS NULL OR until > :now)
+
+-- name: add_related_person
+INSERT INTO related_person (patient_id, account_id, id) VALUES (:patient, :account, :id)
+ON CONFLICT (patient_id, account_id) DO NOTHING RETURNING id

@@ -1,4 +1,4 @@
-"""Apps that register themselves (RFC 7591) and take their registration back (RFC 7592, 2.1 and 2.3).
+"""Apps that register themselves (RFC 7591), and manage their registration (RFC 7592).
 
 What comes this way is shown to patients as unverified, gets nothing of a system's, and keys only over https. A backend
 service is registered by a signed-in provider, and is their own organization's.
@@ -6,7 +6,8 @@ service is registered by a signed-in provider, and is their own organization's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from server.audit.who import Who
 from server.core import clock, ids
 from server.core.errors import Forbidden, NotAuthenticated, TooLarge, TooManyRequests, Unprocessable
 
-from . import clients, problem
+from . import clients, logos, problem
 from .clients import QUERIES, Client
 from .problem import NO_STORE, OAuthError
 
@@ -34,6 +35,7 @@ _TYPE_OF = {
     "private_key_jwt": "confidential-asymmetric",
 }
 _GRANTS = {"authorization_code", "refresh_token"}
+_ADDRESSES = ("jwks_uri", "logo_uri", "client_uri", "policy_uri", "tos_uri")
 Json = dict[str, Any]
 
 
@@ -44,40 +46,118 @@ async def register(request: Request) -> Response:
     await require_not_too_many(services)
     token = ids.new_secret()
     organization = await _organization(request, services, metadata)
-    added = await _add(services, metadata, token, organization)
+    registration = _registration(metadata, organization)
+    with _in_words():
+        added = await keep(services, **registration, organization_id=organization, registration_token=token)
+    issued = {"client_id_issued_at": int(clock.now().timestamp())}
+    return problem.json(_answer(services, added, token) | issued | _way(metadata, added), 201)
+
+
+async def read_registration(request: Request) -> Response:
+    """GET /oauth/register/{client_id} (RFC 7592, 2.1)"""
+    client, token = await _managed(request)
+    return problem.json(_answer(request.app.state.services, clients.Added(client, None), token))
+
+
+async def replace_registration(request: Request) -> Response:
+    """PUT /oauth/register/{client_id} (RFC 7592, 2.2): all of it anew; what manages it from then on is a new token."""
+    services: Services = request.app.state.services
+    client, presented = await _managed(request)
+    metadata = await _read(request)
+    _check_own(client, metadata)
+    if client.type == "backend" and _texts(metadata, "grant_types") != ["client_credentials"]:
+        raise _invalid("A backend service stays one.")
+    if client.type != "backend":
+        await _organization(request, services, metadata, for_people=True)
+    registration = _registration(metadata, client.organization_id if client.type == "backend" else None)
+    token = ids.new_secret()
+    with _in_words():
+        changed = await _replaced(services, client, presented, token, registration)
+    if changed is None:
+        raise NotAuthenticated("The registration access token is not valid.")
+    await logos.fetch(services, changed.client)
+    return problem.json(_answer(services, changed, token) | _way(metadata, changed))
+
+
+async def delete_registration(request: Request) -> Response:
+    """DELETE /oauth/register/{client_id} (RFC 7592, 2.3): the app goes, and all that it may do."""
+    services: Services = request.app.state.services
+    client, _ = await _managed(request)
+    async with services.db.transaction():
+        now = clock.now()
+        await services.db.execute(QUERIES["disable_client"], {"id": client.id, "now": now})
+        await services.db.execute(QUERIES["forget_registration_token"], {"id": client.id})
+        values = {"client": client.id, "now": now, "why": "the app took its registration back"}
+        await services.db.execute(QUERIES["end_grants_of_client"], values)
+        await services.db.execute(QUERIES["forget_state_of_client"], {"client": client.id})
+    return Response(status_code=204, headers=NO_STORE)
+
+
+async def _replaced(
+    services: Services, client: Client, presented: str, token: str, registration: Json
+) -> clients.Added | None:
+    async with services.db.transaction():
+        changed = await clients.replace(
+            services.db, client, presented=presented, registration_token=token, **registration
+        )
+        who = Who(role="client", client_id=client.id, client_name=client.name)
+        await services.audit.record(
+            Event.CLIENT_REGISTERED, who=who, patient_id=None, detail={"what": "changed"}
+        )
+    return changed
+
+
+def _check_own(client: Client, metadata: Json) -> None:
+    """RFC 7592, 2.2: it says whose it is, and changes nothing that the server gives. Raises OAuthError."""
+    if metadata.get("client_id") != client.id:
+        raise _invalid("The client_id must be that of this registration.")
+    given = {
+        "registration_access_token",
+        "registration_client_uri",
+        "client_secret_expires_at",
+        "client_id_issued_at",
+    }
+    if given & metadata.keys():
+        raise _invalid("What the server gives cannot be set.")
+    secret = metadata.get("client_secret")
+    if secret is not None and not (isinstance(secret, str) and client.check_client_secret(secret)):
+        raise _invalid("The client_secret cannot be chosen.")
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """What cannot be registered, in the words of RFC 7591, 3.2.2."""
+    try:
+        yield
+    except Unprocessable as exc:
+        word = "invalid_redirect_uri" if "redirect" in str(exc) else "invalid_client_metadata"
+        raise OAuthError(word, str(exc)) from exc
+
+
+def _answer(services: Services, added: clients.Added, token: str) -> Json:
+    """RFC 7591, 3.2.1 and RFC 7592, 3."""
     answer = _described(added.client) | {
-        "client_id_issued_at": int(clock.now().timestamp()),
         "registration_access_token": token,
         "registration_client_uri": f"{services.settings.base_url}/oauth/register/{added.client.id}",
     }
     if added.secret:
         answer |= {"client_secret": added.secret, "client_secret_expires_at": 0}
-        answer["token_endpoint_auth_method"] = metadata.get("token_endpoint_auth_method")
-    return problem.json(answer, 201)
+    return answer
 
 
-async def read_registration(request: Request) -> Response:
-    """GET /oauth/register/{client_id}"""
-    client = await _managed(request)
-    return problem.json(_described(client))
+def _way(metadata: Json, added: clients.Added) -> Json:
+    """Both ways of sending a secret are one type here; the one that was asked for is confirmed."""
+    method = metadata.get("token_endpoint_auth_method")
+    is_symmetric = added.client.type == "confidential-symmetric"
+    return {"token_endpoint_auth_method": method} if is_symmetric and method else {}
 
 
-async def delete_registration(request: Request) -> Response:
-    """DELETE /oauth/register/{client_id}: the app goes, and all that it may do."""
-    services: Services = request.app.state.services
-    client = await _managed(request)
-    async with services.db.transaction():
-        now = clock.now()
-        await services.db.execute(QUERIES["disable_client"], {"id": client.id, "now": now})
-        values = {"client": client.id, "now": now, "why": "the app took its registration back"}
-        await services.db.execute(QUERIES["end_grants_of_client"], values)
-    return Response(status_code=204, headers=NO_STORE)
-
-
-async def _organization(request: Request, services: Services, metadata: Json) -> str | None:
+async def _organization(
+    request: Request, services: Services, metadata: Json, *, for_people: bool = False
+) -> str | None:
     """The organization of a backend service; None for an app of people. Raises Forbidden, OAuthError."""
     grants = _texts(metadata, "grant_types")
-    if grants != ["client_credentials"]:
+    if for_people or grants != ["client_credentials"]:
         if not set(grants) <= _GRANTS:
             raise _invalid("Apps that register themselves use authorization_code and refresh_token only.")
         return None
@@ -87,31 +167,24 @@ async def _organization(request: Request, services: Services, metadata: Json) ->
     return actor.organization_id
 
 
-async def _add(services: Services, metadata: Json, token: str, organization: str | None) -> clients.Added:
+def _registration(metadata: Json, organization: str | None) -> Json:
+    """What the metadata says, as `clients` keeps it. Raises OAuthError."""
     kind = _kind(metadata) if organization is None else "backend"
     keys = metadata.get("jwks"), metadata.get("jwks_uri")
     if kind in ("confidential-asymmetric", "backend") and keys == (None, None):
         raise _invalid("Public keys are needed, inline or by address.")
     if keys[0] is not None and not isinstance(keys[0], dict):
         raise _invalid("The keys are not a JWK Set.")
-    try:
-        return await keep(
-            services,
-            name=_text(metadata, "client_name") or "An app without a name",
-            type=kind,
-            redirect_uris=_redirects(metadata) if kind != "backend" else (),
-            scope=_text(metadata, "scope"),
-            jwks=keys[0],
-            jwks_uri=_text(metadata, "jwks_uri") or None,
-            launch_url=_text(metadata, "initiate_login_uri") or None,
-            logo_uri=_text(metadata, "logo_uri") or None,
-            contact=", ".join(_texts(metadata, "contacts"))[:300],
-            organization_id=organization,
-            registration_token=token,
-        )
-    except Unprocessable as exc:
-        word = "invalid_redirect_uri" if "redirect" in str(exc) else "invalid_client_metadata"
-        raise OAuthError(word, str(exc)) from exc
+    return {
+        "name": _text(metadata, "client_name") or "An app without a name",
+        "type": kind,
+        "redirect_uris": _redirects(metadata) if kind != "backend" else (),
+        "scope": _text(metadata, "scope"),
+        "jwks": keys[0],
+        "launch_url": _text(metadata, "initiate_login_uri") or None,
+        "contact": ", ".join(_texts(metadata, "contacts"))[:300],
+        **{name: _text(metadata, name) or None for name in _ADDRESSES},
+    }
 
 
 def _kind(metadata: Json) -> str:
@@ -143,13 +216,18 @@ def _described(client: Client) -> Json:
         "token_endpoint_auth_method": methods.get(client.type, "private_key_jwt"),
         "scope": client.allowed.text,
     }
-    for name in ("jwks", "jwks_uri", "logo_uri"):
+    for name in ("jwks", *_ADDRESSES):
         if value := getattr(client, name):
             described[name] = value
+    if client.launch_url:
+        described["initiate_login_uri"] = client.launch_url
+    if client.contact:
+        described["contacts"] = client.contact.split(", ")
     return described
 
 
-async def _managed(request: Request) -> Client:
+async def _managed(request: Request) -> tuple[Client, str]:
+    """The registration and the token that manages it. Raises NotAuthenticated (RFC 7592, 2.1: 401)."""
     services: Services = request.app.state.services
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     values = {"id": request.path_params["client_id"], "token_hash": ids.digest(token.strip())}
@@ -157,7 +235,7 @@ async def _managed(request: Request) -> Client:
     client = await clients.find(services.db, found) if found and kind.lower() == "bearer" else None
     if client is None:
         raise NotAuthenticated("The registration access token is not valid.")
-    return client
+    return client, token.strip()
 
 
 async def keep(services: Services, **registration: Any) -> clients.Added:
@@ -169,6 +247,7 @@ async def keep(services: Services, **registration: Any) -> clients.Added:
             who=Who(role="client", client_id=added.client.id, client_name=added.client.name),
             patient_id=None,
         )
+    await logos.fetch(services, added.client)
     return added
 
 

@@ -28,6 +28,7 @@ routes = [
     Route("/revoke", revoke.revoke, methods=["POST"]),
     Route("/register", register.register, methods=["POST"]),
     Route("/register/{client_id}", register.read_registration, methods=["GET"]),
+    Route("/register/{client_id}", register.replace_registration, methods=["PUT"]),
     Route("/register/{client_id}", register.delete_registration, methods=["DELETE"]),
     Route("/manage", manage.show, methods=["GET"]),
     Route("/manage", manage.end, methods=["POST"]),
