@@ -71,7 +71,7 @@ async def respond(request: Request, answer: Answer) -> Response:
     body = answer.json
     if request.query_params.get("_pretty") == "true":
         body = dump(load_exact(body), pretty=True)
-    if len(body) > WORTHWHILE and _takes_gzip(request):
+    if len(body) > WORTHWHILE and takes_gzip(request):
         body = await aside(body, _gzip)
         headers["Content-Encoding"] = "gzip"
     return Response(body, answer.status, headers, media_type=f"{media_type}; charset=utf-8")
@@ -87,7 +87,7 @@ async def aside(body: bytes, work: Callable[[bytes], T]) -> T:
     return await asyncio.to_thread(work, body) if len(body) > LARGE else work(body)
 
 
-def _takes_gzip(request: Request) -> bool:
+def takes_gzip(request: Request) -> bool:
     """RFC 9110, 12.5.3. Not while a HEAD is answered: its length would be that of the plain body."""
     for each in request.headers.get("accept-encoding", "").lower().split(","):
         coding, _, weight = each.partition(";")

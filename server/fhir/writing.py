@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.access.action import Verb
+from server.access.policy import AUTHORED
 from server.access.reach import Reach
 from server.core.errors import InvalidInput, NotAllowed, Unprocessable
 from server.records import validate
@@ -74,7 +75,7 @@ async def checked(call: Call, resource: Json) -> Belonging:
     await validate.check(resource)
     type, required = resource_type(resource["resourceType"]), not call.actor.trusted
     owner = await belonging(call.services.db, resource, type, base=call.base, required=required)
-    if not owner.patient_id and not call.actor.trusted:
+    if not owner.patient_id and not call.actor.trusted and type.name not in AUTHORED:
         owner = Belonging(call.actor.context_patient or "", owner.study_uid)
         if not owner.patient_id:
             raise Unprocessable("The resource must say whose it is.")

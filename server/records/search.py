@@ -129,11 +129,11 @@ async def page(
     """Up to `limit` resources, from the beginning or after the position of the last one of the page before."""
     sorts = (*query.sorts, Sort("resource.key", descending=_ends_descending(query.sorts), nullable=False))
     bounded = _is_bounded(query, reach)
-    match = _match(query, replace(searching, bounded=bounded))
+    asked = match(query, replace(searching, bounded=bounded))
     if after is not None:
-        match = match & _after(sorts, after)
+        asked = asked & _after(sorts, after)
     values = {"type": query.type.name, "limit": limit}
-    rows = await _rows(db, _page_statement(sorts), values, query, reach, match)
+    rows = await _rows(db, _page_statement(sorts), values, query, reach, asked)
     return [_found(row, len(sorts)) for row in rows]
 
 
@@ -141,8 +141,8 @@ async def count(db: Database, query: Query, searching: Searching, *, reach: Reac
     """How many there are; counted up to `limit` where one is given."""
     bounded = _is_bounded(query, reach)
     values = {"type": query.type.name, "limit": limit}
-    match = _match(query, replace(searching, bounded=bounded))
-    rows = await _rows(db, QUERIES["count_found"], values, query, reach, match)
+    asked = match(query, replace(searching, bounded=bounded))
+    rows = await _rows(db, QUERIES["count_found"], values, query, reach, asked)
     return int(rows[0][0])
 
 
@@ -204,7 +204,7 @@ def types_passed(conditions: Sequence[Condition]) -> set[str]:
     return passed
 
 
-def _match(query: Query, searching: Searching) -> Where:
+def match(query: Query, searching: Searching) -> Where:
     """Every condition; those on the same date of which there is one are asked together."""
     together: dict[str, list[Criterion]] = {}
     conditions = []
@@ -236,14 +236,14 @@ def _is_bounded(query: Query, reach: Reach) -> bool:
 
 
 async def _rows(
-    db: Database, statement: Statement, values: dict[str, Any], query: Query, reach: Reach, match: Where
+    db: Database, statement: Statement, values: dict[str, Any], query: Query, reach: Reach, asked: Where
 ) -> list[Record]:
     """The rows. A plan is made once, and again each time only for what may be in many rows or in few (a modality):
     there the best way depends on the value."""
     within = reach.resources()
     if _is_bounded(query, reach) or any(map(_is_sharp, query.conditions)):
-        return await db.fetch_all(statement, values, match=match, reach=within)
-    text, args = statement.bind(values, match=match, reach=within)
+        return await db.fetch_all(statement, values, match=asked, reach=within)
+    text, args = statement.bind(values, match=asked, reach=within)
     async with db.raw() as connection:
         prepared = await connection.prepare(text)
         rows: list[Record] = await prepared.fetch(*args)

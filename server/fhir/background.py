@@ -1,0 +1,5 @@
+"""What the FHIR API does besides answering requests: its kits for the worker."""
+
+from . import export_job
+
+KITS = (export_job.KIT,)
