@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.datadict import (
+    dictionary_has_tag,
+    dictionary_VM,
+    dictionary_VR,
+    keyword_for_tag,
+    tag_for_keyword,
+)
 
 from server.core.errors import InvalidInput, UnknownParameter
 
@@ -22,8 +28,7 @@ MAX_DEPTH = 6
 _ABSURD = 2**31 - 1
 
 _SAID_ELSEWHERE = {"accept", "charset"}  # PS3.18, 8.3.3: read with the headers
-_NOT_SUPPORTED = {"emptyvaluematching", "multiplevaluematching"}  # PS3.18, 8.3.4.5-6: a warning says so
-
+_MULTIPLE = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})  # PS3.4, C.2.2.2.8
 
 Path = tuple[str, ...]  # "00400275", "00400009": from the outermost sequence to the attribute
 
@@ -64,6 +69,8 @@ class _Draft:
     include: list[Path] = field(default_factory=list)
     include_all: bool = False
     fuzzy: bool = False
+    empty: bool = False
+    multiple: bool = False
     limit: int = DEFAULT_LIMIT
     offset: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -81,10 +88,13 @@ def parse(parameters: Iterable[tuple[str, str]]) -> QidoQuery:
     matches = []
     for path, (vr, values) in draft.values.items():
         name = _spelled(path)
-        found = tests(vr, path[-1], values, name)
         draft.include.append(path)  # PS3.4, C.2.2.1.1: keys come back in the answer
-        if found:
-            matches.append(Match(path, vr, found))
+        if draft.multiple and vr in _MULTIPLE and dictionary_VM(int(path[-1], 16)) != "1":
+            each_of = [value for text in values for value in text.split("\\")]
+            found = [tests(vr, path[-1], [value], name, empty=draft.empty) for value in each_of]
+        else:
+            found = [tests(vr, path[-1], values, name, empty=draft.empty)]
+        matches += [Match(path, vr, any_of) for any_of in found if any_of]
     return QidoQuery(
         tuple(matches),
         tuple(dict.fromkeys(draft.include)),
@@ -106,9 +116,10 @@ def _take(draft: _Draft, name: str, value: str) -> None:
             draft.fuzzy = _truth(name, value)
         case "includefield":
             _include(draft, value)
-        case _ if name in _NOT_SUPPORTED:
-            if _truth(name, value):
-                draft.warnings.append(f"The {name} parameter is not supported; it was left out.")
+        case "emptyvaluematching":
+            draft.empty = _truth(name, value)
+        case "multiplevaluematching":
+            draft.multiple = _truth(name, value)
         case _ if name not in _SAID_ELSEWHERE:
             _key(draft, name, value)
 

@@ -63,6 +63,9 @@ _INSTANCE = frozenset(["00080016", "00080018", "00080056", "00081190", "0020000D
 # Of one series; a study has its modalities in (0008,0061). Viewers ask for it all the same.
 _NEVER_OF_STUDY = frozenset({"00080060", "0008103E"})
 _RETURNED = {
+    Level.PATIENT: frozenset(
+        ["00100010", "00100020", "00100030", "00100040", "00201200", "00201202", "00201204"]
+    ),
     Level.STUDY: _STUDY | _NEVER_OF_STUDY,
     Level.SERIES: _SERIES,
     Level.INSTANCE: _INSTANCE,

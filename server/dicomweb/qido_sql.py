@@ -14,7 +14,7 @@ from server.imaging.text import fold, name_words, trigrams
 from server.storage.where import FALSE, Where, all_of, any_of
 
 from .qido_params import Match, QidoQuery
-from .qido_values import Between, Equals, Like, Test
+from .qido_values import Between, Empty, Equals, Like, Test
 
 _NUMBERS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"})
 # Date and time that are matched as one moment when both are given (PS3.4, C.2.2.2.5: combined matching).
@@ -38,6 +38,32 @@ def where(query: QidoQuery, level: Level) -> Where:
 
 
 def _condition(match: Match, at: Column, *, fuzzy: bool) -> Where:
+    valued = tuple(test for test in match.any_of if not isinstance(test, Empty))
+    found = [_valued(replace(match, any_of=valued), at, fuzzy=fuzzy)] if valued else []
+    if len(valued) < len(match.any_of):
+        found.append(_empty(at))
+    return _below(at, any_of(*found))
+
+
+def _below(at: Column, condition: Where) -> Where:
+    """The condition, asked of the rows of a level below that of the search where it belongs there."""
+    return replace(condition, sql=f"{at.below}({condition.sql}))") if at.below else condition
+
+
+def _empty(at: Column) -> Where:
+    match at.kind:
+        case Kind.OTHER:
+            found = f"EXISTS (SELECT FROM {at.sql} AS found(value) WHERE found.value <> '')"
+            return ~Where(found, at.values)
+        case Kind.LIST:
+            return Where(f"{at.sql} = '{{}}'")
+        case Kind.NUMBER:
+            return Where(f"{at.sql} IS NULL")
+        case _:
+            return Where(f"{at.sql} = ''")
+
+
+def _valued(match: Match, at: Column, *, fuzzy: bool) -> Where:
     match at.kind:
         case Kind.NAME:
             return _names(match.any_of, at, fuzzy=fuzzy)
@@ -208,11 +234,12 @@ def _moment(day_at: Column, time_at: Column, day: Match, time: Match) -> Where:
     days, times = day.any_of[0], time.any_of[0]
     assert isinstance(days, Between)  # _moments chose them
     assert isinstance(times, Between)
-    if Kind.OTHER in (day_at.kind, time_at.kind):
+    if Kind.OTHER in (day_at.kind, time_at.kind) or day_at.below != time_at.below:
         return _condition(day, day_at, fuzzy=False) & _condition(time, time_at, fuzzy=False)
     low = days.low and days.low + (times.low or "0" * 12)
     high = days.high and days.high + (times.high or "9" * 12)
-    return _between(days, day_at.sql) & _between(Between(low, high), f"({day_at.sql} || {time_at.sql})")
+    condition = _between(days, day_at.sql) & _between(Between(low, high), f"({day_at.sql} || {time_at.sql})")
+    return _below(day_at, condition)
 
 
 def like(pattern: str) -> str:

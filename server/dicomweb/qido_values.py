@@ -40,7 +40,14 @@ class Between:
     high: str | None
 
 
-Test = Equals | Like | Between
+@dataclass(frozen=True)
+class Empty:
+    """Empty value matching: the attribute is there without a value, or is not there (PS3.4, C.2.2.2.7)."""
+
+
+Test = Equals | Like | Between | Empty
+
+EMPTY = '""'  # how a key asks for it
 
 _WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 _NUMBER_VRS = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "UV", "SV", "FL", "FD", "AT"})
@@ -56,14 +63,15 @@ _STAMP = (
 )
 
 
-def tests(vr: str, tag: str, values: Iterable[str], name: str) -> tuple[Test, ...]:
+def tests(vr: str, tag: str, values: Iterable[str], name: str, *, empty: bool) -> tuple[Test, ...]:
     """The tests one of which must hold; none when an empty value or `*` matches everything.
 
-    Raises InvalidInput when a value is not of the kind its attribute has.
+    `empty`: two quotation marks ask for what has no value. Raises InvalidInput when a value is not of the kind its
+    attribute has.
     """
     found: list[Test] = []
     for value in (each for text in values for each in _list(vr, tag, text)):
-        test = _test(vr, value, name)
+        test = Empty() if empty and value == EMPTY else _test(vr, value, name)
         if test is None:
             return ()  # universal matching (PS3.4, C.2.2.2.3)
         found.append(test)

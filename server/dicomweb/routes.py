@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from . import bulkdata, change_feed, delete, metadata, qido, stow, wado, wado_frames, wado_rendered, wado_uri
+from . import (
+    bulkdata,
+    change_feed,
+    delete,
+    metadata,
+    qido,
+    qido_patients,
+    stow,
+    wado,
+    wado_frames,
+    wado_rendered,
+    wado_uri,
+)
 from .capabilities import Elsewhere
 
 STUDY = "/studies/{study}"
@@ -23,7 +35,19 @@ _table = [
     Route(STUDY, stow.store, methods=["POST"], name="store_to_study"),
     # 10.6 search
     Route("/studies", qido.find_studies, methods=["GET"]),
-    Route("/studies/count", qido.count_studies, methods=["GET"]),
+    Route("/patients", qido_patients.find_patients, methods=["GET"], name="find_patients"),
+    *(
+        Route(f"{of}/count", endpoint, methods=["GET"], name=f"{endpoint.__name__}{within}")
+        for of, endpoint, within in (
+            ("/patients", qido_patients.count_patients, ""),
+            ("/studies", qido_patients.count_studies, ""),
+            ("/series", qido_patients.count_series, ""),
+            ("/instances", qido_patients.count_instances, ""),
+            (f"{STUDY}/series", qido_patients.count_series, "_of_study"),
+            (f"{STUDY}/instances", qido_patients.count_instances, "_of_study"),
+            (f"{SERIES}/instances", qido_patients.count_instances, "_of_series"),
+        )
+    ),
     Route("/series", qido.find_series, methods=["GET"]),
     Route("/instances", qido.find_instances, methods=["GET"]),
     Route(f"{STUDY}/series", qido.find_series, methods=["GET"], name="find_series_of_study"),

@@ -19,7 +19,7 @@ _STUDY_LEVEL = frozenset({
     0x00080005, 0x00080020, 0x00080030, 0x00080050, 0x00080051, 0x00080090, 0x00080096, 0x0008009C, 0x0008009D,
     0x00080201, 0x00081030, 0x00081032, 0x00081048, 0x00081049, 0x00081060, 0x00081062, 0x00081080, 0x00081084,
     0x00081110, 0x00081120, 0x0020000D, 0x00200010, 0x00321032, 0x00321033, 0x00321060, 0x00321064, 0x00380010,
-    0x00380014, 0x00380060, 0x00380064, 0x00401002,
+    0x00380014, 0x00380060, 0x00380064, 0x00401002, 0x0040100A, 0x00401012,
 })  # fmt: skip
 # Of the series and its equipment.
 _SERIES_LEVEL = frozenset({
@@ -52,15 +52,21 @@ _IF_THERE = frozenset({
 
 def study_attributes(model: Json) -> Json:
     """The attributes of the patient and the study among those of an instance."""
-    return {tag: value for tag, value in model.items() if _is_study_level(int(tag, 16)) and _is_small(value)}
+    return {tag: value for tag, value in model.items() if is_of_study(int(tag, 16)) and _is_small(value)}
 
 
 def series_attributes(model: Json) -> Json:
     """The attributes of the series among those of an instance."""
-    return {tag: value for tag, value in model.items() if int(tag, 16) in _SERIES_LEVEL and _is_small(value)}
+    return {tag: value for tag, value in model.items() if is_of_series(int(tag, 16)) and _is_small(value)}
 
 
-def _is_study_level(tag: int) -> bool:
+def is_of_series(tag: int) -> bool:
+    """Whether an attribute is kept with the series."""
+    return tag in _SERIES_LEVEL
+
+
+def is_of_study(tag: int) -> bool:
+    """Whether an attribute is kept with the study: those of the patient are."""
     return tag >> 16 in (0x0010, 0x0012) or tag in _STUDY_LEVEL
 
 

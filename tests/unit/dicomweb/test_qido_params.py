@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from server.core.errors import InvalidInput, UnknownParameter
 from server.dicomweb.qido_params import DEFAULT_LIMIT, MAX_LIMIT, QidoQuery, parse
-from server.dicomweb.qido_values import Between, Equals, Like
+from server.dicomweb.qido_values import Between, Empty, Equals, Like
 
 
 def only(name: str, value: str):
@@ -147,10 +147,19 @@ def test_limit_is_bounded():
     assert parse([("limit", "0"), ("offset", "7")]).offset == 7
 
 
-def test_what_is_not_supported_is_said():
-    """PS3.18, 8.3.4.5: a Warning when empty value matching is not performed."""
-    assert "emptyvaluematching" in parse([("emptyvaluematching", "true")]).warnings[0]
-    assert parse([("emptyvaluematching", "false")]).warnings == ()
+def test_empty_values_are_asked_for_by_quotation_marks():
+    """PS3.4, C.2.2.2.7, and only where empty value matching is wanted (PS3.18, 8.3.4.5)."""
+    (wanted,) = parse([("StudyID", '""'), ("emptyvaluematching", "true")]).matches
+    assert wanted.any_of == (Empty(),)
+    (plain,) = parse([("StudyID", '""')]).matches
+    assert plain.any_of == (Equals('""'),)
+
+
+def test_each_of_multiple_values_must_match():
+    """PS3.4, C.2.2.2.8: of attributes that can have several; of others the list stays one of them."""
+    several = parse([("ModalitiesInStudy", "CT\\PT"), ("multiplevaluematching", "true")]).matches
+    assert [each.any_of for each in several] == [(Equals("CT"),), (Equals("PT"),)]
+    assert len(parse([("StudyID", "1\\2"), ("multiplevaluematching", "true")]).matches) == 1
 
 
 @given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=40)), max_size=4))

@@ -19,7 +19,17 @@ ATTRIBUTES = (
     '"00400002":{"vr":"DA","Value":["20200102"]},"00400003":{"vr":"TM","Value":["1015"]}}'
 )
 ROW = f"""
-SELECT 1 FROM (SELECT '1.2.3'::text AS study_uid, '20200102'::text AS study_day, '101500000000'::text AS study_time,
+WITH series AS (
+  SELECT 'p'::text AS patient_id, '1.2.3'::text AS study_uid, '1.2.3.4'::text AS series_uid,
+         null::timestamptz AS deleted_at, 'CHEST'::text AS body_part, '20200102'::text AS step_day,
+         '101500000000'::text AS step_time, 7 AS series_number, convert_to('{ATTRIBUTES}', 'UTF8') AS attributes
+), instance AS (
+  SELECT 'p'::text AS patient_id, '1.2.3'::text AS study_uid, '1.2.3.4'::text AS series_uid,
+         null::timestamptz AS deleted_at, '1.2.3.4.5'::text AS sop_uid, 512 AS pixel_rows,
+         null::integer AS frame_count, convert_to('{ATTRIBUTES}', 'UTF8') AS metadata
+)
+SELECT 1 FROM (SELECT 'p'::text AS patient_id,
+  '1.2.3'::text AS study_uid, '20200102'::text AS study_day, '101500000000'::text AS study_time,
   'A1'::text AS accession_number, ARRAY['CT','SR'] AS modalities, '{{}}'::text[] AS sop_classes,
   ''::text AS referrer_folded, '{{}}'::text[] AS referrer_words, 'ct chest 100%'::text AS title_folded,
   :name_folded::text AS name_folded, :name_words::text[] AS name_words, :name_trigrams::text[] AS name_trigrams,
@@ -75,6 +85,18 @@ FOUND = [
     "FrameAcquisitionDateTime=20200101-202001021016",
     "ScheduledProcedureStepStartDate=20200102&ScheduledProcedureStepStartTime=10",
     "StudyDate=&PatientID=*",
+    "BodyPartExamined=CH*",
+    "SeriesNumber=7",
+    "SOPInstanceUID=1.2.3.4.5",
+    "Rows=512",
+    "PerformedProcedureStepStartDate=20200101-20200102&PerformedProcedureStepStartTime=09-11",
+    'IssuerOfPatientID=""&emptyvaluematching=true',
+    'NumberOfFrames=""&emptyvaluematching=true',
+    'SOPClassesInStudy=""&emptyvaluematching=true',
+    'StationName=""&emptyvaluematching=true',
+    'AccessionNumber=""\\A1&emptyvaluematching=true',
+    "ModalitiesInStudy=CT\\SR&multiplevaluematching=true",
+    "AccessionNumber=A2\\A1&multiplevaluematching=true",
 ]
 MISSED = [
     "StudyInstanceUID=1.2",
@@ -97,6 +119,14 @@ MISSED = [
     "ProcedureCodeSequence.CodeValue=CT2",
     "FrameAcquisitionDateTime=20200103-",
     "BodyPartExamined=X",
+    "SOPInstanceUID=1.2",
+    "PerformedProcedureStepStartDate=20200101-20200102&PerformedProcedureStepStartTime=08-09",
+    'AccessionNumber=""&emptyvaluematching=true',
+    'AccessionNumber=""',
+    'NumberOfStudyRelatedSeries=""&emptyvaluematching=true',
+    'ModalitiesInStudy=""&emptyvaluematching=true',
+    'InstitutionName=""&emptyvaluematching=true',
+    "ModalitiesInStudy=CT\\MR&multiplevaluematching=true",
 ]
 
 
