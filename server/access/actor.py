@@ -29,6 +29,7 @@ class Credential:
 
     session_id: UUID | None = None
     grant_id: UUID | None = None
+    member: tuple[UUID, str] | None = None  # the account acts for this organization, while it belongs to it
     visit_id: UUID | None = None  # of a guest, who has no account
     pass_id: UUID | None = None  # of a viewer on somebody's desktop
 
@@ -47,6 +48,7 @@ class Actor:
     client_id: str | None = None
     scopes: Scopes | None = None  # None: a session, with all the rights of its user
     context_patient: str | None = None  # the patient in the token's context
+    fhir_user: str | None = None  # who signed in, as a FHIR resource (`Patient/1`); a token may tell of it
     trusted: bool = False  # a client the operator lets reach everything
     credential: Credential = NO_CREDENTIAL
     token_id: str | None = None

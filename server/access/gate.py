@@ -7,7 +7,9 @@ rows, the route must `confirm` before it answers that there is nothing, so that 
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -25,7 +27,7 @@ from server.storage.where import all_of
 
 from .action import Action, Right
 from .actor import NO_CREDENTIAL, NOBODY, Actor, ActorKind, Credential
-from .policy import decide
+from .policy import decide, is_named
 from .reach import Reach, alive
 from .sign_in import (
     CSRF_HEADER,
@@ -38,7 +40,7 @@ from .sign_in import (
 )
 
 if TYPE_CHECKING:
-    from .tokens import Tokens
+    from .tokens import Bearer, Tokens
 
 LINKS = load(__package__, "links.sql")
 
@@ -46,6 +48,7 @@ DEAD = "The access token is not valid, or has expired."
 DEAD_LINK = "This link does not work any more."
 PASS_PREFIX = "lbp_"  # noqa: S105 - how a viewer's pass begins, which is no JWT
 MOST_NAMES = 10_000
+USE_NOTED_EVERY = timedelta(minutes=5)  # a person reads when an app last acted, not how often
 
 
 class Gate:
@@ -61,7 +64,7 @@ class Gate:
         self.sign_in = sign_in
         # A guest's lies below the address of its link only, which __Host- does not allow.
         self.guest_cookie = "__Secure-guest" if settings.is_https else "lightbox_guest"
-        self._grant_names: OrderedDict[UUID, tuple[str, str]] = OrderedDict()
+        self._grant_names: OrderedDict[UUID, tuple[str, str, float]] = OrderedDict()
 
     async def actor(self, request: HTTPConnection) -> Actor:
         """Who calls; NOBODY without a credential. Raises NotAuthenticated for a token that cannot be read.
@@ -112,7 +115,7 @@ class Gate:
 
         Raises InsufficientScope.
         """
-        if actor.scopes is not None and not actor.scopes.granting(action.type, action.verb):
+        if not is_named(actor, action):
             raise InsufficientScope(f"The access token has no scope for {action.type}.{action.verb}.")
         lanes = decide(actor, action, right)
         return Reach(action, lanes, actor.credential, patient_id, clock.now())
@@ -166,7 +169,8 @@ class Gate:
             scopes=read.scopes,
             context_patient=bearer.patient_id,
             trusted=bearer.trusted,
-            credential=Credential(grant_id=bearer.grant_id),
+            fhir_user="/".join(bearer.fhir_user.split("/")[-2:]) if bearer.fhir_user else None,
+            credential=Credential(grant_id=bearer.grant_id, member=_member(bearer)),
             token_id=read.id,
             name=name,
             client_name=client_name,
@@ -174,13 +178,18 @@ class Gate:
         )
 
     async def _names(self, grant_id: UUID) -> tuple[str, str]:
-        """Names of the user and the app behind a grant, for the log; they are read once a process."""
-        if grant_id not in self._grant_names:
-            row = await self._db.fetch_one(QUERIES["names_behind_grant"], {"grant": grant_id})
-            self._grant_names[grant_id] = (row["name"] or "", row["client_name"]) if row else ("", "")
-            if len(self._grant_names) > MOST_NAMES:
-                self._grant_names.popitem(last=False)
-        return self._grant_names[grant_id]
+        """Names of the user and the app behind a grant, for the log; read now and then, and the use noted with it."""
+        known = self._grant_names.get(grant_id)
+        if known is not None and time.monotonic() - known[2] < USE_NOTED_EVERY.total_seconds():
+            return known[:2]
+        now = clock.now()
+        values = {"grant": grant_id, "now": now, "before": now - USE_NOTED_EVERY}
+        row = await self._db.fetch_one(QUERIES["use_of_grant"], values)
+        names = (row["name"] or "", row["client_name"]) if row else ("", "")
+        self._grant_names[grant_id] = (*names, time.monotonic())
+        if len(self._grant_names) > MOST_NAMES:
+            self._grant_names.popitem(last=False)
+        return names
 
     async def _from_pass(self, token: str, request: HTTPConnection) -> Actor:
         """A viewer on a desktop, which reads one study as the person who made the pass may."""
@@ -248,6 +257,13 @@ class Gate:
             detail={"action": str(action)},
             fold=f"refused {caller} {action} {concerns} {clock.now():%Y-%m-%dT%H}",
         )
+
+
+def _member(bearer: Bearer) -> tuple[UUID, str] | None:
+    """A person who acts for an organization does so while they belong to it."""
+    if bearer.kind != ActorKind.PROVIDER or bearer.account_id is None or bearer.organization_id is None:
+        return None
+    return bearer.account_id, bearer.organization_id
 
 
 def _is_form(request: HTTPConnection) -> bool:

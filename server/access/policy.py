@@ -62,7 +62,15 @@ def decide(actor: Actor, action: Action, right: Right | None = None) -> tuple[La
     if actor.scopes is None:
         return lanes
     scopes = actor.scopes.granting(action.type, action.verb)
-    return tuple(dict.fromkeys(narrowed for scope in scopes for narrowed in _through(scope, lanes, actor)))
+    through = (narrowed for scope in scopes for narrowed in _through(scope, lanes, actor))
+    return tuple(dict.fromkeys([*through, *_of_themselves(actor, action)]))
+
+
+def is_named(actor: Actor, action: Action) -> bool:
+    """Whether the token's scopes speak of this action at all; a session has no scopes to ask."""
+    if actor.scopes is None or actor.scopes.granting(action.type, action.verb):
+        return True
+    return bool(tuple(_of_themselves(actor, action)))
 
 
 def _of_user(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
@@ -95,6 +103,24 @@ def _of_person(actor: Actor, action: Action, right: Right | None) -> Iterator[La
         yield Lane(Ground.OWN, str(actor.account_id))
     if actor.practitioner_id:
         yield from _shared(Ground.SHARE, actor.practitioner_id, action, right)
+
+
+def _of_themselves(actor: Actor, action: Action) -> Iterator[Lane]:
+    """Who signed in may be read by an app that was told of them: SMART App Launch 2.2, "fhirUser"."""
+    if actor.scopes is None or action.verb is not Verb.READ or not actor.fhir_user or not actor.account_id:
+        return
+    if not (actor.scopes.has("fhirUser") or actor.scopes.has("profile")):
+        return
+    type, _, id = actor.fhir_user.rpartition("/")
+    if type != action.type:
+        return
+    match type:
+        case "Practitioner":
+            yield Lane(Ground.REGISTER, resource=id)
+        case "Patient":
+            yield Lane(Ground.OWN, str(actor.account_id), patient=id, resource=id)
+        case "RelatedPerson" if actor.context_patient:
+            yield Lane(Ground.OWN, str(actor.account_id), patient=actor.context_patient, resource=id)
 
 
 def _of_one_study(only: tuple[str, str], action: Action, lanes: tuple[Lane, ...]) -> Iterator[Lane]:

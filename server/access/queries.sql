@@ -11,8 +11,12 @@ SELECT session.id, session.account_id, session.csrf_token, session.seen_at, sess
    AND session.expires_at > :now AND session.idle_until > :now
  LIMIT 1
 
--- name: names_behind_grant
--- Names for the log, of a token's user and app.
+-- name: use_of_grant
+-- Names for the log, of a token's user and app; and that the living grant was used, once in a while.
+WITH noted AS (
+    UPDATE app_grant SET used_at = :now
+     WHERE id = :grant AND ended_at IS NULL AND (used_at IS NULL OR used_at < :before)
+)
 SELECT account.name, client.name AS client_name
   FROM app_grant
   JOIN client ON client.id = app_grant.client_id

@@ -44,6 +44,7 @@ class Lane:
     holder: str = ""
     rights: tuple[Right, ...] = ()  # of the share, all of them
     patient: str | None = None
+    resource: str | None = None  # the FHIR resource with this id only
     study: str | None = None  # this one only
     filters: tuple[Filter, ...] = ()
 
@@ -296,7 +297,7 @@ class _ResourceRow(_Row):
 
     def ground(self, lane: Lane, number: int) -> Where:
         if lane.ground is Ground.REGISTER:
-            return Where(f"{self.patient} = ''")
+            return all_of(Where(f"{self.patient} = ''"), *self._only(lane, number))
         if lane.ground is Ground.AUTHORED:
             values = {f"lane{number}_author": lane.holder}
             return Where(f"{self.patient} = '' AND {self.alias}.author = :lane{number}_author", values)
@@ -309,11 +310,19 @@ class _ResourceRow(_Row):
         )
         # A scope that filters studies opens no ImagingStudy that stands for none of ours.
         by_study = bool(self.reach.action.type == "ImagingStudy" and (lane.filters or lane.study))
-        ground = all_of(super().ground(lane, number), *self._authored(lane, number))
+        ground = all_of(
+            super().ground(lane, number), *self._authored(lane, number), *self._only(lane, number)
+        )
         open_to = ground & (exists if by_study else Where(about) | exists)
         if lane.ground is Ground.SERVER and not by_study:  # what belongs to nobody is in no patient's state
             return open_to | Where(f"{self.patient} = ''")
         return open_to
+
+    def _only(self, lane: Lane, number: int) -> Iterator[Where]:
+        if lane.resource is not None:
+            yield Where(
+                f"{self.alias}.id = :lane{number}_resource", {f"lane{number}_resource": lane.resource}
+            )
 
     def _authored(self, lane: Lane, number: int) -> Iterator[Where]:
         """Who was given the right to add may change what they added; what others wrote stays theirs."""
@@ -410,11 +419,19 @@ def alive(credential: Credential, now: datetime) -> Iterator[Where]:
         )
     if credential.grant_id is not None:
         yield Where(
-            "EXISTS (SELECT 1 FROM app_grant WHERE app_grant.id = :alive_grant::uuid"
+            "EXISTS (SELECT 1 FROM app_grant JOIN client ON client.id = app_grant.client_id"
+            " WHERE app_grant.id = :alive_grant::uuid AND client.disabled_at IS NULL"
             " AND app_grant.ended_at IS NULL AND (app_grant.expires_at IS NULL OR app_grant.expires_at > :reach_now)"
             " AND (NOT app_grant.online OR EXISTS (SELECT 1 FROM session WHERE session.id = app_grant.session_id"
             " AND session.ended_at IS NULL AND session.expires_at > :reach_now)))",
             {"alive_grant": credential.grant_id, "reach_now": now},
+        )
+    if credential.member is not None:
+        account, organization = credential.member
+        yield Where(
+            "EXISTS (SELECT 1 FROM organization_member AS belongs WHERE belongs.account_id = :alive_account::uuid"
+            " AND belongs.organization_id = :alive_organization)",
+            {"alive_account": account, "alive_organization": organization},
         )
 
 

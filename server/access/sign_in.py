@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -53,13 +54,20 @@ class SignedIn:
     practitioner_id: str | None
     organization_id: str | None
 
+    @property
+    def _member(self) -> tuple[UUID, str] | None:
+        """A person who acts for an organization does so while they belong to it."""
+        if self.role != ActorKind.PROVIDER or self.organization_id is None:
+            return None
+        return self.account_id, self.organization_id
+
     def actor(self, address: str) -> Actor:
         return Actor(
             kind=ActorKind(self.role),
             account_id=self.account_id,
             practitioner_id=self.practitioner_id,
             organization_id=self.organization_id,
-            credential=Credential(session_id=self.session_id),
+            credential=Credential(session_id=self.session_id, member=self._member),
             name=self.name,
             address=address,
         )
