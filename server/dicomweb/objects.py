@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from server.access.services import Services
 from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.frames import NotDecoded
-from server.imaging.transcode import can_make, transcoded
+from server.imaging.transcode import COMPRESSED, can_make, not_makeable, transcoded
 from server.imaging.transfer_syntax import EXPLICIT
 
 from .representations import AS_STORED, DICOM
@@ -79,21 +79,38 @@ class Sending:
         return head[128:] != b"DICM"
 
 
-def sendings(
-    services: Services, rows: Sequence[InstanceRow], transfer_syntax: str | None
+async def sendings(
+    services: Services, rows: Sequence[InstanceRow], transfer_syntaxes: Sequence[str | None]
 ) -> list[Sending] | None:
-    """How each instance goes out; None when one cannot be had in the transfer syntax that was named."""
-    found = [_sending(services, row, transfer_syntax) for row in rows]
-    return [each for each in found if each] if all(found) else None
+    """How each instance goes out: in the first of these that can be made of it; None when one has none.
+
+    Objects without pixels have nothing to compress: beside images that go out compressed, they are in Explicit VR
+    Little Endian and say so.
+    """
+    found: dict[str, Sending] = {}
+    for wanted in transfer_syntaxes:
+        left = [row for row in rows if row.sop_uid not in found]
+        makes = [each for row in left if (each := _sending(services, row, wanted))]
+        refused = await not_makeable(services, [each.row for each in makes], wanted or "")
+        found |= {each.row.sop_uid: each for each in makes if each.row.sop_uid not in refused}
+    if found and any(wanted in COMPRESSED for wanted in transfer_syntaxes):
+        for row in rows:
+            if row.sop_uid not in found and row.frame_count == 0:
+                found[row.sop_uid] = _as_default(services, row)
+    return [found[row.sop_uid] for row in rows] if len(found) == len(rows) else None
 
 
 def _sending(services: Services, row: InstanceRow, wanted: str | None) -> Sending | None:
     if wanted in (AS_STORED, row.transfer_syntax):
         return Sending(services, row, row.transfer_syntax)
     if wanted is None:
-        makes = can_make(row, EXPLICIT)
-        return Sending(services, row, EXPLICIT if makes else row.transfer_syntax, or_as_stored=True)
+        return _as_default(services, row)
     return Sending(services, row, wanted) if can_make(row, wanted) else None
+
+
+def _as_default(services: Services, row: InstanceRow) -> Sending:
+    makes = can_make(row, EXPLICIT)
+    return Sending(services, row, EXPLICIT if makes else row.transfer_syntax, or_as_stored=True)
 
 
 async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -79,7 +79,7 @@ async def retrieve(request: Request) -> Response:
     rows = await rows_of(request, Right.DOWNLOAD)
     if not acceptable:
         raise not_acceptable(_offers(one=one))
-    chosen, sending = _first_that_can_be_made(acceptable, rows, request)
+    chosen, sending = await _first_that_can_be_made(acceptable, rows, request)
     directory = chosen.form is Form.ARCHIVE and _wants_directory(request)
     tag = etag(*(each.etag for each in sending), chosen.form, directory)
     await _noted(request, rows, one=one)
@@ -120,16 +120,19 @@ async def rows_of(
     return rows
 
 
-def _first_that_can_be_made(
+async def _first_that_can_be_made(
     acceptable: Sequence[Chosen], rows: Sequence[InstanceRow], request: Request
 ) -> tuple[Chosen, list[Sending]]:
     """The most wanted form that every instance can be sent in (decision 15: a named syntax, or 406)."""
     services = services_of(request)
     for chosen in acceptable:
-        if chosen.form is not Form.METADATA:
-            sending = sendings(services, rows, chosen.transfer_syntax)
-            if sending is not None:
-                return chosen, sending
+        if chosen.form is Form.METADATA:
+            continue
+        # What is wanted most first; each instance may go out in another of those that the caller takes.
+        same = [each.transfer_syntax for each in acceptable if each.form is chosen.form]
+        sending = await sendings(services, rows, [chosen.transfer_syntax, *same])
+        if sending is not None:
+            return chosen, sending
     held = ", ".join(sorted({row.transfer_syntax for row in rows}))
     raise NotAcceptable(f"The transfer syntax asked for cannot be made of what is held here: {held}.")
 

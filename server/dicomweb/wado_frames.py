@@ -17,8 +17,17 @@ from server.access.action import Right
 from server.core.errors import InvalidInput
 from server.core.media import not_acceptable
 from server.imaging.catalogue import InstanceRow
-from server.imaging.frames import NotDecoded, frame_location, is_encapsulated, native_frame, stored_frame
-from server.imaging.transfer_syntax import EXPLICIT, media_type
+from server.imaging.codec_encode import HTJ2K, J2K, LOSSLESS_SV1, LS
+from server.imaging.frames import (
+    NotDecoded,
+    encoded_frame,
+    frame_location,
+    is_encapsulated,
+    native_frame,
+    stored_frame,
+)
+from server.imaging.transcode import COMPRESSED, can_make
+from server.imaging.transfer_syntax import EXPLICIT, RLE, media_type
 
 from . import multipart, trail
 from .conditional import CACHING, byte_range, etag, not_modified, range_headers
@@ -30,6 +39,15 @@ from .wado import rows_of
 
 MAX_FRAMES = 10_000  # of one request
 
+# What a media type means where no transfer syntax is named (PS3.18, Table 8.7.3-5).
+_DEFAULTS = {
+    "image/jpeg": LOSSLESS_SV1,
+    "image/dicom-rle": RLE,
+    "image/jls": LS,
+    "image/jp2": J2K,
+    "image/jphc": HTJ2K,
+}
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -38,6 +56,7 @@ class Encoded:
     media_type: str  # of each part, with its transfer syntax
     decoded: bool
     multipart: bool
+    target: str | None = None  # the compressed transfer syntax that it is put into
 
 
 def numbers_of(request: Request) -> list[int]:
@@ -71,7 +90,7 @@ async def frames_answer(request: Request, numbers: Sequence[int]) -> Response:
     tag = etag(row.sha256, numbers, candidates)
     if (answer := not_modified(request, tag)) is not None:
         return answer
-    if any(each.decoded for each in candidates) and is_encapsulated(row):
+    if any(each.target or (each.decoded and is_encapsulated(row)) for each in candidates):
         (row,) = await rows_of(request, Right.IMAGES, frames=around, metadata=True)
     how, first = await _first(request, row, numbers[0], candidates)
     if not how.multipart:
@@ -95,6 +114,15 @@ def _encoded(wish: Wish, row: InstanceRow, count: int) -> Encoded | None:
         return Encoded(f"{OCTETS}; transfer-syntax={EXPLICIT}", True, wish.multipart)
     if wish.covers(stored) and wish.transfer_syntax is None:
         return Encoded(label, False, wish.multipart)
+    return _made(wish, row)
+
+
+def _made(wish: Wish, row: InstanceRow) -> Encoded | None:
+    """The frame put into another encoding: that which is named, or which its media type means."""
+    named = [wish.transfer_syntax] if wish.transfer_syntax else [*_DEFAULTS.values()]
+    for target in named:
+        if target in COMPRESSED and wish.covers(media_type(target)) and can_make(row, target):
+            return Encoded(f"{media_type(target)}; transfer-syntax={target}", False, wish.multipart, target)
     return None
 
 
@@ -124,6 +152,8 @@ async def _first(
 
 
 async def _content(request: Request, row: InstanceRow, number: int, how: Encoded) -> bytes:
+    if how.target is not None:
+        return (await encoded_frame(services_of(request), row, number, how.target))[0]
     read = native_frame if how.decoded else stored_frame
     return await read(services_of(request), row, number)
 

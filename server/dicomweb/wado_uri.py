@@ -66,9 +66,9 @@ def _chosen(wanted: str | None, default: str, offers: list[str]) -> str:
 
 
 async def _file(request: Request, uids: tuple[str, str, str], transfer_syntax: str | None) -> Response:
-    """9.1.2.2.2: in Explicit VR Little Endian, or the transfer syntax that is named."""
+    """9.1.2.2.2: in the transfer syntax that is named, or in Explicit VR Little Endian where that cannot be made."""
     rows = await rows_of(request, Right.DOWNLOAD, of=uids)
-    sending = sendings(services_of(request), rows, transfer_syntax or None)
+    sending = await sendings(services_of(request), rows, [transfer_syntax or None, None])
     if sending is None:
         raise not_acceptable([f"{DICOM}; transfer-syntax={rows[0].transfer_syntax}"])
     tag = etag(*(each.etag for each in sending), "uri")

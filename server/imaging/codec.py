@@ -1,7 +1,8 @@
 """Frames out of their encoding: numbers in an array, colours as RGB.
 
 DICOM PS3.5, 8.2 (native and encapsulated encodings). The decoders are pydicom's plugins over Pillow, GDCM, OpenJPEG,
-CharLS: each is C or C++ that met bad input before, so this runs in a process of its own (`codec_worker`).
+CharLS, and libjpeg-turbo by imagecodecs for JPEG of more than 8 bits: each is C or C++ that met bad input before, so
+this runs in a process of its own (`codec_worker`).
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ MAX_PIXELS = 400_000_000  # of one frame
 
 # Which plugin first; those not named are not asked (pylibjpeg-libjpeg is not used: it is under the GPL).
 _JPEG = "1.2.840.10008.1.2.4."
+_TURBO = "imagecodecs"  # no plugin of pydicom's
 _PLUGINS: dict[str, tuple[str, ...]] = {
     "1.2.840.10008.1.2.5": ("gdcm", "pydicom"),
     f"{_JPEG}50": ("pillow", "gdcm"),
-    f"{_JPEG}51": ("gdcm", "pillow"),
-    f"{_JPEG}57": ("gdcm",),
-    f"{_JPEG}70": ("gdcm",),
+    f"{_JPEG}51": (_TURBO, "gdcm", "pillow"),
+    f"{_JPEG}57": (_TURBO, "gdcm"),
+    f"{_JPEG}70": (_TURBO, "gdcm"),
     f"{_JPEG}80": ("pyjpegls", "gdcm"),
     f"{_JPEG}81": ("pyjpegls", "gdcm"),
     f"{_JPEG}90": ("pylibjpeg", "gdcm", "pillow"),
@@ -129,15 +131,34 @@ def _compressed(frame: bytes, description: Description) -> tuple[Array, Descript
     source = encapsulate([frame], has_bot=False)
     trouble: Exception | None = None
     for plugin in _PLUGINS[description.transfer_syntax]:
-        if plugin not in available:
+        if plugin not in available and plugin != _TURBO:
             continue
         try:
+            if plugin == _TURBO:
+                return _by_turbo(frame, description)
             array, said = decoder.as_array(source, index=0, decoding_plugin=plugin, **_options(description))
         except Exception as error:
             trouble = error
             continue
         return _read(array, said, description)
     raise Undecodable(type(trouble).__name__ if trouble else "there is no decoder for it")
+
+
+def _by_turbo(frame: bytes, description: Description) -> tuple[Array, Description]:
+    """JPEG of up to 16 bits by libjpeg-turbo. JPEG knows no sign: the bits are what they were before."""
+    from imagecodecs import jpeg8_decode
+
+    is_lossy = description.transfer_syntax == f"{_JPEG}51"
+    if description.samples != 1 and is_lossy:
+        raise Undecodable("its colours are another decoder's")
+    raw: dict[str, Any] = {"colorspace": "RGB", "outcolorspace": "RGB"} if description.samples == 3 else {}
+    array = np.asarray(jpeg8_decode(frame, **raw))
+    wanted = (description.rows, description.columns, *([3] if description.samples == 3 else []))
+    if array.shape != wanted or array.dtype.itemsize * 8 > max(8, description.bits_allocated):
+        raise Undecodable("the frame is not what its header says")
+    array = array.astype(_dtype(replace(description, signed=False))).view(_dtype(description))
+    now = replace(description, transfer_syntax="1.2.840.10008.1.2.1", planar=0)
+    return _stored_bits(array, now), now
 
 
 def _options(description: Description) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def write_message(stream: BinaryIO, header: dict[str, Any], content: bytes) -> N
 def answer(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
     """Do one job."""
     from .codec import Undecodable, decode, to_bytes
+    from .codec_encode import encode
     from .description import Description
     from .picture import Look, picture
 
@@ -53,8 +54,20 @@ def answer(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
             look = header["look"]
             look["region"] = tuple(look["region"]) if look["region"] else None
             return {"ok": True}, picture(array, now, Look(**look))
+        if header["job"] == "encode":
+            content, now = encode(array, now, header["target"])
+            return {"ok": True, "description": now.to_json()}, content
         return {"ok": True, "description": now.to_json()}, to_bytes(array)
-    except (Undecodable, ValueError, MemoryError, ArithmeticError, LookupError, TypeError, OSError) as error:
+    except (
+        Undecodable,
+        ValueError,
+        MemoryError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        OSError,
+        RuntimeError,
+    ) as error:
         return {"ok": False, "error": type(error).__name__}, b""
 
 

@@ -17,6 +17,7 @@ from server.core.errors import NotAcceptable, NotFound
 from server.storage.objects import Address
 
 from .catalogue import InstanceRow, address_of
+from .codec_encode import may_hold
 from .codec_pool import POOL, Failed
 from .description import Description, describe
 from .dicom_json import Converter, little
@@ -133,6 +134,27 @@ async def decoded_frame(
     if not answer["ok"]:
         raise NotDecoded()
     return pixels, Description.from_json(answer["description"])
+
+
+async def encoded_frame(
+    services: Services, row: InstanceRow, number: int, transfer_syntax: str
+) -> tuple[bytes, Description]:
+    """The frame in a compressed encoding and what is true of it then; in a process apart. Raises NotDecoded.
+
+    The row must have been read with its metadata and this frame's place.
+    """
+    content = await stored_frame(services, row, number)
+    description = await description_of(services, row, number)
+    if not may_hold(description, transfer_syntax):
+        raise NotDecoded("The standard does not let this encoding hold such pixels.")
+    header = {"job": "encode", "description": description.to_json(), "target": transfer_syntax}
+    try:
+        answer, encoded = await POOL.do(header, content)
+    except Failed as error:
+        raise NotDecoded() from error
+    if not answer["ok"]:
+        raise NotDecoded()
+    return encoded, Description.from_json(answer["description"])
 
 
 async def description_of(services: Services, row: InstanceRow, number: int) -> Description:

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from .codec import Array, Undecodable
+from .codec_colour import rgb_of_ybr
 from .description import Description, Table
 
 MAX_SIDE = 8192
@@ -68,7 +69,7 @@ def shown(array: Array, description: Description, look: Look) -> Array:
         case "RGB" if array.ndim == 3:
             return _to_eight(array, description)
         case "YBR_FULL" | "YBR_FULL_422" | "YBR_PARTIAL_422" | "YBR_PARTIAL_420" if array.ndim == 3:
-            return _rgb_of_ybr(_to_eight(array, description), description.photometric)
+            return rgb_of_ybr(_to_eight(array, description), description.photometric)
         case "YBR_ICT" | "YBR_RCT" if array.ndim == 3:
             return _to_eight(array, description)  # the decoder has turned it into RGB
     if array.ndim == 3:
@@ -176,17 +177,6 @@ def _to_eight(array: Array, description: Description) -> Array:
         return array
     shift = max(0, description.bits_stored - 8)
     return np.clip(np.right_shift(array, shift), 0, 255).astype(np.uint8)
-
-
-def _rgb_of_ybr(array: Array, photometric: str) -> Array:
-    y, cb, cr = (array[:, :, n].astype(np.float32) for n in range(3))
-    if "PARTIAL" in photometric:
-        y, scale = (y - 16.0) * (255.0 / 219.0), 255.0 / 224.0
-        cb, cr = (cb - 128.0) * scale, (cr - 128.0) * scale
-    else:
-        cb, cr = cb - 128.0, cr - 128.0
-    rgb = np.stack((y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb), axis=-1)
-    return np.clip(rgb + 0.5, 0, 255).astype(np.uint8)
 
 
 def _cut(image: Image.Image, description: Description, look: Look) -> Image.Image:

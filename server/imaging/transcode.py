@@ -1,15 +1,16 @@
 """Whole instances in another transfer syntax, made while they are sent.
 
 DICOM PS3.18, 8.7.3.2 (Explicit VR Little Endian is the default); PS3.5, 7.1 and A. Elements keep their bytes: what
-changes is how they are framed, the order of bytes of a big endian object, and pixels that are decompressed. Large
-values are read by range and never held.
+changes is how they are framed, the order of bytes of a big endian object, and pixels that are decompressed or
+compressed, frame by frame. Large values are read by range and never held. The SOP Instance UID stays, also where the
+compression loses something, which the header then says (PS3.3, C.7.6.1.1.5): who asks by UID gets what has that UID.
 """
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from struct import pack
 
@@ -20,20 +21,24 @@ from server.storage.sql import load
 from . import transfer_syntax as syntaxes
 from .catalogue import InstanceRow, address_of
 from .codec import can_decode
+from .codec_encode import LOSSY_METHODS, may_hold, targets
+from .description import Description, describe
 from .dicom_json import from_column, little
 from .dictionary import LONG_VRS, SHORT_VRS, is_signed_or_not
 from .elements import PIXEL_DATA, DataSet, Element
-from .frames import NotDecoded, decoded_frame, inflated
+from .frames import NotDecoded, decoded_frame, encoded_frame, inflated
 from .header import Header, header_of, read_header
-from .pixels import number
+from .pixels import number, text
 
 QUERIES = load(__package__)
 
 TARGETS = (syntaxes.EXPLICIT, syntaxes.IMPLICIT, syntaxes.DEFLATED)
+COMPRESSED = targets()
 
 IMPLEMENTATION_UID = "2.25.116908428519411373021206396527431260211"
 IMPLEMENTATION_NAME = "LIGHTBOX"
 _WINDOW = 1 << 20  # bytes of a large value at a time; whole words
+_BATCH = 200  # headers looked at together
 _OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
 
 
@@ -49,9 +54,10 @@ class _Stretch:
 
 @dataclass(frozen=True)
 class _Frames:
-    """The pixels, decoded frame by frame."""
+    """The pixels, decoded or encoded frame by frame."""
 
     count: int
+    target: str | None  # the compressed transfer syntax that they are put into
 
 
 _Chunk = bytes | _Stretch | _Frames
@@ -61,6 +67,8 @@ def can_make(row: InstanceRow, transfer_syntax: str) -> bool:
     """Whether `transcoded` can be tried; True for what the object is in already."""
     if transfer_syntax == row.transfer_syntax:
         return True
+    if transfer_syntax in COMPRESSED:
+        return _can_compress(row)
     if transfer_syntax not in TARGETS:
         return False
     if row.pixel_offset is None or row.pixel_length is not None:
@@ -68,15 +76,47 @@ def can_make(row: InstanceRow, transfer_syntax: str) -> bool:
     return can_decode(row.transfer_syntax) and row.frame_count > 0
 
 
+def _can_compress(row: InstanceRow) -> bool:
+    if row.frame_count == 0 or (row.bits_allocated or 0) < 8:
+        return False
+    native = row.pixel_length is not None
+    return syntaxes.is_native(row.transfer_syntax) if native else can_decode(row.transfer_syntax)
+
+
+async def not_makeable(services: Services, rows: Sequence[InstanceRow], transfer_syntax: str) -> set[str]:
+    """Of the rows that `can_make` lets through, the SOP Instance UIDs of those whose header forbids it."""
+    if transfer_syntax not in COMPRESSED:
+        return set()
+    refused = set()
+    wanted = [row for row in rows if row.transfer_syntax != transfer_syntax]
+    for start in range(0, len(wanted), _BATCH):
+        batch = wanted[start : start + _BATCH]
+        values = {"patient_id": batch[0].patient_id, "uids": [row.sop_uid for row in batch]}
+        syntax_of = {row.sop_uid: row.transfer_syntax for row in batch}
+        for found in await services.db.fetch_all(QUERIES["metadata_of_these"], values):
+            uid = found["sop_uid"]
+            description = describe(from_column(found["metadata"]), syntax_of[uid])
+            if not may_hold(description, transfer_syntax):
+                refused.add(uid)
+    return refused
+
+
 async def transcoded(services: Services, row: InstanceRow, transfer_syntax: str) -> AsyncIterator[bytes]:
-    """The whole instance in one of `TARGETS`. Raises NotDecoded before the first byte where it cannot be made."""
+    """The whole instance in one of `TARGETS` or `COMPRESSED`.
+
+    Raises NotDecoded before the first byte where it cannot be made.
+    """
     address = address_of(services, row)
     source, header = await _opened(services, address, row)
     pixels: bytes | None = None
-    if header.fragments is not None:
+    target = transfer_syntax if transfer_syntax in COMPRESSED else None
+    if target is not None:
+        row = await _with_frames(services, row)
+        pixels = await _first_encoded(services, row, header, target)
+    elif header.fragments is not None:
         row = await _with_frames(services, row)
         pixels = await _first_frame(services, row, header)
-    chunks = _written(header, transfer_syntax, row.frame_count, len(pixels or b""))
+    chunks = _written(header, transfer_syntax, row.frame_count, len(pixels or b""), target)
     meta = next(chunks)
     assert isinstance(meta, bytes)
     yield meta
@@ -122,7 +162,45 @@ async def _first_frame(services: Services, row: InstanceRow, header: Header) -> 
     pixels, now = await decoded_frame(services, row, 1)
     if len(pixels) * row.frame_count >= 0xFFFFFFFE:
         raise NotDecoded("Decompressed, this instance is larger than an element can be.")
+    _told(header.data, now)
+    return pixels
+
+
+async def _first_encoded(services: Services, row: InstanceRow, header: Header, target: str) -> bytes:
+    """The first frame encoded, and the header told what is true of it now."""
+    if PIXEL_DATA not in header.data:
+        raise NotDecoded("Only integer pixels can be compressed.")
+    _require_no_hidden_overlays(header.data)
+    pixels, now = await encoded_frame(services, row, 1, target)
     data = header.data
+    _told(data, now)
+    if number(data, 0x00280008) is not None:
+        _set(data, 0x00280008, "IS", str(row.frame_count).encode())
+    if method := LOSSY_METHODS.get(target):
+        native_size = now.rows * now.columns * now.samples * now.bits_allocated // 8
+        ratio = f"{native_size / max(1, len(pixels)):.2f}"
+        before = _texts(data, 0x00282112), _texts(data, 0x00282114)
+        _set(data, 0x00282110, "CS", b"01")
+        _set(data, 0x00282112, "DS", "\\".join([*before[0], ratio]).encode())
+        _set(data, 0x00282114, "CS", "\\".join([*before[1], method]).encode())
+    return pixels
+
+
+def _texts(data: DataSet, tag: int) -> list[str]:
+    value = text(data, tag)
+    return [part.strip() for part in value.split("\\")] if value else []
+
+
+def _require_no_hidden_overlays(data: DataSet) -> None:
+    """Overlays in unused bits of the pixels (retired) would be lost with those bits. Raises NotDecoded."""
+    for group in range(0x6000, 0x6020, 2):
+        position = number(data, group << 16 | 0x0102)
+        if position and group << 16 | 0x3000 not in data and group << 16 | 0x0010 in data:
+            raise NotDecoded("This instance has an overlay within its pixels; it can be had as it is stored.")
+
+
+def _told(data: DataSet, now: Description) -> None:
+    """Make the header say what is true of the pixels now."""
     _set(data, 0x00280004, "CS", now.photometric.encode())
     _set(data, 0x00280100, "US", pack("<H", now.bits_allocated))
     _set(data, 0x00280101, "US", pack("<H", now.bits_stored))
@@ -131,12 +209,14 @@ async def _first_frame(services: Services, row: InstanceRow, header: Header) -> 
         _set(data, 0x00280006, "US", pack("<H", 0))
     for tag in _OFFSET_TABLES:
         data.pop(tag, None)
-    return pixels
 
 
 def _set(data: DataSet, tag: int, vr: str, value: bytes) -> None:
     element = Element(tag, vr, 0, len(value) + len(value) % 2)
-    element.value = value + (b" " if vr == "CS" else b"\0") * (len(value) % 2)
+    value = little(
+        value, vr, data.big
+    )  # in the order of the object's own bytes, as all are until they are written
+    element.value = value + (b" " if vr in ("CS", "DS", "IS") else b"\0") * (len(value) % 2)
     data[tag] = element
 
 
@@ -156,6 +236,10 @@ async def _sent(
         yield b"".join(small)
         small = []
         if isinstance(chunk, _Frames):
+            if chunk.target is not None:
+                async for item in _encapsulated(services, row, chunk, pixels or b""):
+                    yield item
+                continue
             yield pixels or b""
             for frame in range(2, chunk.count + 1):
                 decoded, _ = await decoded_frame(services, row, frame)
@@ -167,6 +251,22 @@ async def _sent(
                 yield part
     if small:
         yield b"".join(small)
+
+
+async def _encapsulated(
+    services: Services, row: InstanceRow, frames: _Frames, first: bytes
+) -> AsyncIterator[bytes]:
+    """PS3.5, A.4: an empty offset table, for sizes are not known yet, and a fragment a frame."""
+    yield b"\xfe\xff\x00\xe0\0\0\0\0" + _item(first)
+    for frame in range(2, frames.count + 1):
+        encoded, _ = await encoded_frame(services, row, frame, frames.target or "")
+        yield _item(encoded)
+    yield b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+def _item(content: bytes) -> bytes:
+    padding = len(content) % 2
+    return pack("<HHL", 0xFFFE, 0xE000, len(content) + padding) + content + b"\0" * padding
 
 
 async def _stretch(services: Services, source: Address | bytes, stretch: _Stretch) -> AsyncIterator[bytes]:
@@ -182,7 +282,9 @@ async def _stretch(services: Services, source: Address | bytes, stretch: _Stretc
 # -- writing
 
 
-def _written(header: Header, transfer_syntax: str, frames: int, frame_size: int) -> Iterator[_Chunk]:
+def _written(
+    header: Header, transfer_syntax: str, frames: int, frame_size: int, target: str | None
+) -> Iterator[_Chunk]:
     """The file meta information, then the data set."""
     yield _meta(header, transfer_syntax)
     implicit = transfer_syntax == syntaxes.IMPLICIT
@@ -190,7 +292,10 @@ def _written(header: Header, transfer_syntax: str, frames: int, frame_size: int)
         element = header.data[tag]
         if tag & 0xFFFF == 0:
             continue  # group lengths are retired, and would be wrong now
-        if tag == PIXEL_DATA and header.fragments is not None:
+        if tag == PIXEL_DATA and target is not None:
+            yield _head(tag, "OB", 0xFFFFFFFF, False)
+            yield _Frames(frames, target)
+        elif tag == PIXEL_DATA and header.fragments is not None:
             yield from _decoded_pixels(header, element, frames, frame_size, implicit)
         elif tag == PIXEL_DATA:
             yield from _pixels(header, element, implicit)
@@ -205,7 +310,7 @@ def _decoded_pixels(
     yield _head(
         element.tag, "OW" if (number(header.data, 0x00280100) or 8) > 8 else "OB", size + size % 2, implicit
     )
-    yield _Frames(frames)
+    yield _Frames(frames, None)
     if size % 2:
         yield b"\0"
 

@@ -89,11 +89,15 @@ async def test_the_same_data_set_in_every_target(holder: Holder, name: str) -> N
 
 
 async def test_what_cannot_be_decoded(holder: Holder) -> None:
-    row = await held(holder, sample("JPGExtended.dcm"))
+    content = sample("JPGExtended.dcm")
+    at = content.rindex(b"\xff\xda")
+    row = await held(holder, content[: at + 2] + b"\xff" * 64 + content[at + 66 :])  # its scan is none
     assert row is not None
     with pytest.raises(NotDecoded):
         await made(holder, row, syntaxes.EXPLICIT)
-    assert not can_make(row, syntaxes.JPEG_BASELINE)
+    with pytest.raises(NotDecoded):
+        await made(holder, row, "1.2.840.10008.1.2.4.70")
+    assert not can_make(row, "1.2.840.10008.1.2.4.100")
 
 
 async def test_bulk_data_by_path(holder: Holder) -> None:
