@@ -117,7 +117,12 @@ async def db(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path) -> Settings:
     """Settings of a fresh server that is not listening."""
-    made = read_settings(database_url=database_url, data=tmp_path / "data", base_url="http://127.0.0.1:8080")
+    made = read_settings(
+        database_url=database_url,
+        data=tmp_path / "data",
+        base_url="http://127.0.0.1:8080",
+        second_factor="optional",
+    )
     made.data.mkdir()
     KeyRing.load(made.key_file, create=True)
     return made
@@ -163,6 +168,7 @@ async def serving(database_url: str, data: Path, **given: Any) -> AsyncIterator[
     listening.bind(("127.0.0.1", 0))
     base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     data.mkdir(parents=True, exist_ok=True)
+    given = {"second_factor": "optional"} | given  # tests/security/test_second_factor.py has it required
     settings = read_settings(database_url=database_url, data=data, base_url=base_url, **given)
     KeyRing.load(settings.key_file, create=True)
     app = create_app(settings)

@@ -1,7 +1,8 @@
 -- name: session_facts
--- The living session of a cookie, with what does not change about its user.
+-- The living session of a cookie, with what does not change about its user. Where a role needs a second factor, a
+-- session without one is none: for every surface at once, and also for those begun before it was demanded.
 SELECT session.id, session.account_id, session.csrf_token, session.seen_at, session.confirmed_at,
-       session.expires_at, account.name, account.email, account.role, account.language,
+       session.expires_at, session.factor, account.duties, account.name, account.email, account.role, account.language,
        practitioner.id AS practitioner_id, member.organization_id
   FROM session
   JOIN account ON account.id = session.account_id AND account.disabled_at IS NULL
@@ -9,6 +10,7 @@ SELECT session.id, session.account_id, session.csrf_token, session.seen_at, sess
   LEFT JOIN organization_member AS member ON member.account_id = account.id
  WHERE session.secret_hash = :secret_hash AND session.ended_at IS NULL
    AND session.expires_at > :now AND session.idle_until > :now
+   AND (session.factor <> '' OR NOT account.role = ANY (:in_need))
  LIMIT 1
 
 -- name: use_of_grant

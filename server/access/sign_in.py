@@ -19,8 +19,9 @@ from uuid import UUID
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from server.accounts import sessions
+from server.accounts import second_factor, sessions, steps
 from server.accounts.people import Account
+from server.accounts.steps import Kind, Step
 from server.core import clock
 from server.core.errors import Forbidden
 from server.core.ids import digest
@@ -53,6 +54,8 @@ class SignedIn:
     language: str
     practitioner_id: str | None
     organization_id: str | None
+    factor: str = ""  # what stood beside the password: passkey, totp, recovery
+    duties: tuple[str, ...] = ()  # of an operator
 
     @property
     def _member(self) -> tuple[UUID, str] | None:
@@ -81,6 +84,7 @@ class SignIn:
         self._settings = settings
         self._facts: OrderedDict[bytes, tuple[float, SignedIn]] = OrderedDict()
         self.cookie_name = "__Host-session" if settings.is_https else "lightbox_session"
+        self.step_cookie = "__Host-step" if settings.is_https else "lightbox_step"
 
     async def of(self, request: HTTPConnection) -> SignedIn | None:
         """The living session a request came with, or None; asks the table."""
@@ -97,37 +101,63 @@ class SignIn:
             return known[1]
         return await self._read(secret)
 
-    async def start(self, request: HTTPConnection, response: Response, account: Account) -> None:
-        """Begin a session for `account` and set its cookie; one that the browser came with ends."""
+    async def start(
+        self, request: HTTPConnection, response: Response, account: Account, *, factor: str = ""
+    ) -> None:
+        """Begin a session for `account` and set its cookie; one that the browser came with ends.
+
+        `factor` is what was shown beside the password. The session's value is new, whatever the browser brought.
+        """
         _, secret = await sessions.start(
             self._db,
             account.id,
             address=address_of(request),
             user_agent=request.headers.get("user-agent", ""),
             replacing=request.cookies.get(self.cookie_name),
+            factor=factor,
         )
-        response.set_cookie(
-            self.cookie_name,
-            secret,
-            max_age=int(sessions.ABSOLUTE.total_seconds()),
-            path="/",
-            secure=self._settings.is_https,
-            httponly=True,
-            samesite="lax",
-        )
+        self._set_cookie(response, self.cookie_name, secret, int(sessions.ABSOLUTE.total_seconds()))
+
+    async def begin_step(self, response: Response, account: Account, kind: Kind) -> None:
+        """The password was right and something is missing: a cookie that opens the pages for that and nothing else."""
+        secret = await steps.begin(self._db, account.id, kind)
+        self._set_cookie(response, self.step_cookie, secret, int(steps.WAIT.total_seconds()))
+
+    async def step_of(self, request: HTTPConnection) -> Step | None:
+        """The step a request came with, while it waits."""
+        secret = request.cookies.get(self.step_cookie)
+        return await steps.find(self._db, secret) if secret else None
+
+    async def finish_step(
+        self, request: HTTPConnection, response: Response, step: Step, account: Account, *, factor: str
+    ) -> bool:
+        """What was missing is there: the session begins. False when another request spent the step."""
+        if not await steps.spend(self._db, step):
+            return False
+        self._drop_cookie(response, self.step_cookie)
+        await self.start(request, response, account, factor=factor)
+        return True
 
     async def end(self, request: HTTPConnection, response: Response) -> None:
         """Sign out: the session ends and the cookie goes."""
         if secret := request.cookies.get(self.cookie_name):
             await sessions.end_by_secret(self._db, secret)
             self._facts.pop(digest(secret), None)
-        response.delete_cookie(
-            self.cookie_name, path="/", secure=self._settings.is_https, httponly=True, samesite="lax"
+        self._drop_cookie(response, self.cookie_name)
+
+    def _set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
+        secure = self._settings.is_https
+        response.set_cookie(
+            name, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="lax"
         )
+
+    def _drop_cookie(self, response: Response, name: str) -> None:
+        response.delete_cookie(name, path="/", secure=self._settings.is_https, httponly=True, samesite="lax")
 
     async def _read(self, secret: str) -> SignedIn | None:
         key, now = digest(secret), clock.now()
-        row = await self._db.fetch_one(QUERIES["session_facts"], {"secret_hash": key, "now": now})
+        values = {"secret_hash": key, "now": now, "in_need": second_factor.required_of(self._settings)}
+        row = await self._db.fetch_one(QUERIES["session_facts"], values)
         if row is None:
             self._facts.pop(key, None)
             return None
@@ -136,7 +166,8 @@ class SignIn:
         ):
             await sessions.touch(self._db, session)
         names = SignedIn.__dataclass_fields__
-        facts = SignedIn(session_id=row["id"], **{name: row[name] for name in names if name != "session_id"})
+        known: dict[str, Any] = {name: row[name] for name in names if name != "session_id"}
+        facts = SignedIn(session_id=row["id"], **known | {"duties": tuple(row["duties"])})
         self._facts[key] = (time.monotonic(), facts)
         if len(self._facts) > MOST_REMEMBERED:
             self._facts.popitem(last=False)

@@ -89,6 +89,12 @@ async def vouched(db: Database, account_id: UUID, network: str) -> bool:
     return row is not None and row["last_at"] > clock.now() - FORGET_AFTER
 
 
+async def count(db: Database, each: Subject) -> int:
+    """How many tries are counted."""
+    row = await db.fetch_one(QUERIES["attempt_of"], {"subject": each.key})
+    return int(row["tries"]) if row else 0
+
+
 async def give_back(db: Database, each: Subject) -> None:
     """Take back the one try that succeeded; those before it stay, or an own account would clear a network."""
     await db.execute(QUERIES["give_back_attempt"], {"subject": each.key})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -13,10 +14,16 @@ from server.core.errors import AlreadyStored, NotAuthenticated, NotFound, Unproc
 from server.storage.db import Database, Record
 from server.storage.sql import load
 
-from . import attempts, passwords, sessions
+from . import attempts, passwords, sessions, steps
 
 QUERIES = load(__package__)
 ROLES = ("patient", "doctor", "provider", "operator")
+DUTIES = (
+    "support",
+    "privacy",
+    "verifier",
+    "security",
+)  # of operators; each sees the pages of its duties only
 MOST_NAME = 200
 
 
@@ -32,6 +39,7 @@ class Account:
     language: str
     created_at: datetime
     disabled_at: datetime | None
+    duties: tuple[str, ...] = ()  # of an operator
 
     @property
     def verified(self) -> bool:
@@ -66,11 +74,13 @@ async def add(
     password: str | None,
     verified: bool,
     by_operator: bool = False,
+    duties: Sequence[str] | None = None,
 ) -> Account:
     """Add an account; without a password nobody can sign in until one is set.
 
-    An operator's password needs 8 characters and nothing else. Raises AlreadyStored when the address has an
-    account, Unprocessable for an address, name, role or password that cannot be.
+    A password that an operator gives needs 8 characters and nothing else. `duties` are an operator's: all when none
+    are named. Raises AlreadyStored when the address has an account, Unprocessable for an address, name, role, duty
+    or password that cannot be.
     """
     address, full_name = normal_email(email), _normal_name(name)
     if role not in ROLES:
@@ -80,6 +90,7 @@ async def add(
     kept = await passwords.hash_new(password) if password is not None else passwords.NO_PASSWORD
     now = clock.now()
     values = {"id": uuid4(), "email": address, "folded": fold_email(address), "name": full_name, "role": role}
+    values["duties"] = _checked_duties(role, duties)
     times = {"verified_at": now if verified else None, "now": now}
     try:
         async with db.transaction():  # a savepoint: a caller's transaction survives the refusal
@@ -87,7 +98,7 @@ async def add(
     except AlreadyStored as exc:
         raise AlreadyStored("There is an account with this e-mail address already.") from exc
     assert row is not None
-    return _account(row)
+    return account_of(row)
 
 
 async def get(db: Database, account_id: UUID) -> Account:
@@ -95,13 +106,13 @@ async def get(db: Database, account_id: UUID) -> Account:
     row = await db.fetch_one(QUERIES["account_by_id"], {"id": account_id})
     if row is None:
         raise NotFound("There is no such account.")
-    return _account(row)
+    return account_of(row)
 
 
 async def find_by_email(db: Database, email: str) -> Account | None:
     """The account with this address, however it is typed."""
     row = await db.fetch_one(QUERIES["account_by_email"], {"folded": fold_email(email)})
-    return _account(row) if row is not None else None
+    return account_of(row) if row is not None else None
 
 
 async def authenticate(db: Database, email: str, password: str, address: str) -> Account:
@@ -121,7 +132,7 @@ async def authenticate(db: Database, email: str, password: str, address: str) ->
     if fresh is not None:
         values = {"id": row["id"], "password_hash": fresh, "verified": row["password_hash"]}
         await db.execute(QUERIES["rehash_password"], values)
-    return _account(row)
+    return account_of(row)
 
 
 async def _begin_attempt(
@@ -131,12 +142,12 @@ async def _begin_attempt(
     own = attempts.subject(attempts.ACCOUNT, folded)
     whole = attempts.subject(attempts.NETWORK, network)
     await attempts.begin(db, pair, whole)
-    if row is None or not await _is_at_home(db, row["id"], network):
+    if row is None or not await is_at_home(db, row["id"], network):
         await attempts.begin(db, own)
     return pair, own, whole
 
 
-async def _is_at_home(db: Database, account_id: UUID, network: str) -> bool:
+async def is_at_home(db: Database, account_id: UUID, network: str) -> bool:
     """Does the owner sign in from this network, or have they opened a mail of ours there today?"""
     return await sessions.signed_in_from(db, account_id, network) or await attempts.vouched(
         db, account_id, network
@@ -155,24 +166,30 @@ async def check_password(db: Database, account_id: UUID, password: str) -> None:
 
 
 async def change_password(
-    db: Database, account_id: UUID, password: str, *, by_operator: bool = False
+    db: Database,
+    account_id: UUID,
+    password: str,
+    *,
+    by_operator: bool = False,
+    least: int = passwords.LEAST,
 ) -> None:
     """Set a new password; ends every session and every app's grant of the account in the same transaction.
 
     Raises NotFound, and Unprocessable for a password that cannot be.
     """
     account = await get(db, account_id)
-    _require_password(password, account.email, account.name, by_operator=by_operator)
+    _require_password(password, account.email, account.name, by_operator=by_operator, least=least)
     kept = await passwords.hash_new(password)
     async with db.transaction():
         await db.execute(QUERIES["set_password"], {"id": account_id, "password_hash": kept})
         await end_everything(db, account_id, why="password changed")
 
 
-async def end_everything(db: Database, account_id: UUID, *, why: str) -> None:
-    """End all sessions of the account and all that lets apps act for it."""
+async def end_everything(db: Database, account_id: UUID, *, why: str, keep: UUID | None = None) -> None:
+    """End all sessions of the account (save `keep`) and all that lets apps act for it."""
     async with db.transaction():
-        await sessions.end_all(db, account_id)
+        await sessions.end_all(db, account_id, keep=keep)
+        await steps.end_all(db, account_id)
         await db.execute(QUERIES["end_grants"], {"account": account_id, "now": clock.now(), "why": why})
 
 
@@ -181,7 +198,7 @@ async def set_verified(db: Database, account_id: UUID) -> Account:
     row = await db.fetch_one(QUERIES["set_verified"], {"id": account_id, "now": clock.now()})
     if row is None:
         raise NotFound("There is no such account.")
-    return _account(row)
+    return account_of(row)
 
 
 async def disable(db: Database, account_id: UUID, *, why: str) -> None:
@@ -191,11 +208,35 @@ async def disable(db: Database, account_id: UUID, *, why: str) -> None:
         await end_everything(db, account_id, why=why)
 
 
-def _require_password(password: str, email: str, name: str, *, by_operator: bool) -> None:
+async def set_duties(db: Database, account_id: UUID, duties: Sequence[str]) -> None:
+    """What an operator may do from now on; raises NotFound, Unprocessable."""
+    account = await get(db, account_id)
+    values = {"id": account_id, "duties": _checked_duties(account.role, duties)}
+    await db.execute(QUERIES["set_duties"], values)
+
+
+async def operators_with(db: Database, duty: str) -> list[Account]:
+    """The operators who have this duty."""
+    return [account_of(row) for row in await db.fetch_all(QUERIES["operators_with"], {"duty": duty})]
+
+
+def _checked_duties(role: str, duties: Sequence[str] | None) -> list[str]:
+    if duties is None:
+        return list(DUTIES) if role == "operator" else []
+    if role != "operator" and duties:
+        raise Unprocessable("Only operators have duties.")
+    if unknown := set(duties) - set(DUTIES):
+        raise Unprocessable(f"{sorted(unknown)[0]} is no duty; they are {', '.join(DUTIES)}.")
+    return [each for each in DUTIES if each in duties]
+
+
+def _require_password(
+    password: str, email: str, name: str, *, by_operator: bool, least: int = passwords.LEAST
+) -> None:
     if by_operator:
         passwords.require_length(password, passwords.LEAST_FOR_OPERATOR)
     else:
-        passwords.require_good(password, about=(email, name))
+        passwords.require_good(password, least=least, about=(email, name))
 
 
 def _normal_name(name: str) -> str:
@@ -205,5 +246,7 @@ def _normal_name(name: str) -> str:
     return normal
 
 
-def _account(row: Record) -> Account:
-    return Account(**{name: row[name] for name in Account.__dataclass_fields__})
+def account_of(row: Record) -> Account:
+    """A row of table `account` as a value."""
+    values = {name: row[name] for name in Account.__dataclass_fields__}
+    return Account(**values | {"duties": tuple(values["duties"])})

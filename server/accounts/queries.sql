@@ -1,7 +1,7 @@
 -- name: add_account
 -- Fails on the unique folded address when it is taken.
-INSERT INTO account (id, email, email_folded, email_verified_at, name, role, password_hash, created_at)
-VALUES (:id, :email, :folded, :verified_at, :name, :role, :password_hash, :now)
+INSERT INTO account (id, email, email_folded, email_verified_at, name, role, password_hash, created_at, duties)
+VALUES (:id, :email, :folded, :verified_at, :name, :role, :password_hash, :now, :duties)
 RETURNING *
 
 -- name: account_by_id
@@ -24,14 +24,20 @@ UPDATE account SET email_verified_at = coalesce(email_verified_at, :now) WHERE i
 -- name: set_disabled
 UPDATE account SET disabled_at = :now WHERE id = :id AND disabled_at IS NULL
 
+-- name: set_duties
+UPDATE account SET duties = :duties WHERE id = :id AND role = 'operator'
+
+-- name: operators_with
+SELECT * FROM account WHERE role = 'operator' AND :duty = ANY (duties) AND disabled_at IS NULL ORDER BY created_at
+
 -- name: end_grants
 -- All that lets apps act for this account; tokens name a grant and end with it.
 UPDATE app_grant SET ended_at = :now, ended_why = :why WHERE account_id = :account AND ended_at IS NULL
 
 -- name: add_session
-INSERT INTO session (id, secret_hash, account_id, csrf_token, user_agent, address, network,
+INSERT INTO session (id, secret_hash, account_id, csrf_token, user_agent, address, network, factor,
                      created_at, seen_at, confirmed_at, idle_until, expires_at)
-VALUES (:id, :secret_hash, :account, :csrf_token, :user_agent, :address, :network,
+VALUES (:id, :secret_hash, :account, :csrf_token, :user_agent, :address, :network, :factor,
         :now, :now, :now, :idle_until, :expires_at)
 RETURNING *
 
@@ -71,6 +77,17 @@ SELECT EXISTS (SELECT FROM session WHERE account_id = :account AND network = :ne
 
 -- name: forget_sessions
 DELETE FROM session WHERE expires_at < :before
+
+-- name: recent_sessions
+-- Sign-ins of the last weeks, those that are over too.
+SELECT * FROM session WHERE account_id = :account ORDER BY created_at DESC LIMIT :limit
+
+-- name: set_factor
+UPDATE session SET factor = :factor WHERE id = :id AND ended_at IS NULL
+
+-- name: whose_secret
+SELECT account_id FROM one_time_secret
+ WHERE secret_hash = :secret_hash AND purpose = :purpose AND used_at IS NULL AND expires_at > :now
 
 -- name: add_secret
 INSERT INTO one_time_secret (secret_hash, account_id, purpose, created_at, expires_at)

@@ -40,6 +40,8 @@ class Session:
     confirmed_at: datetime
     idle_until: datetime
     expires_at: datetime
+    factor: str = ""  # what stood beside the password: passkey, totp, recovery
+    ended_at: datetime | None = None
 
     @property
     def lately_confirmed(self) -> bool:
@@ -48,7 +50,13 @@ class Session:
 
 
 async def start(
-    db: Database, account_id: UUID, *, address: str = "", user_agent: str = "", replacing: str | None = None
+    db: Database,
+    account_id: UUID,
+    *,
+    address: str = "",
+    user_agent: str = "",
+    replacing: str | None = None,
+    factor: str = "",
 ) -> tuple[Session, str]:
     """Begin a session; the second value is the cookie's, kept nowhere else.
 
@@ -57,6 +65,7 @@ async def start(
     secret, now = new_secret(), clock.now()
     values = {"id": uuid4(), "secret_hash": digest(secret), "account": account_id, "csrf_token": new_secret()}
     facts = {"address": address, "network": network_of(address), "user_agent": user_agent[:300]}
+    facts["factor"] = factor
     times = {"now": now, "idle_until": now + IDLE, "expires_at": now + ABSOLUTE}
     async with db.transaction():
         if replacing:
@@ -112,6 +121,17 @@ async def sessions_of(db: Database, account_id: UUID) -> list[Session]:
     """The living sessions of an account, the last used first."""
     rows = await db.fetch_all(QUERIES["sessions_of"], {"account": account_id, "now": clock.now()})
     return [_session(row) for row in rows]
+
+
+async def recent_of(db: Database, account_id: UUID, limit: int = 30) -> list[Session]:
+    """The last sign-ins of an account, those that are over too."""
+    rows = await db.fetch_all(QUERIES["recent_sessions"], {"account": account_id, "limit": limit})
+    return [_session(row) for row in rows]
+
+
+async def set_factor(db: Database, session_id: UUID, factor: str) -> None:
+    """A second factor was shown within this session: it was set up, or used to confirm."""
+    await db.execute(QUERIES["set_factor"], {"id": session_id, "factor": factor})
 
 
 async def signed_in_from(db: Database, account_id: UUID, network: str) -> bool:

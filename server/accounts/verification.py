@@ -47,6 +47,8 @@ class Purpose(StrEnum):
 
     VERIFY = "verify-email"
     RESET = "reset-password"
+    FACTOR_LOST = "factor-lost"  # takes the second factor off, after days of waiting
+    FACTOR_KEPT = "factor-kept"  # stops that
 
 
 LIFETIMES = {Purpose.VERIFY: timedelta(hours=48), Purpose.RESET: timedelta(hours=1)}
@@ -110,7 +112,7 @@ async def lives(db: Database, secret: str, purpose: Purpose) -> bool:
 async def confirm(services: Needs, secret: str, *, address: str = "") -> Account:
     """Spend the link: the account's address is confirmed. Raises Gone for a link that is spent, late or unknown."""
     async with services.db.transaction():
-        account = await people.get(services.db, await _spend(services.db, secret, Purpose.VERIFY))
+        account = await people.get(services.db, await spend(services.db, secret, Purpose.VERIFY))
         account = await people.set_verified(services.db, account.id)
         await queue.enqueue(services.db, CONFIRMED, {"account": str(account.id)})
         await services.audit.record(Event.EMAIL_VERIFIED, who=who(account, address), patient_id=None)
@@ -123,7 +125,7 @@ async def reset(services: Needs, secret: str, password: str, *, address: str = "
     Raises Gone, or Unprocessable for a password that cannot be; then the link still works.
     """
     async with services.db.transaction():
-        account_id = await _spend(services.db, secret, Purpose.RESET)
+        account_id = await spend(services.db, secret, Purpose.RESET)
         await people.change_password(services.db, account_id, password)
         await attempts.vouch(services.db, account_id, attempts.network_of(address))
         account = await people.set_verified(services.db, account_id)
@@ -155,7 +157,15 @@ def _letter(settings: Settings, account: Account, name: str, path: str, until: s
     return letter.write(LETTERS, name, account.email, values, account.language)
 
 
-async def _spend(db: Database, secret: str, purpose: Purpose) -> UUID:
+async def whose(db: Database, secret: str, purpose: Purpose) -> UUID | None:
+    """The account of a link that would still work."""
+    values = {"secret_hash": digest(secret), "purpose": purpose, "now": clock.now()}
+    found: UUID | None = await db.fetch_val(QUERIES["whose_secret"], values)
+    return found
+
+
+async def spend(db: Database, secret: str, purpose: Purpose) -> UUID:
+    """Use a link up; whose it was. Raises Gone."""
     values = {"secret_hash": digest(secret), "purpose": purpose, "now": clock.now()}
     account_id: UUID | None = await db.fetch_val(QUERIES["spend_secret"], values)
     if account_id is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -104,8 +104,15 @@ class Settings(BaseSettings):
         (), description="Sibling deployments, name=address, comma-separated"
     )
     demo: bool = Field(False, description="Adds the demo people and sample images once; no second factor")
+    second_factor: Literal["required", "optional"] | None = Field(
+        None, description="Of doctors, staff and operators; empty: required, save in a demo"
+    )
     max_resource_bytes: int = Field(8 * 2**20, gt=0, description="Largest FHIR resource accepted, bytes")
     max_instance_bytes: int = Field(16 * 2**30, gt=0, description="Largest DICOM instance accepted, bytes")
+    private_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
+        (),
+        description="Hosts in private networks (or without https) that subscriptions may call, comma-separated",
+    )
     db_pool_size: int = Field(10, ge=2, le=200, description="Database connections of one worker process")
 
     @classmethod
@@ -120,6 +127,11 @@ class Settings(BaseSettings):
         """Arguments (the command line's) over environment over files."""
         files = TomlConfigSettingsSource(settings_cls, toml_file=list(cls.toml_files))
         return init_settings, env_settings, files
+
+    @property
+    def needs_second_factor(self) -> bool:
+        """Whether doctors and staff reach nothing without a second factor (decision 13)."""
+        return self.second_factor == "required" or (self.second_factor is None and not self.demo)
 
     @property
     def fhir_base(self) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from starlette.responses import Response
 
-from server.accounts import passwords, people, sessions
 from server.audit.events import Event
 from server.core import clock
-from server.core.errors import NotAuthenticated, ServerError, TooManyRequests
 from server.core.texts import N_, translations
 from server.records import store
 from server.records.people import fhir_id_of_account
@@ -119,79 +116,6 @@ async def submit_permission(visit: Visit) -> Response:
         channel="account",
     )
     return see_other("/account/permission", "permissions")
-
-
-async def show_security(visit: Visit) -> Response:
-    """Where one is signed in; the form for a new password."""
-    return await _security_page(visit, Form())
-
-
-async def change_password(visit: Visit) -> Response:
-    """Check the old one, keep the new one; everything else is signed out, this browser signed in anew."""
-    form, me, services = visit.form, visit.signed_in, visit.services
-    current, wanted = form.secret("current"), form.secret("password")
-    if form:
-        try:
-            passwords.require_good(wanted, about=(me.email, me.name))
-            await people.check_password(services.db, me.account_id, current)
-            await people.change_password(services.db, me.account_id, wanted)
-        except (NotAuthenticated, TooManyRequests) as exc:
-            form.refuse(exc, "current")
-        except ServerError as exc:
-            form.refuse(exc, "password")
-    if not form:
-        return await _security_page(visit, form)
-    response = see_other("/account/security", "password")
-    await services.gate.sign_in.start(visit.request, response, await people.get(services.db, me.account_id))
-    patient_id = await fhir_id_of_account(services, me.account_id) if me.role == "patient" else None
-    await services.audit.record(Event.PASSWORD_CHANGED, who=visit.actor.who(), patient_id=patient_id)
-    return response
-
-
-async def end_session(visit: Visit) -> Response:
-    """Sign another device out."""
-    try:
-        session_id = UUID(visit.form["session"])
-    except ValueError:
-        return see_other("/account/security")
-    await sessions.end(visit.services.db, session_id, account_id=visit.signed_in.account_id)
-    return see_other("/account/security", "session-ended")
-
-
-async def _security_page(visit: Visit, form: Form) -> Response:
-    me = visit.signed_in
-    listed = [
-        {
-            "id": each.id,
-            "device": device(each.user_agent) or _gettext(visit)(N_("Unknown device")),
-            "address": each.address,
-            "since": each.created_at,
-            "seen": each.seen_at,
-            "this": each.id == me.session_id,
-        }
-        for each in await sessions.sessions_of(visit.services.db, me.account_id)
-    ]
-    return render(
-        visit.request, "security.html", 200 if form else 422, here="account", form=form, sessions=listed
-    )
-
-
-def device(user_agent: str) -> str:
-    """A browser and its system, roughly, as a person would name them."""
-    browsers = (
-        ("Edg/", "Edge"),
-        ("OPR/", "Opera"),
-        ("Firefox/", "Firefox"),
-        ("Chrome/", "Chrome"),
-        ("Safari/", "Safari"),
-    )
-    systems = (
-        ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
-        ("Mac OS X", "Mac"), ("Linux", "Linux"),
-    )  # fmt: skip
-    browser = next((name for mark, name in browsers if mark in user_agent), "")
-    system = next((name for mark, name in systems if mark in user_agent), "")
-    return " · ".join(each for each in (browser, system) if each)
 
 
 async def _facts(visit: Visit) -> list[tuple[str, str]]:

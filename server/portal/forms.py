@@ -9,8 +9,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import FormParser, MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -21,6 +23,7 @@ from server.core.texts import N_
 
 MOST_FIELDS = 1000
 MOST_BYTES = 256 * 1024
+MOST_JSON_BYTES = 64 * 1024
 
 REQUIRED = N_("This is needed.")
 NOT_A_DATE = N_("This is not a date: write the day, the month and the year.")
@@ -205,3 +208,19 @@ def local_path(value: str | None, otherwise: str = "/") -> str:
         return otherwise
     parts = urlsplit(value)
     return otherwise if parts.scheme or parts.netloc else value
+
+
+async def read_json(request: Request, *, most: int = MOST_JSON_BYTES) -> dict[str, Any]:
+    """The object our own scripts sent. Raises InvalidInput for anything else, TooLarge beyond `most` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise TooLarge("This is too large.")
+    try:
+        found = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError as exc:
+        raise InvalidInput("This could not be read.") from exc
+    if not isinstance(found, dict):
+        raise InvalidInput("This could not be read.")
+    return found

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from starlette.responses import Response
 
 from server.access.actor import Actor, ActorKind
 from server.access.sign_in import address_of
-from server.accounts import people
+from server.accounts import passkeys, people, second_factor
 from server.accounts.people import Account
+from server.accounts.steps import Kind
 from server.audit.events import Event, Outcome
 from server.audit.who import Who
 from server.core.errors import NotAuthenticated, TooManyRequests
@@ -23,16 +24,25 @@ from .visit import Visit
 
 SIGN_IN_AGAIN = N_("The e-mail address or the password is not right.")
 CHECK_MAIL = "/verify"
+STEP_PATHS = {Kind.SECOND: "/sign-in/second", Kind.SET_UP: "/sign-in/set-up"}
+MOST_HINT = 320  # characters of an e-mail address
 ONWARD = "lightbox_onward"  # cookie: where a person was going before they had to confirm their address
 SLOWER = N_("Too many tries in a row. Wait a minute, then try again.")
 
 
 async def show(visit: Visit) -> Response:
-    """The form; who is signed in already goes on."""
+    """The form; who is signed in already goes on, save where an app asks them to prove it again (prompt=login)."""
     onward = local_path(visit.query("next") or visit.request.cookies.get(ONWARD))
-    if visit.me is not None:
+    if visit.me is not None and visit.query("again") != "1":
         return see_other(onward)
-    return _page(visit, filled({"next": onward if onward != "/" else ""}))
+    return _page(visit, filled({"next": onward if onward != "/" else "", "email": _hint(onward)}))
+
+
+def _hint(onward: str) -> str:
+    """The address an app proposes to sign in with (OpenID Connect Core, 3.1.2.1, login_hint)."""
+    path, _, query = onward.partition("?")
+    hint = dict(parse_qsl(query)).get("login_hint", "") if path == "/oauth/authorize" else ""
+    return hint if hint.isprintable() and len(hint) <= MOST_HINT else ""
 
 
 async def submit(visit: Visit) -> Response:
@@ -46,14 +56,41 @@ async def submit(visit: Visit) -> Response:
 
 
 async def admit(visit: Visit, account: Account, onward: str) -> Response:
-    """Begin a session, once the address is confirmed: by mail, or by the invitation that was mailed to it."""
+    """Go on once the address is confirmed: by mail, or by the invitation that was mailed to it.
+
+    A session begins at once only for who needs no second step and has none.
+    """
     if not account.verified and not await _came_by_invitation(visit, account, onward):
         return confirm_first(visit, onward)
-    response = see_other(onward)
-    response.delete_cookie(ONWARD)
-    await visit.services.gate.sign_in.start(visit.request, response, account)
+    services = visit.services
+    if await second_factor.of(services.db, account.id):
+        return await _before(visit, account, Kind.SECOND, onward)
+    if account.role in second_factor.required_of(services.settings):
+        return await _before(visit, account, Kind.SET_UP, onward)
+    response = welcome(onward)
+    await services.gate.sign_in.start(visit.request, response, account)
     await note(visit, Event.SIGNED_IN, account)
     return response
+
+
+async def _before(visit: Visit, account: Account, kind: Kind, onward: str) -> Response:
+    """To the page of what is missing. No session until it is done, and none of before either."""
+    response = see_other(with_next(STEP_PATHS[kind], onward))
+    await visit.services.gate.sign_in.end(visit.request, response)
+    await visit.services.gate.sign_in.begin_step(response, account, kind)
+    return response
+
+
+def welcome(onward: str) -> Response:
+    """On to where the person was going, once signed in."""
+    response = see_other(onward)
+    response.delete_cookie(ONWARD)
+    return response
+
+
+def with_next(path: str, onward: str) -> str:
+    """A page of the way in, which leads on to `onward`."""
+    return path if onward == "/" else f"{path}?next={quote(onward, safe='/')}"
 
 
 async def _came_by_invitation(visit: Visit, account: Account, onward: str) -> bool:
@@ -128,4 +165,5 @@ def _page(visit: Visit, form: Form) -> Response:
         here="sign-in",
         sign_up=("/sign-up/doctor" if invited else "/sign-up") + way,
         demo=visit.services.settings.demo,
+        place=passkeys.place_of(visit.services.settings),
     )

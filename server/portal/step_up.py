@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from starlette.responses import JSONResponse, Response
 
-from server.accounts import people, sessions
+from server.accounts import passkeys, people, second_factor, sessions
+from server.accounts.passkeys import Purpose
 from server.core import clock
-from server.core.errors import NotAuthenticated, TooManyRequests
+from server.core.errors import NotAuthenticated, TooManyRequests, UnsupportedMediaType
 from server.core.texts import N_
 
-from .forms import Form, local_path
+from .forms import Form, local_path, read_json
 from .pages import HEADERS, render, see_other, wants_json
 from .visit import Visit
 
@@ -42,7 +43,7 @@ async def require_recent(visit: Visit) -> Response | None:
     typed = visit.form[FIELD] if visit.request.method == "POST" else ""
     if typed and await _confirmed(visit, typed, form):
         return None
-    return _page(visit, form)
+    return await _page(visit, form)
 
 
 def is_recent(visit: Visit) -> bool:
@@ -53,15 +54,41 @@ def is_recent(visit: Visit) -> bool:
 async def show(visit: Visit) -> Response:
     """GET /confirm?next=…: ask, and go on there."""
     onward = local_path(visit.query("next"))
-    return see_other(onward) if is_recent(visit) else _page(visit, Form(), onward)
+    return see_other(onward) if is_recent(visit) else await _page(visit, Form(), onward)
 
 
 async def submit(visit: Visit) -> Response:
     """POST /confirm."""
     form, onward = Form(), local_path(visit.form["next"])
+    if is_recent(visit):  # by a passkey, a moment ago
+        return see_other(onward)
     if await _confirmed(visit, visit.form[FIELD], form):
         return see_other(onward)
-    return _page(visit, form, onward)
+    return await _page(visit, form, onward)
+
+
+async def passkey_options(visit: Visit) -> Response:
+    """What the browser asks one of the visitor's own passkeys."""
+    _ours(visit)
+    text = await passkeys.begin(visit.services, Purpose.CONFIRM, visit.signed_in.account_id)
+    return Response(text, media_type="application/json", headers=HEADERS)
+
+
+async def passkey_answer(visit: Visit) -> Response:
+    """The passkey's answer; the form it stands beside goes on then."""
+    _ours(visit)
+    me, body = visit.signed_in, await read_json(visit.request)
+    found = body.get("credential")
+    credential = found if isinstance(found, dict) else {}
+    await passkeys.use(visit.services, Purpose.CONFIRM, credential, me.account_id)
+    await sessions.confirm(visit.services.db, me.session_id)
+    return JSONResponse({"go": ""}, headers=HEADERS)
+
+
+def _ours(visit: Visit) -> None:
+    """Only our own script asks these, in JSON and with the token (checked by `page`)."""
+    if not wants_json(visit.request):
+        raise UnsupportedMediaType("The question is asked in JSON.")
 
 
 async def _confirmed(visit: Visit, password: str, form: Form) -> bool:
@@ -75,7 +102,7 @@ async def _confirmed(visit: Visit, password: str, form: Form) -> bool:
     return True
 
 
-def _page(visit: Visit, form: Form, onward: str | None = None) -> Response:
+async def _page(visit: Visit, form: Form, onward: str | None = None) -> Response:
     """The question. A POST comes back to itself; what was asked by GET goes through `/confirm` and on."""
     request, kept = visit.request, []
     if request.method == "POST" and onward is None:
@@ -89,4 +116,7 @@ def _page(visit: Visit, form: Form, onward: str | None = None) -> Response:
     else:
         query = f"?{request.url.query}" if request.url.query else ""
         action, kept = CONFIRM_PATH, [("next", onward or request.url.path + query)]
-    return render(request, "confirm.html", 403, form=form, action=action, kept=kept, here="")
+    place = None
+    if (await second_factor.of(visit.services.db, visit.signed_in.account_id)).passkeys:
+        place = passkeys.place_of(visit.services.settings)
+    return render(request, "confirm.html", 403, form=form, action=action, kept=kept, here="", place=place)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from server.access.services import Services
+from server.accounts import background as accounts
 from server.accounts import verification
 from server.imaging import rebuild, removal, upkeep
 from server.jobs import mailer
@@ -30,6 +31,7 @@ async def _sweep(services: Services) -> None:
 KITS = (
     mailer.KIT,
     verification.KIT,
+    accounts.KIT,
     expiry.KIT,
     rebuild.KIT,
     upkeep.KIT,

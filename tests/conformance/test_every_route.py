@@ -48,6 +48,8 @@ PUBLIC_PAGES = (
     "/sign-up/doctor",
     "/verify",
     "/reset",
+    "/second-step",
+    "/address",
     "/static",
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

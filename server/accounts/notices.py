@@ -1,0 +1,54 @@
+"""Mails about the safety of an account: its owner hears of every change, so that one they did not make is noticed."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from server.core.settings import Settings
+from server.jobs import letter, mailer
+from server.jobs.mailer import Seal
+from server.storage.db import Database
+
+from .people import Account
+
+LETTERS = letter.templates(__package__)
+SECURITY_PATH = "/account/security"
+HELP_PATH = "/help"
+
+# What happened, in a sentence; nothing of health, no address, no secret.
+WORDS = {
+    "factor-added": "A second step was added to your sign-in.",
+    "factor-removed": "A second step was taken off your sign-in.",
+    "codes-made": "New recovery codes were made. The ones before do not work any more.",
+    "recovery-used": "Somebody signed in with your password and one of your recovery codes.",
+    "codes-tried": "Somebody typed your password rightly and then several wrong codes. If it was not you, "
+    "choose a new password now.",
+    "password-changed": "Your password was changed, and every other device was signed out.",
+    "email-undone": "The change of your e-mail address was taken back, and every device was signed out.",
+    "ended-all": "All other devices and all apps were signed out.",
+}
+
+
+class Needs(Protocol):
+    """What is used of the services."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def db(self) -> Database: ...
+    @property
+    def keyring(self) -> Seal: ...
+
+
+async def tell(services: Needs, account: Account, what: str) -> None:
+    """Mail what happened to the account's owner, if the open transaction commits."""
+    base = services.settings.base_url
+    values = {
+        "host": urlsplit(base).netloc,
+        "what": WORDS[what],
+        "link": base + SECURITY_PATH,
+        "help": base + HELP_PATH,
+    }
+    mail = letter.write(LETTERS, "security", account.email, values, account.language)
+    await mailer.post(services.db, mail, keyring=services.keyring)
