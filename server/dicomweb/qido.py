@@ -52,7 +52,8 @@ async def _search(request: Request, level: Level) -> Response:
         await services.gate.confirm(request)
     warnings = list(query.warnings)
     if page.beyond:  # PS3.18, 8.3.4.4
-        warnings.append(f"There are {page.beyond} additional results that can be requested")
+        count = page.beyond if page.beyond < catalogue.COUNTED else f"at least {page.beyond}"
+        warnings.append(f"There are {count} additional results that can be requested")
     _one_patient(request, page.rows)
     await trail.searched(request, (row.patient_id for row in page.rows))
     return await rows_answer(request, page.rows, query, level, answer_in, warnings, root_of(request))

@@ -26,7 +26,8 @@ from .pixels import ROW
 QUERIES = load(__package__)
 
 _ALL = 2**31 - 1
-_COUNTED = 1000  # results beyond a page are counted so far: an archive of a million is not counted for a page
+_RUNGS = (2, *(rung * 10**power for power in range(2, 6) for rung in (1, 2, 5)))
+COUNTED = 100  # results beyond a page are counted so far: an archive of a million is not counted for a page
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ _PREPARED = frozenset({"document", "study_qido", "series_qido", "study_document"
 
 @dataclass(frozen=True)
 class Page:
-    """Matches of a search, and how many there are beyond them (counted up to 1,000)."""
+    """Matches of a search, and how many there are beyond them (counted up to COUNTED)."""
 
     rows: list[Row]
     beyond: int = 0
@@ -128,10 +129,19 @@ async def find_instances(
 
 async def _page(db: Database, name: str, match: Where, *, reach: Reach, **asked: Any) -> Page:
     """One statement: the page, and a row after it when there is more, which tells how much."""
-    values = {**asked, "counted": _COUNTED}
-    found = await db.fetch_all(QUERIES[name], values, reach=reach.studies(), match=match)
+    values, end = {**asked, "counted": COUNTED}, asked["offset"] + asked["page"] + 1
+    limits = {"until": _limit(end), "beyond": _limit(end + COUNTED)}
+    found = await db.fetch_all(QUERIES[name], values, reach=reach.studies(), match=match, **limits)
     page, beyond = found[: asked["page"]], found[asked["page"] :]
     return Page([_row(each) for each in page], beyond[0]["beyond"] if beyond else 0)
+
+
+def _limit(rows: int) -> Where:
+    """A limit of at least so many rows, as a number in the text: PostgreSQL keeps the plan of a limit it knows.
+
+    With one that comes as a value it plans anew each time, which costs more than most of these searches do.
+    """
+    return Where(str(next((rung for rung in _RUNGS if rung >= rows), _ALL)))
 
 
 def _row(row: Record) -> Row:
@@ -192,13 +202,13 @@ async def instances_of(
         # A number that no table has, because none is so long, is found to be none when its row is looked at.
         "table_from": min((first - 1) * ROW.size + 1, _ALL),
         "table_size": min(max(0, last - first + 1) * ROW.size, _ALL),
-        "limit": limit,
     }
     rows = await db.fetch_all(
         QUERIES["instances_of"],
         values,
         reach=reach.studies(),
         of=these(study_uid, series_uid, sop_uid) & match,
+        limit=Where(str(int(limit))),
     )
     return [_instance(row, first) for row in rows]
 

@@ -165,66 +165,77 @@ UPDATE study SET modalities = :modalities, sop_classes = :sop_classes, series_co
  WHERE patient_id = :patient_id AND study_uid = :study_uid
 
 -- name: find_studies
--- A page, newest first; in the row after `:page`, where there is one, how many there are beyond, counted up to a bound.
+-- A page, newest first; in the row after it, where there is one, how many there are beyond, counted up to a bound.
+-- The inner limits are numbers in the text, so that one plan serves all pages of about a size.
 SELECT found.*,
        CASE WHEN row_number() OVER () > :page::bigint THEN (
            SELECT count(*) FROM (
-               SELECT FROM study WHERE {reach} AND {match} OFFSET :offset::bigint + :page LIMIT :counted
+               SELECT FROM (SELECT FROM study WHERE {reach} AND {match} LIMIT {beyond}) AS all_of_them
+               OFFSET :offset::bigint + :page LIMIT :counted
            ) AS more
        ) END AS beyond
-  FROM (SELECT study.patient_id, study.study_uid, study.qido,
-               CASE WHEN :whole::boolean THEN study.attributes END AS document
-          FROM study
-         WHERE {reach} AND {match}
-         ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id
-         LIMIT :page + 1 OFFSET :offset) AS found
+  FROM (SELECT * FROM (
+            SELECT study.patient_id, study.study_uid, study.qido,
+                   CASE WHEN :whole::boolean THEN study.attributes END AS document
+              FROM study
+             WHERE {reach} AND {match}
+             ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id
+             LIMIT {until}) AS first
+        OFFSET :offset LIMIT :page + 1) AS found
 
 -- name: find_series
 SELECT found.*,
        CASE WHEN row_number() OVER () > :page::bigint THEN (
            SELECT count(*) FROM (
-               SELECT FROM study
-                 JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
-                WHERE {reach} AND series.deleted_at IS NULL AND {match}
+               SELECT FROM (
+                   SELECT FROM study
+                     JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+                    WHERE {reach} AND series.deleted_at IS NULL AND {match} LIMIT {beyond}) AS all_of_them
                OFFSET :offset::bigint + :page LIMIT :counted
            ) AS more
        ) END AS beyond
-  FROM (SELECT series.patient_id, series.study_uid, series.series_uid, series.qido,
-               CASE WHEN :whole::boolean THEN series.attributes END AS document,
-               CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
-               CASE WHEN :parents::boolean AND :whole THEN study.attributes END AS study_document
-          FROM study
-          JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
-         WHERE {reach} AND series.deleted_at IS NULL AND {match}
-         ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
-                  series.series_number NULLS LAST, series.series_uid
-         LIMIT :page + 1 OFFSET :offset) AS found
+  FROM (SELECT * FROM (
+            SELECT series.patient_id, series.study_uid, series.series_uid, series.qido,
+                   CASE WHEN :whole::boolean THEN series.attributes END AS document,
+                   CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
+                   CASE WHEN :parents::boolean AND :whole THEN study.attributes END AS study_document
+              FROM study
+              JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+             WHERE {reach} AND series.deleted_at IS NULL AND {match}
+             ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
+                      series.series_number NULLS LAST, series.series_uid
+             LIMIT {until}) AS first
+        OFFSET :offset LIMIT :page + 1) AS found
 
 -- name: find_instances
 SELECT found.*,
        CASE WHEN row_number() OVER () > :page::bigint THEN (
            SELECT count(*) FROM (
-               SELECT FROM study
-                 JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
-                 JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
-                      AND instance.series_uid = series.series_uid
-                WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
+               SELECT FROM (
+                   SELECT FROM study
+                     JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+                     JOIN instance ON instance.patient_id = series.patient_id
+                          AND instance.study_uid = series.study_uid AND instance.series_uid = series.series_uid
+                    WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
+                    LIMIT {beyond}) AS all_of_them
                OFFSET :offset::bigint + :page LIMIT :counted
            ) AS more
        ) END AS beyond
-  FROM (SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.sop_uid, instance.qido,
-               CASE WHEN :whole::boolean THEN instance.metadata END AS document,
-               CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
-               CASE WHEN :parents::boolean THEN series.qido END AS series_qido
-          FROM study
-          JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
-          JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
-               AND instance.series_uid = series.series_uid
-         WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
-         ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
-                  series.series_number NULLS LAST, series.series_uid, instance.instance_number NULLS LAST,
-                  instance.sop_uid
-         LIMIT :page + 1 OFFSET :offset) AS found
+  FROM (SELECT * FROM (
+            SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.sop_uid, instance.qido,
+                   CASE WHEN :whole::boolean THEN instance.metadata END AS document,
+                   CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
+                   CASE WHEN :parents::boolean THEN series.qido END AS series_qido
+              FROM study
+              JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
+              JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid
+                   AND instance.series_uid = series.series_uid
+             WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
+             ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
+                      series.series_number NULLS LAST, series.series_uid, instance.instance_number NULLS LAST,
+                      instance.sop_uid
+             LIMIT {until}) AS first
+        OFFSET :offset LIMIT :page + 1) AS found
 
 -- name: count_studies
 SELECT count(*) FROM study WHERE {reach} AND {match}
@@ -261,7 +272,7 @@ SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.so
  WHERE {reach} AND {of} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL
  ORDER BY study.patient_id, series.series_number NULLS LAST, series.series_uid,
           instance.instance_number NULLS LAST, instance.sop_uid
- LIMIT :limit
+ LIMIT {limit}
 
 -- name: metadata_of
 SELECT instance.patient_id, instance.sop_uid, instance.metadata
