@@ -36,13 +36,14 @@ from server.fhir.routes import base_routes as fhir_base_routes
 from server.fhir.routes import routes as fhir_routes
 from server.imaging import rebuild
 from server.jobs.queue import Kit, Periodic
-from server.oauth import housekeeping
+from server.oauth import app_state, housekeeping
 from server.oauth.problem import problem as oauth_problem
 from server.oauth.routes import routes as oauth_routes
 from server.oauth.routes import well_known_routes
 from server.portal.problem import problem as portal_problem
 from server.portal.routes import routes as portal_routes
 from server.portal.viewer import routes as viewer_routes
+from server.rights.background import KITS as RIGHTS
 from server.sharing import guest
 from server.sharing.background import Background
 
@@ -59,7 +60,7 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running_services(settings) as services, Background(services, HOUSEKEEPING, *fhir_background.KITS):
+        async with running_services(settings) as services, Background(services, HOUSEKEEPING, *fhir_background.KITS, *RIGHTS):
             app.state.services = services
             app.state.origins = Origins(services.db)
             await rebuild.readdress(services)
@@ -111,6 +112,8 @@ def routes() -> list[BaseRoute]:
         Mount("/link/{guest}/dicomweb", app=dicomweb_surface, name="link-dicomweb"),
         Route("/fhir", Surface(fhir_base_routes, fhir_problem), name="fhir-base"),
         Mount("/fhir", app=Surface(fhir_routes, fhir_problem), name="fhir"),
+        # App State of SMART is a small FHIR API of the authorization server, and says what is wrong in FHIR's words.
+        Mount(app_state.PATH, app=Surface(app_state.routes, fhir_problem), name="app-state"),
         Mount("/oauth", app=Surface(oauth_routes, oauth_problem), name="oauth"),
         Mount("/viewer", app=Surface(viewer_routes, portal_problem), name="viewer"),
         Mount("/", app=Surface(portal_routes, portal_problem), name="portal"),

@@ -47,6 +47,7 @@ class Lane:
     resource: str | None = None  # the FHIR resource with this id only
     study: str | None = None  # this one only
     filters: tuple[Filter, ...] = ()
+    scoped: str = ""  # the type that the filters are asked of, as the scope names it
 
 
 @dataclass(frozen=True)
@@ -177,10 +178,16 @@ class _Row:
         return Where(
             f"EXISTS (SELECT 1 FROM holder JOIN patient AS held ON held.id = holder.patient_id"
             f" WHERE holder.patient_id = {self.patient} AND holder.account_id = :lane{number}_holder::uuid"
-            f" AND (holder.until IS NULL OR holder.until > :reach_now) AND held.state <> 'erasing'"
+            f" AND (holder.until IS NULL OR holder.until > :reach_now) AND held.state {self._own_states}"
             f"{self._look_up})",
             {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
         )
+
+    @property
+    def _own_states(self) -> str:
+        """While a record is restricted its owner still sees it, and apps the owner once allowed do not (row 55)."""
+        by_app = self.reach.credential.grant_id is not None and self.reach.action.verb in READING
+        return "= 'active'" if by_app else "<> 'erasing'"
 
     def _share(self, lane: Lane, number: int) -> Where:
         column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
@@ -341,8 +348,24 @@ class _ResourceRow(_Row):
     def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
         if self.reach.action.type == "ImagingStudy":
             return  # asked of the study, in `ground`
+        if self.reach.action.type == "Endpoint" and lane.scoped == "ImagingStudy":
+            yield from self._leading_to_studies(lane, number)
+            return
         for which, one in enumerate(lane.filters):
             yield resource_filter(one, self.alias, self.reach.action.type, f"lane{number}_filter{which}")
+
+    def _leading_to_studies(self, lane: Lane, number: int) -> Iterator[Where]:
+        """An Endpoint by a scope on ImagingStudy: where a study lies that the scope's filters select."""
+        if not lane.filters:
+            return
+        study = _StudyRow("led", self.reach)
+        standing = "IN ('mine', 'differs')" if lane.ground is Ground.OWN else "= 'mine'"
+        wanted = all_of(*study.narrowed(lane, number))
+        yield Where(
+            f"EXISTS (SELECT 1 FROM study AS led WHERE led.patient_id = {self.patient} AND led.deleted_at IS NULL"
+            f" AND led.standing {standing} AND {wanted.sql})",
+            wanted.values,
+        )
 
     def brought(self, lane: Lane, number: int) -> Where:
         values = {f"lane{number}_holder": lane.holder, f"lane{number}_author": f"organization:{lane.holder}"}

@@ -237,7 +237,7 @@ async def _close(services: Services, row: Record) -> Json | None:
     patient_id, now, told = row["patient_id"], clock.now(), 0
     if patient_id is not None:
         await services.db.fetch_one(QUERIES["lock_patient"], {"patient": patient_id})
-        if await services.db.fetch_val(QUERIES["open_holds"], {"patient": patient_id}):
+        if await services.db.fetch_val(QUERIES["has_open_hold"], {"patient": patient_id}):
             await _stopped_by_hold(services, row)
             return None
         recipients = await services.db.fetch_all(QUERIES["recipients"], {"patient": patient_id})

@@ -142,3 +142,118 @@ SELECT id, digest, done_at, chain, packs, proof, signature FROM erasure WHERE do
 
 -- name: chain_length
 SELECT seq FROM audit_head WHERE chain = :chain
+
+-- name: has_open_hold
+SELECT EXISTS (SELECT FROM hold WHERE patient_id = :patient AND released_at IS NULL)
+
+-- name: place_hold
+INSERT INTO hold (id, patient_id, authority, scope, reason, placed_at, placed_by, review_at)
+VALUES (:id, :patient, :authority, :scope, :reason, :now, :account, :review_at)
+
+-- name: release_hold
+UPDATE hold SET released_at = :now, released_by = :account WHERE id = :id AND released_at IS NULL
+RETURNING patient_id
+
+-- name: all_holds
+-- Those in force, the next to be reviewed first.
+SELECT id, patient_id, authority, scope, reason, placed_at, review_at FROM hold
+ WHERE released_at IS NULL ORDER BY review_at LIMIT :limit
+
+-- name: add_disclosure
+INSERT INTO disclosure (id, patient_id, disclosed_at, recipient, description, purpose, legal_basis, recorded_at,
+                        recorded_by, suspended_until, suspended_by)
+VALUES (:id, :patient, :disclosed_at, :recipient, :description, :purpose, :legal_basis, :now,
+        :account, :suspended_until, :suspended_by)
+
+-- name: disclosures_due
+-- Nobody was told yet, and nothing forbids it any more.
+SELECT id, patient_id FROM disclosure
+ WHERE notified_at IS NULL AND (suspended_until IS NULL OR suspended_until <= :now)
+   FOR UPDATE SKIP LOCKED
+
+-- name: holders_of
+SELECT account.email, account.name, account.language FROM holder JOIN account ON account.id = holder.account_id
+ WHERE holder.patient_id = :patient AND (holder.until IS NULL OR holder.until > :now)
+   AND account.email_verified_at IS NOT NULL
+
+-- name: disclosure_told
+UPDATE disclosure SET notified_at = :now, notified_to = :count WHERE id = :id
+
+-- name: disclosures_to_operator
+SELECT id, patient_id, disclosed_at, recipient, description, purpose, legal_basis, recorded_at, suspended_until,
+       suspended_by, notified_at, notified_to
+  FROM disclosure ORDER BY disclosed_at DESC LIMIT :limit
+
+-- name: disclosures_of
+-- What the patient may know of: not while an authority suspends the notice.
+SELECT disclosure.id, disclosure.patient_id, disclosed_at, recipient, description, purpose, legal_basis, recorded_at,
+       suspended_until, suspended_by, notified_at, notified_to
+  FROM disclosure JOIN patient ON patient.id = disclosure.patient_id
+ WHERE {reach} AND notified_at IS NOT NULL ORDER BY disclosed_at DESC
+
+-- name: restrict
+UPDATE patient SET state = 'restricted', restricted_at = :now, restricted_by = :by, restricted_why = :why
+ WHERE patient.id = :patient AND patient.state = 'active' AND {reach}
+
+-- name: unrestrict
+UPDATE patient SET state = 'active', restricted_at = NULL, restricted_by = '', restricted_why = ''
+ WHERE patient.id = :patient AND patient.state = 'restricted' AND restricted_by = ANY (:by) AND {reach}
+
+-- name: patient_of_email
+-- For a request that came through contact: whose profile it is about.
+SELECT holder.patient_id FROM holder JOIN account ON account.id = holder.account_id
+ WHERE account.email_folded = :folded AND holder.as_what = 'self' AND (holder.until IS NULL OR holder.until > :now)
+
+-- name: patient_exists
+SELECT EXISTS (SELECT FROM patient WHERE id = :patient)
+
+-- name: living_shares
+SELECT share.id, share.state, share.name, share.email, share.accepted_at, share.created_at
+  FROM share JOIN patient ON patient.id = share.patient_id
+ WHERE share.state IN ('active', 'invited') AND share.parent_id IS NULL AND {reach} ORDER BY share.created_at
+
+-- name: living_requests
+SELECT share.id FROM share JOIN patient ON patient.id = share.patient_id WHERE share.state = 'requested' AND {reach}
+
+-- name: living_grants
+SELECT app_grant.id, client.name, app_grant.created_at, app_grant.scope
+  FROM app_grant JOIN client ON client.id = app_grant.client_id
+ WHERE app_grant.account_id = :account AND app_grant.ended_at IS NULL
+   AND (app_grant.expires_at IS NULL OR app_grant.expires_at > :now) ORDER BY app_grant.created_at
+
+-- name: end_grants_of_account
+UPDATE app_grant SET ended_at = :now, ended_why = 'withdrawn'
+ WHERE account_id = :account AND ended_at IS NULL
+RETURNING id, client_id, patient_id
+
+-- name: announce_policy
+INSERT INTO policy_announced (version, announced_at, told_up_to) VALUES (:version, :now, :told)
+    ON CONFLICT (version) DO NOTHING
+
+-- name: any_announced
+SELECT EXISTS (SELECT FROM policy_announced)
+
+-- name: policy_to_tell
+-- The announcement that is under way; one process at a time carries it on.
+SELECT version, announced_at, told_up_to FROM policy_announced
+ WHERE version = :version AND (told_up_to IS NULL OR told_up_to < announced_at) FOR UPDATE SKIP LOCKED
+
+-- name: accounts_to_tell
+-- In the order in which they were made, those made before the announcement.
+SELECT id, email, name, language, created_at FROM account
+ WHERE (:after::timestamptz IS NULL OR created_at > :after) AND created_at < :before
+   AND disabled_at IS NULL AND email_verified_at IS NOT NULL
+ ORDER BY created_at, id LIMIT :limit
+
+-- name: policy_told
+UPDATE policy_announced SET told_up_to = :up_to WHERE version = :version
+
+-- name: answer_policy
+INSERT INTO policy_answer (account_id, version, agreed, at, language, text_hash)
+VALUES (:account, :version, :agreed, :now, :language, :text_hash)
+
+-- name: policy_answers
+SELECT version, agreed, at FROM policy_answer WHERE account_id = :account ORDER BY at DESC, id DESC
+
+-- name: standing_of_patient
+SELECT state, restricted_by FROM patient WHERE patient.id = :patient AND {reach}

@@ -18,6 +18,7 @@ from server.accounts.people import fold_email
 from server.audit.events import Event
 from server.audit.who import Who
 from server.core import clock
+from server.core.errors import Conflict
 from server.core.ids import digest
 from server.records import document, store
 from server.storage.db import Record
@@ -139,6 +140,12 @@ async def study_ids_of(services: Services, share: Share) -> Mapping[str, str]:
 async def require_patience(services: Services, actor: Actor) -> None:
     """Raises TooManyRequests when this account sends invitations as nobody does who means them."""
     await attempts.begin(services.db, attempts.subject(INVITATIONS, str(actor.account_id or actor.client_id)))
+
+
+async def require_unrestricted(services: Services, patient_id: str) -> None:
+    """Raises Conflict while the record is restricted: nothing is shared anew (product row 55)."""
+    if await services.db.fetch_val(QUERIES["is_restricted"], {"patient": patient_id}):
+        raise Conflict("This record is restricted: end the restriction before sharing it.")
 
 
 def by_secret(secret: str) -> Where:

@@ -33,7 +33,7 @@ from server.storage.db import Record
 from server.storage.sql import load
 
 from . import notify
-from .acts import require_patience
+from .acts import require_patience, require_unrestricted
 from .share import chosen_studies
 
 QUERIES = load(__package__, "guest.sql")
@@ -134,6 +134,7 @@ async def create(
         )
         if found is None:
             raise NotFound()
+        await require_unrestricted(services, patient_id)
         if await _birth_date(services, patient_id) is None:
             raise Unprocessable("A link asks for your birth date: write it into your profile first.")
         chosen = await chosen_studies(services, patient_id, studies, reach)

@@ -2,6 +2,9 @@
 -- Two invitations of one doctor at once must see each other; and the caller must reach the patient.
 SELECT id FROM patient WHERE id = :patient AND state <> 'erasing' AND {reach} FOR NO KEY UPDATE
 
+-- name: is_restricted
+SELECT state = 'restricted' FROM patient WHERE id = :patient
+
 -- name: is_holder
 -- Is this address, or this account, one that holds the profile? (sharing with oneself)
 SELECT EXISTS (SELECT FROM holder JOIN account ON account.id = holder.account_id

@@ -24,7 +24,7 @@ from server.core.ids import digest, new_id, new_secret
 from server.storage.db import Record
 
 from . import notify
-from .acts import QUERIES, living, record, require_patience
+from .acts import QUERIES, living, record, require_patience, require_unrestricted
 from .model import (
     MOST_MESSAGE,
     MOST_STUDIES,
@@ -186,7 +186,8 @@ async def activate(
     actor: Actor,
 ) -> Share:
     """Make a share (locked by the caller) hold from now on, by the patient's own word; the other party is told."""
-    values = {"patient": before.patient_id, "id": before.id, "now": clock.now()}
+    await require_unrestricted(services, before.patient_id)
+    values: dict[str, Any] = {"patient": before.patient_id, "id": before.id, "now": clock.now()}
     values |= {"practitioner": practitioner_id, "organization": organization_id}
     row = await services.db.fetch_one(QUERIES["activate"], values)
     assert row is not None
@@ -228,6 +229,15 @@ async def doctor_of(services: Services, share: Share) -> Doctor:
         authority=row["authority"],
         verification=row["verification"],
     )
+
+
+async def subject_of(services: Services, share: Share) -> str:
+    """The other party as the audit log knows them; "" while nobody has accepted."""
+    if share.practitioner_id is None:
+        return ""
+    values = {"practitioner": share.practitioner_id}
+    row = await services.db.fetch_one(QUERIES["practitioner_of_share"], values)
+    return f"account:{row['account_id']}" if row is not None else ""
 
 
 @dataclass(frozen=True)
@@ -359,10 +369,12 @@ async def _require_patient(services: Services, patient_id: str, reach: Reach) ->
     )
     if found is None:
         raise NotFound()
+    await require_unrestricted(services, patient_id)
 
 
 async def _require_unshared(services: Services, before: Share) -> None:
     """An expired invitation is not sent again beside a newer one to the same address."""
+    await require_unrestricted(services, before.patient_id)
     values = {"patient": before.patient_id, "folded": people.fold_email(before.email), "now": clock.now()}
     other = await services.db.fetch_one(QUERIES["invitation_of"], values)
     if other is not None and other["id"] != before.id:

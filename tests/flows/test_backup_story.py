@@ -106,7 +106,8 @@ async def test_a_backup_under_load_comes_back_whole(
         await backed_up(fresh_server, file)
         going = False
         await loading
-    assert file.stat().st_mode & 0o077 == 0 and keys_file(file).stat().st_mode & 0o077 == 0
+    assert file.stat().st_mode & 0o077 == 0
+    assert keys_file(file).stat().st_mode & 0o077 == 0
     assert b"Moor" not in file.read_bytes()
     async with elsewhere() as there:
         assert await restored(there, file) == set()

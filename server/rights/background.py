@@ -1,0 +1,21 @@
+"""What goes on for people's rights besides requests."""
+
+from __future__ import annotations
+
+from server.access.services import Services
+from server.audit import heads
+from server.jobs.queue import Kit, Periodic
+
+from . import disclosures, erasure, policy
+
+
+async def _export_heads(services: Services) -> None:
+    await heads.export(services)
+
+
+KITS = (
+    erasure.KIT,
+    disclosures.KIT,
+    policy.KIT,
+    Kit(periodic=(Periodic("audit: signed heads", heads.EVERY, _export_heads),)),
+)
