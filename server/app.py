@@ -60,7 +60,10 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running_services(settings) as services, Background(services, HOUSEKEEPING, *fhir_background.KITS, *RIGHTS):
+        async with (
+            running_services(settings) as services,
+            Background(services, HOUSEKEEPING, *fhir_background.KITS, *RIGHTS),
+        ):
             app.state.services = services
             app.state.origins = Origins(services.db)
             await rebuild.readdress(services)

@@ -9,10 +9,10 @@ from server.storage.db import Database
 
 from .sign_in import QUERIES
 
-OPEN = ("/fhir/metadata", "/fhir/.well-known/", "/.well-known/", "/oauth/jwks")
+OPEN = ("/fhir/metadata", "/app-state/metadata", "/fhir/.well-known/", "/.well-known/", "/oauth/jwks")
 # Pages where a person decides: never read by another origin.
 NEVER = ("/oauth/authorize", "/oauth/manage")
-SHARED = ("/fhir", "/dicomweb", "/patients/", "/oauth/")
+SHARED = ("/fhir", "/app-state", "/dicomweb", "/patients/", "/oauth/")
 REMEMBERED_SECONDS = 30.0
 ANEW_SECONDS = 1.0  # an origin not known may have been registered a moment ago
 

@@ -11,15 +11,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.access.keys import FOR_IDENTITY
-from server.access.scopes import SPECIAL, Scopes
+from server.access.scopes import SPECIAL
 from server.access.services import Services
 from server.core.settings import Settings
+from server.core.texts import languages
 
-from . import brands
+from . import app_state, brands
 from .client_auth import ALGORITHMS
 
 Json = dict[str, Any]
 
+APP_STATE = "smart-app-state"
 CAPABILITIES = (
     "launch-standalone",
     "launch-ehr",
@@ -31,6 +33,7 @@ CAPABILITIES = (
     "context-banner",
     "context-style",
     "context-ehr-patient",
+    "context-ehr-encounter",
     "context-standalone-patient",
     "permission-offline",
     "permission-online",
@@ -38,6 +41,7 @@ CAPABILITIES = (
     "permission-user",
     "permission-v1",
     "permission-v2",
+    APP_STATE,
     "smart-imaging-access",
     "http://fhir.org/argonaut/smart-imaging/capabilities/app-launch",
     "http://fhir.org/argonaut/smart-imaging/capabilities/backend-services",
@@ -52,6 +56,7 @@ _SCOPES = (
     "user/*.read",
     "system/*.cruds",
     "system/*.rs",
+    "system/ImagingStudy.rs",
 )
 _METHODS = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
 _KEPT = {"Cache-Control": "public, max-age=300"}
@@ -60,13 +65,18 @@ _KEPT = {"Cache-Control": "public, max-age=300"}
 async def smart_configuration(request: Request) -> Response:
     """GET /fhir/.well-known/smart-configuration"""
     settings: Settings = _services(request).settings
-    associated = [{"url": settings.fhir_base, "capabilities": list(CAPABILITIES)}]
+    state = f"{settings.base_url}{app_state.PATH}"
+    associated = [
+        {"url": settings.fhir_base, "capabilities": [each for each in CAPABILITIES if each != APP_STATE]},
+        {"url": state, "capabilities": [APP_STATE]},
+    ]
     return JSONResponse(
         {
             **_facts(settings),
             "capabilities": list(CAPABILITIES),
             "management_endpoint": f"{settings.base_url}/oauth/manage",
             "associated_endpoints": associated,
+            "smart_app_state_endpoint": state,
             "user_access_brand_bundle": f"{settings.base_url}{brands.PATH}",
             "user_access_brand_identifier": brands.identifier(settings),
         },
@@ -80,7 +90,21 @@ async def openid_configuration(request: Request) -> Response:
     identity = {
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [FOR_IDENTITY],
-        "claims_supported": ["iss", "sub", "aud", "iat", "exp", "nonce", "fhirUser", "profile"],
+        "claims_supported": [
+            "iss",
+            "sub",
+            "aud",
+            "iat",
+            "exp",
+            "auth_time",
+            "nonce",
+            "name",
+            "fhirUser",
+            "profile",
+        ],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "userinfo_endpoint": f"{settings.base_url}/oauth/userinfo",
+        "ui_locales_supported": list(languages()),
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,
         "capabilities": list(CAPABILITIES),
@@ -126,7 +150,7 @@ def _facts(settings: Settings) -> Json:
         "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "scopes_supported": [*Scopes(SPECIAL).without("launch/encounter"), *_SCOPES],
+        "scopes_supported": [*SPECIAL, *_SCOPES],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": [*_METHODS, "none"],
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,

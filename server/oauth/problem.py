@@ -8,7 +8,14 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.core.errors import Forbidden, NotAuthenticated, ServerError, TooManyRequests, Unavailable
+from server.core.errors import (
+    Forbidden,
+    InsufficientScope,
+    NotAuthenticated,
+    ServerError,
+    TooManyRequests,
+    Unavailable,
+)
 
 from . import pages
 
@@ -68,6 +75,8 @@ def problem(request: Request, error: ServerError) -> Response:
         headers["WWW-Authenticate"] = 'Basic realm="Lightbox"'
     elif isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="Lightbox", error="invalid_token"'
+    elif isinstance(error, InsufficientScope):
+        headers["WWW-Authenticate"] = 'Bearer realm="Lightbox", error="insufficient_scope"'
     if isinstance(error, TooManyRequests | Unavailable):
         headers["Retry-After"] = str(error.retry_after)
     return json({"error": _word(error), "error_description": str(error)}, error.status, headers)
@@ -79,6 +88,8 @@ def _word(error: ServerError) -> str:
             return error.error
         case NotAuthenticated():
             return "invalid_token"
+        case InsufficientScope():
+            return "insufficient_scope"
         case Forbidden():
             return "access_denied"
         case TooManyRequests() | Unavailable():

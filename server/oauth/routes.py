@@ -17,6 +17,7 @@ from . import (
     register,
     revoke,
     token,
+    userinfo,
 )
 
 routes = [
@@ -25,6 +26,7 @@ routes = [
     Route("/par", authorize.push, methods=["POST"]),
     Route("/token", token.exchange, methods=["POST"]),
     Route("/introspect", introspect.introspect, methods=["POST"]),
+    Route("/userinfo", userinfo.userinfo, methods=["GET", "POST"]),
     Route("/revoke", revoke.revoke, methods=["POST"]),
     Route("/register", register.register, methods=["POST"]),
     Route("/register/{client_id}", register.read_registration, methods=["GET"]),

@@ -32,6 +32,7 @@ OPEN = {
     "/.well-known/openid-configuration": "OpenID Connect Discovery 1.0, 4",
     "/.well-known/oauth-authorization-server": "RFC 8414, 3",
     "/.well-known/user-access-brands.json": "SMART App Launch 2.2, user-access brands: open",
+    "/app-state/metadata": "FHIR R4, 3.1.0.15: capabilities need no authorization",
     "/oauth/jwks": "public keys",
     "/oauth/register": "RFC 7591: open registration, new apps are shown as unverified",
     "/oauth/developers": "how to ask, and the same open registration as a form",
