@@ -45,6 +45,14 @@ async def events_of(
     return [_opened(row, keyring) for row in rows]
 
 
+def by_subject(subject: str) -> Where:
+    """What one caller did, by the key of their pseudonym (who.py)."""
+    return Where(
+        "happened.actor = (SELECT pseudonym FROM pseudonym WHERE subject = :wanted_subject)",
+        {"wanted_subject": subject},
+    )
+
+
 async def count_events_of(db: Database, *, reach: Where, match: Where = TRUE) -> int:
     """How many events `events_of` would give without a limit."""
     return int(await db.fetch_val(QUERIES["count_events_of"], {}, reach=reach, match=match))

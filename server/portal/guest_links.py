@@ -18,7 +18,7 @@ from server.core.texts import N_, translations
 from server.sharing import guest
 from server.sharing.guest import Link, LinkState
 
-from . import studies, words
+from . import step_up, studies, words
 from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
 from .pages import HEADERS, language_of, render, see_other
@@ -103,6 +103,8 @@ async def create(visit: Visit) -> Response:
         form.wrong("until", N_("Choose a day within the next 90 days."))
     if not form or until is None:
         return await _form_page(visit, form)
+    if (asking := await step_up.require_recent(visit)) is not None:
+        return asking
     try:
         made = await guest.create(
             visit.services,
@@ -177,9 +179,14 @@ async def _link(visit: Visit) -> Link:
 async def _looks(visit: Visit, found: Link) -> list[Entry]:
     """What was done through this link, the latest first."""
     reach = (await visit.reach(AUDIT_READ)).at(found.patient_id).patients()
-    happened = await reading.events_of(visit.services.db, visit.services.keyring, reach=reach, limit=1000)
-    theirs = [each for each in happened if each.who.link_id == found.id]
-    return await entries_of(visit, theirs[:MOST_LOOKS], found.patient_id)
+    happened = await reading.events_of(
+        visit.services.db,
+        visit.services.keyring,
+        reach=reach,
+        match=reading.by_subject(str(found.who.subject)),
+        limit=MOST_LOOKS,
+    )
+    return await entries_of(visit, happened, found.patient_id)
 
 
 async def _form_page(visit: Visit, form: Form) -> Response:

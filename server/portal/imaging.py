@@ -169,7 +169,9 @@ async def study(visit: Visit) -> Response:
         preview=study_address(found, mine, "/preview"),
         cover=cover_of(found, series),
         viewer=viewer_address(found, mine),
-        shares=seeing.who_see(found.uid),
+        shares=[(each, found.uid in (each.studies or (found.uid,))) for each in seeing.active]
+        if mine
+        else [],
         reports=await reports.of_study(
             visit.services.db, found, reach=await visit.reach(reports.REPORT_READ)
         ),

@@ -74,6 +74,11 @@ DONE = {
     "record-done": N_("The record is complete."),
     "record-deleted": N_("The record is deleted."),
     "asked": N_("Thank you. We have your message and answer by e-mail."),
+    "corrected": N_("The details are corrected. The images stay as they came."),
+    "undone": N_("Taken back."),
+    "pass-ended": N_("That key opens nothing any more."),
+    "seen-changed": N_("Saved. It holds from this moment."),
+    "share-changed": N_("Saved. It holds from this moment."),
     "link-made": N_("The link is ready, and on its way by e-mail."),
     "link-ended": N_("The link has ended. From this moment it opens nothing."),
     "factor-kept": N_("The second step of your sign-in stays."),
@@ -82,7 +87,9 @@ DONE = {
     "passkey-removed": N_("The passkey is removed."),
     "address-asked": N_("We have written to both addresses. The new one counts once its link is opened."),
     "address-changed": N_("Your e-mail address is changed."),
-    "address-kept": N_("Your account has this address. Every device was signed out; choose a new password now."),
+    "address-kept": N_(
+        "Your account has this address. Every device was signed out; choose a new password now."
+    ),
     "sessions-ended": N_("All other devices and all apps are signed out."),
     "session-ended": N_("That device is signed out."),
 }

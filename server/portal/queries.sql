@@ -12,7 +12,7 @@ VALUES (:id, :account, :subject, :sealed, :now, :answer_by)
 
 -- name: studies_page
 -- What is in reach, the newest study date first; without a date last.
-SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.shown_day, study.modalities, study.corrected, study.series_count,
+SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.study_day, study.shown_day, study.modalities, study.corrected, study.series_count,
        study.instance_count, study.attributes, study.created_at, study.size, study.deleted_at,
        organization.name AS organization,
        (SELECT series.attributes FROM series
@@ -29,7 +29,7 @@ SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.s
 
 -- name: removed_studies
 -- What the patient deleted, or said not to be theirs, and may still take back.
-SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.shown_day, study.modalities, study.corrected, study.series_count,
+SELECT study.patient_id, study.study_uid, study.fhir_id, study.standing, study.study_day, study.shown_day, study.modalities, study.corrected, study.series_count,
        study.instance_count, study.attributes, study.created_at, study.size, study.deleted_at,
        organization.name AS organization,
        (SELECT series.attributes FROM series
@@ -75,6 +75,17 @@ SELECT instance.series_uid, instance.sop_uid, instance.frame_count
  WHERE {reach} AND study.patient_id = :patient AND study.study_uid = :study AND instance.series_uid = :series
    AND instance.deleted_at IS NULL AND instance.frame_count > 0
  ORDER BY instance.instance_number NULLS LAST, instance.sop_uid
+
+-- name: hashes_of_study
+-- What the originals of a study are, byte for byte.
+SELECT instance.series_uid, instance.sop_uid, instance.sha256 FROM instance JOIN study USING (patient_id, study_uid)
+ WHERE {reach} AND study.study_uid = :study AND instance.deleted_at IS NULL
+ ORDER BY instance.series_uid, instance.instance_number NULLS LAST, instance.sop_uid
+
+-- name: uids_to_share
+-- What a share of the whole record gives at this moment.
+SELECT study.study_uid FROM study
+ WHERE study.patient_id = :patient AND study.standing = 'mine' AND {reach} ORDER BY study.study_uid
 
 -- name: held_instances
 -- Which of these SOP Instance UIDs the record holds already.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from math import ceil
 
 from starlette.responses import Response
@@ -16,11 +16,11 @@ from server.audit import reading
 from server.core import clock
 from server.core.errors import AlreadyStored, Conflict, Unprocessable
 from server.core.texts import N_, translations
-from server.sharing import share
+from server.sharing import share, viewer_pass
 from server.sharing.model import Share, State
 from server.sharing.share import Doctor
 
-from . import guest_links, studies, words
+from . import guest_links, share_terms, step_up, studies, words
 from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
 from .pages import language_of, render, see_other
@@ -32,7 +32,7 @@ CONSENT_CREATE = Action("Consent", Verb.CREATE)
 CONSENT_UPDATE = Action("Consent", Verb.UPDATE)
 OFFERED = tuple(Right)
 MOST_LISTED = 200  # studies to choose from on the form
-MOST_LOOKS = 50
+MOST_LOOKS = 200
 
 MEANS = {
     State.REQUESTED: N_("%(name)s asks to see your record. Nothing is shared unless you allow it."),
@@ -143,7 +143,8 @@ async def overview(visit: Visit) -> Response:
         of(State.DECLINED, State.WITHDRAWN, State.EXPIRED, State.ENDED),
     )
     links = await guest_links.listed(visit)
-    return render(visit.request, "sharing.html", here="sharing", groups=groups, links=links)
+    passes = await viewer_pass.of_patient(visit.services, await own_id(visit), reach=reach)
+    return render(visit.request, "sharing.html", here="sharing", groups=groups, links=links, passes=passes)
 
 
 async def show_form(visit: Visit) -> Response:
@@ -164,11 +165,17 @@ async def invite(visit: Visit) -> Response:
     rights = form.some_of("right", [str(each) for each in OFFERED])
     chosen = form.all("study") or None
     message = form.lines("message", required=False, most=1000)
-    until = _end_of(form)
+    until = share_terms.end_of_day(form, "until")
     if not rights:
-        form.wrong("right", N_("Choose at least one thing they can do."))
+        form.wrong("right", share_terms.NOTHING_CHOSEN)
     if not form:
         return await _form_page(visit, form)
+    if form["act"] == "edit":
+        return await _form_page(visit, form)
+    if form["act"] == "preview":
+        return await share_terms.preview(visit, form, rights=rights, chosen=chosen)
+    if (asking := await step_up.require_recent(visit)) is not None:
+        return asking
     try:
         await share.invite(
             visit.services,
@@ -191,12 +198,36 @@ async def invite(visit: Visit) -> Response:
 async def person(visit: Visit) -> Response:
     """One doctor: who they are, what they can do, every look they took."""
     found = await _share(visit, visit.place("share"), CONSENT_READ)
+    until = (found.until - timedelta(days=1)).date().isoformat() if found.until else ""
+    rights = [str(right) for right in OFFERED if right in found.rights]
+    return await person_page(
+        visit, found, filled({"until": until}, right=rights, study=list(found.studies or ()))
+    )
+
+
+async def person_page(visit: Visit, found: Share, form: Form) -> Response:
+    """The page of one person, with the switches as `form` has them."""
     shown = await _person(visit, found)
     parent = None
     if found.parent_id is not None:
         parent = await share.get(visit.services, found.parent_id, reach=await visit.reach(CONSENT_READ))
     looks = await _looks(visit, found)
-    return render(visit.request, "share.html", here="sharing", share=shown, looks=looks, parent=parent)
+    reach: Reach = (await visit.reach(STUDY_SEARCH)).at(found.patient_id)
+    mine = studies.sharable(None)
+    return render(
+        visit.request,
+        "share.html",
+        200 if form else 422,
+        here="sharing",
+        share=shown,
+        looks=looks,
+        parent=parent,
+        form=form,
+        rights=[(str(right), words.RIGHTS[right]) for right in OFFERED],
+        studies=await studies.find(
+            visit.services.db, reach=reach, match=mine, limit=MOST_LISTED, language=shown.language
+        ),
+    )
 
 
 Act = Callable[..., Awaitable[Share]]
@@ -220,11 +251,6 @@ async def resend(visit: Visit) -> Response:
 async def refuse(visit: Visit) -> Response:
     """Answer a request with no."""
     return await _act(visit, share.refuse, "request-declined")
-
-
-async def allow(visit: Visit) -> Response:
-    """Answer a request with yes."""
-    return await _act(visit, share.grant, "request-accepted")
 
 
 async def _act(visit: Visit, act: Act, done: str) -> Response:
@@ -258,9 +284,15 @@ async def _looks(visit: Visit, found: Share) -> list[Entry]:
     if found.practitioner_id is None:
         return []
     reach = (await visit.reach(AUDIT_READ)).at(found.patient_id).patients()
-    happened = await reading.events_of(visit.services.db, visit.services.keyring, reach=reach, limit=500)
-    theirs = [each for each in happened if each.who.practitioner_id == found.practitioner_id]
-    return await entries_of(visit, theirs[:MOST_LOOKS], found.patient_id)
+    subject = await share.subject_of(visit.services, found)
+    happened = await reading.events_of(
+        visit.services.db,
+        visit.services.keyring,
+        reach=reach,
+        match=reading.by_subject(subject),
+        limit=MOST_LOOKS,
+    )
+    return await entries_of(visit, happened, found.patient_id)
 
 
 async def _form_page(visit: Visit, form: Form) -> Response:
@@ -275,14 +307,3 @@ async def _form_page(visit: Visit, form: Form) -> Response:
         rights=[(str(right), words.RIGHTS[right]) for right in OFFERED],
         studies=await studies.find(visit.services.db, reach=reach, limit=MOST_LISTED, language=language),
     )
-
-
-def _end_of(form: Form) -> datetime | None:
-    """The end of the chosen day."""
-    day = form.day("until", required=False)
-    if day is None:
-        return None
-    end = datetime.combine(day, time(), UTC) + timedelta(days=1)
-    if end <= clock.now():
-        form.wrong("until", N_("This date has passed."))
-    return end

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from server.access.action import STUDY_DELETE, STUDY_READ, Action, Verb
+from server.core.errors import NotFound
 from server.imaging import removal
 from server.imaging.removal import Standing
 
-from . import studies
-from .pages import language_of, render, see_other
+from . import step_up, studies
+from .pages import HEADERS, language_of, render, see_other
 from .profile import own_id
 from .visit import Visit
 
@@ -30,6 +31,8 @@ async def not_mine(visit: Visit) -> Response:
 
 async def delete(visit: Visit) -> Response:
     """Invisible at once, to everyone; can be taken back for 30 days."""
+    if (asking := await step_up.require_recent(visit)) is not None:
+        return asking
     reach = (await visit.reach(STUDY_DELETE)).at(await own_id(visit))
     await removal.delete(visit.services, visit.place("uid"), reach=reach, actor=visit.actor)
     return see_other("/imaging", "deleted")
@@ -44,6 +47,16 @@ async def restore(visit: Visit) -> Response:
         reach = await visit.reach(STUDY_UPDATE)
         await removal.restore(visit.services, patient_id, uid, reach=reach, actor=visit.actor)
     return see_other(f"/studies/{uid}", "restored")
+
+
+async def hashes(visit: Visit) -> Response:
+    """SHA-256 of every original of a study, in the form that `sha256sum --check` reads beside the unpacked ZIP."""
+    reach = (await visit.reach(STUDY_READ)).at(await own_id(visit))
+    listed = await studies.hashes_of(visit.services.db, visit.place("uid"), reach=reach)
+    if not listed:
+        raise NotFound()
+    lines = "".join(f"{digest}  {name}\n" for digest, name in listed)
+    return PlainTextResponse(lines, headers=HEADERS)
 
 
 async def removed(visit: Visit) -> Response:

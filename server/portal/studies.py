@@ -21,7 +21,7 @@ from server.core.errors import Conflict, NotFound
 from server.core.texts import translations
 from server.imaging.removal import KEPT
 from server.imaging.text import fold
-from server.imaging.to_fhir.overlay import corrected_modalities
+from server.imaging.to_fhir.overlay import corrected_modalities, original_values
 from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import FALSE, TRUE, Where
@@ -87,6 +87,11 @@ class Study:
         found: dict[str, str] = orjson.loads(self.row["corrected"])
         return found
 
+    @cached_property
+    def said(self) -> dict[str, str]:
+        """What the images themselves say of the same attributes."""
+        return original_values(self.row)
+
     @property
     def modalities(self) -> list[str]:
         said: list[str] = self.row["modalities"]
@@ -109,12 +114,8 @@ class Study:
     @property
     def date_words(self) -> str:
         """The day; of a corrected date maybe the month or the year only."""
-        gettext, digits = translations(self.language).gettext, self.row["shown_day"]
-        if len(digits) == 4:
-            return str(digits)
-        if len(digits) == 6:
-            return words.month(date(int(digits[:4]), int(digits[4:]), 1), self.language)
-        return words.day(self.day, self.language) or gettext("Date unknown")
+        said = date_in_words(self.row["shown_day"], self.language)
+        return said or translations(self.language).gettext("Date unknown")
 
     @property
     def title(self) -> str:
@@ -291,6 +292,18 @@ async def frames_of(
     return [(row["series_uid"], row["sop_uid"], row["frame_count"]) for row in rows]
 
 
+async def hashes_of(db: Database, uid: str, *, reach: Reach) -> list[tuple[str, str]]:
+    """(SHA-256 in hex, name in the ZIP) of every original of a study."""
+    rows = await db.fetch_all(QUERIES["hashes_of_study"], {"study": uid}, reach=reach.studies())
+    return [(bytes(row["sha256"]).hex(), f"{row['series_uid']}/{row['sop_uid']}.dcm") for row in rows]
+
+
+async def uids_of(db: Database, patient_id: str, *, reach: Reach) -> list[str]:
+    """Every study of a patient that can be shared."""
+    rows = await db.fetch_all(QUERIES["uids_to_share"], {"patient": patient_id}, reach=reach.studies())
+    return [str(row["study_uid"]) for row in rows]
+
+
 async def held(db: Database, uids: list[str], *, reach: Reach) -> list[str]:
     """Which of these SOP Instance UIDs are in the record already."""
     rows = await db.fetch_all(QUERIES["held_instances"], {"uids": uids}, reach=reach.studies())
@@ -301,6 +314,14 @@ def by_year(entries: Iterable[Any]) -> Iterator[Year]:
     """In their order, a group for each year."""
     for year, group in groupby(entries, key=lambda each: each.year):
         yield Year(year, list(group))
+
+
+def date_in_words(text: str, language: str) -> str:
+    """A date that may be partial (digits, with or without dashes) spelled out; "" for none."""
+    digits = text.replace("-", "")
+    if len(digits) == 6 and 1 <= int(digits[4:]) <= 12:
+        return words.month(date(int(digits[:4]), int(digits[4:]), 1), language)
+    return digits if len(digits) == 4 else words.day(day_of(digits), language)
 
 
 def day_of(text: str) -> date | None:
@@ -336,6 +357,12 @@ def naming(text: str, language: str = "en") -> Where:
         "(study.title_folded LIKE :wanted_pattern OR study.modalities && :wanted_codes::text[])",
         {"wanted_pattern": pattern, "wanted_codes": codes},
     )
+
+
+def sharable(uids: list[str] | None) -> Where:
+    """What a share gives: these of the studies that are the patient's, or all of them."""
+    mine = Where("study.standing = 'mine'")
+    return mine & Where("study.study_uid = ANY (:shared_uids)", {"shared_uids": uids}) if uids else mine
 
 
 def of_kind(kind: str) -> Where:

@@ -42,6 +42,8 @@ KINDS = {
     "DOC": N_("Document"),
     "KO": N_("Marked images"),
 }
+# Codes that are no kind of imaging somebody would choose.
+NO_KINDS = frozenset({"SR", "PR", "KO", "SEG", "DOC", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTIMAGE"})
 _SECONDARY = {"SR", "PR", "KO", "SEG", "DOC"}
 
 STATES = {

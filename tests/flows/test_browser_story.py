@@ -128,6 +128,7 @@ async def share(ada: Visitor, email: str) -> None:
     await ada.open("/sharing/new")
     await ada.page.fill("#name", "Dr Bo Reader")
     await ada.page.fill("#email", email)
+    await ada.submit("See what they will see")
     await ada.submit("Send the invitation")
     await ada.open("/sharing")
     await expect(ada.page.locator("main")).to_contain_text("Dr Bo Reader")
