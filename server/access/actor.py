@@ -73,6 +73,11 @@ class Actor:
             return f"organization:{self.organization_id}"
         return f"account:{self.account_id}" if self.account_id else f"client:{self.client_id}"
 
+    @property
+    def own(self) -> str:
+        """The author of what is this app's alone, and not the person's or the organization's."""
+        return f"{self.author} client:{self.client_id}"
+
     def who(self) -> Who:
         """The caller as the audit log wants it."""
         return Who(

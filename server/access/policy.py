@@ -14,7 +14,7 @@ from .scopes import Scope
 REGISTER = frozenset({"Practitioner", "PractitionerRole", "Organization"})
 
 # Of no patient: whoever wrote it has it to itself. A Subscription is its app's (fhir/subscription.py), a Group a list.
-AUTHORED = frozenset({"Group"})
+AUTHORED = frozenset({"Group", "Subscription"})
 
 # What the other party of a share sees, and the right it needs; None: any living share.
 SHARED: dict[str, Right | None] = {
@@ -29,7 +29,7 @@ SHARED: dict[str, Right | None] = {
     "Observation": Right.REPORTS,
     "Encounter": Right.REPORTS,
     "Binary": Right.REPORTS,
-    "Provenance": None,
+    "Provenance": Right.REPORTS,  # one of a report would tell that there is one
 }
 
 # What the other party of a share may add, given the right to.
@@ -94,7 +94,7 @@ def _of_user(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane
             return
     yield from _of_register(actor, action)
     if action.type in AUTHORED:
-        yield Lane(Ground.AUTHORED, actor.author)
+        yield Lane(Ground.AUTHORED, actor.own if action.type == "Subscription" else actor.author)
 
 
 def _of_person(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
@@ -161,10 +161,10 @@ def _of_register(actor: Actor, action: Action) -> Iterator[Lane]:
 def _through(scope: Scope, lanes: tuple[Lane, ...], actor: Actor) -> Iterator[Lane]:
     for lane in lanes:
         if lane.ground in (Ground.REGISTER, Ground.AUTHORED):
-            yield replace(lane, filters=scope.filters)
+            yield replace(lane, filters=scope.filters, scoped=scope.type)
         elif scope.context == "patient" and actor.context_patient and actor.account_id:
-            yield replace(lane, patient=actor.context_patient, filters=scope.filters)
+            yield replace(lane, patient=actor.context_patient, filters=scope.filters, scoped=scope.type)
         elif (scope.context == "user" and actor.account_id) or (
             scope.context == "system" and actor.kind is ActorKind.CLIENT
         ):
-            yield replace(lane, filters=scope.filters)
+            yield replace(lane, filters=scope.filters, scoped=scope.type)

@@ -90,6 +90,9 @@ class Filter:
         return f"{self.param}={','.join(map(str, self.values))}"
 
 
+IMAGES = "ImagingStudy"
+
+
 @dataclass(frozen=True)
 class Scope:
     """One resource scope. `filters` are ANDed; `asked` is the spelling it came in, no part of equality."""
@@ -175,7 +178,12 @@ class Scopes:
 
     def granting(self, type: str, verb: str) -> list[Scope]:
         """The scopes that open this verb on this type, each with the filters that limit it."""
-        return [scope for scope in self.resources if scope.allows(type, verb)]
+        found = [scope for scope in self.resources if scope.allows(type, verb)]
+        if type == "Endpoint":  # who finds studies learns where they are retrieved (SMART Imaging Access)
+            found += [
+                scope for scope in self.resources if scope.type == IMAGES and scope.allows(IMAGES, verb)
+            ]
+        return found
 
     def within(self, other: Scopes) -> Scopes:
         """What of this lies inside `other`; a scope that fits whole keeps the form it was asked in."""
