@@ -16,8 +16,8 @@ from server.audit.events import Event
 from server.audit.who import Who
 from server.core.errors import InvalidInput
 from server.core.ids import new_secret
-from server.oauth import clients
-from server.oauth.operator import issue_for_operator
+from server.oauth import clients, logos
+from server.oauth.operator import issue_for_operator, list_clients, set_enabled
 from server.records import people as records
 
 from .context import DataOption, JsonOption, run, show
@@ -118,6 +118,8 @@ def add_client(
     jwks: Annotated[Path | None, typer.Option(help="File with its public keys")] = None,
     jwks_url: Annotated[str | None, typer.Option(help="Address of its public keys")] = None,
     launch_url: Annotated[str | None, typer.Option(help="Where an EHR launch begins")] = None,
+    logo_url: Annotated[str | None, typer.Option(help="Address of its logo; fetched once")] = None,
+    homepage: Annotated[str | None, typer.Option(help="Address of who stands behind it")] = None,
     organization: Annotated[str | None, typer.Option(help="Whose client it is; made when new")] = None,
     trusted: Annotated[bool, typer.Option("--trusted", help="Reaches everything; patients are told")] = False,
     data: DataOption = None,
@@ -138,6 +140,8 @@ def add_client(
                 jwks=keys,
                 jwks_uri=jwks_url,
                 launch_url=launch_url,
+                logo_uri=logo_url,
+                client_uri=homepage,
                 organization_id=organization_id,
                 trusted=trusted,
                 verified=True,
@@ -145,9 +149,51 @@ def add_client(
             await services.audit.record(
                 Event.CLIENT_REGISTERED, who=OPERATOR, patient_id=None, detail={"client": added.client.id}
             )
+        await logos.fetch(services, added.client)
         return {"client_id": added.client.id, "client_secret": added.secret}
 
     show(run(data, work), as_json=True, text="")
+
+
+@client.command("list")
+def show_clients(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Every app and system: what it is, who registered it, how many grants live, whether it is shut out."""
+    found = run(data, list_clients)
+    lines = [
+        f"{each['client_id']}  {each['type']}  {each['registered_by']}  {each['grants']} living"
+        f"  {'disabled' if each['disabled'] else 'enabled'}  {each['name']}"
+        for each in found
+    ]
+    show({"clients": found}, as_json=as_json, text="\n".join(lines))
+
+
+@client.command("disable")
+def disable_client(
+    client_id: Annotated[str, typer.Argument(help="The app or system to shut out")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Shut an app or a system out: its tokens are dead at their next request, and it gets no new ones."""
+    _set_enabled(client_id, data, as_json, enabled=False)
+
+
+@client.command("enable")
+def enable_client(
+    client_id: Annotated[str, typer.Argument(help="The app or system to let in again")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let an app or a system in again; what people allowed it and has not run out lives again."""
+    _set_enabled(client_id, data, as_json, enabled=True)
+
+
+def _set_enabled(client_id: str, data: Path | None, as_json: bool, *, enabled: bool) -> None:
+    async def work(services: Services) -> None:
+        await set_enabled(services, client_id, enabled=enabled)
+
+    run(data, work)
+    word = "enabled" if enabled else "disabled"
+    show({"client_id": client_id, word: True}, as_json=as_json, text=f"{client_id} is {word}.")
 
 
 async def _organization(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 from server.access.scopes import Scopes
@@ -40,6 +41,42 @@ async def issue_for_operator(
     if client is not None:
         return await _for_client(services, client, scopes, ttl)
     return await _for_person(services, str(user), scopes, patient, ttl)
+
+
+async def list_clients(services: Services) -> list[dict[str, Any]]:
+    """Every client, with how many grants live of it."""
+    rows = await services.db.fetch_all(QUERIES["clients"], {"now": clock.now()})
+    return [
+        {
+            "client_id": row["id"],
+            "name": row["name"],
+            "type": row["type"],
+            "registered_by": row["registered_by"],
+            "verified": row["verified"],
+            "trusted": row["trusted"],
+            "created": row["created_at"].isoformat(),
+            "disabled": row["disabled_at"].isoformat() if row["disabled_at"] else None,
+            "grants": row["grants"],
+        }
+        for row in rows
+    ]
+
+
+async def set_enabled(services: Services, client_id: str, *, enabled: bool) -> None:
+    """Shut a client out, its living tokens at their next request; or let it in again, with those that still live.
+
+    Raises NotFound when there is no such client, or nothing to change.
+    """
+    name = "enable_client" if enabled else "disable_client"
+    async with services.db.transaction():
+        if not await services.db.execute(QUERIES[name], {"id": client_id, "now": clock.now()}):
+            raise NotFound("There is no such client, or it is so already.")
+        await services.audit.record(
+            Event.OPERATOR_ACTED,
+            who=Who(name="The operator", role="operator"),
+            patient_id=None,
+            detail={"what": name.replace("_", " "), "client": client_id},
+        )
 
 
 async def _for_client(services: Services, client_id: str, scopes: Scopes, ttl: timedelta) -> str:
