@@ -10,7 +10,7 @@ import typer
 from server.core import logs
 from server.core.errors import ServerError
 
-from . import archive, backup, people, serve
+from . import archive, backup, exchange, people, serve
 
 DEBUG = "LIGHTBOX_DEBUG"
 
@@ -27,6 +27,8 @@ app.add_typer(people.user, name="user")
 app.add_typer(people.client, name="client")
 app.command("token")(people.token)
 app.command("import")(archive.import_)
+app.command("pull")(exchange.pull)
+app.command("push")(exchange.push)
 app.command("verify")(archive.verify)
 app.command("resync")(archive.resync)
 app.command("backup")(backup.backup)
