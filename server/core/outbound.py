@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from .errors import ServerError
 
 MOST_BYTES = 512 * 1024
 SECONDS = 5.0
+LONGEST = 60.0  # of one step; the callers bound the whole
 MOST_REDIRECTS = 3
 
 Network = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -53,31 +55,67 @@ async def get(url: str, *, accept: str, private: bool = False) -> Answer:
     raise Refused("The address redirects too often.")
 
 
+async def post(
+    url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = SECONDS, private: bool = False
+) -> Answer:
+    """Send `body` to `url`; a redirect is an answer like any other, for it would carry the body elsewhere.
+
+    `private` when an operator named the host. Raises Refused.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            parts, addresses, port = await _judged(url, private=private)
+            for address in addresses[:-1]:
+                try:
+                    return await _send("POST", parts, address, port, headers, body)
+                except httpx.ConnectError:
+                    continue
+            return await _send("POST", parts, addresses[-1], port, headers, body)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as exc:
+        raise Refused("The address did not answer.") from exc
+
+
 async def _once(url: str, accept: str, *, private: bool) -> Answer:
+    parts, addresses, port = await _judged(url, private=private)
+    for address in addresses[:-1]:
+        try:
+            return await _send("GET", parts, address, port, {"Accept": accept})
+        except httpx.ConnectError:
+            continue  # a name with an IPv6 and an IPv4 address often answers on one only
+    return await _send("GET", parts, addresses[-1], port, {"Accept": accept})
+
+
+async def _judged(url: str, *, private: bool) -> tuple[SplitResult, list[Network], int]:
+    """Where the connections may go."""
     parts = urlsplit(url)
     schemes = ("https", "http") if private else ("https",)
     if parts.scheme not in schemes or not parts.hostname or parts.username or parts.password:
         raise Refused("The address is not one that may be asked.")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    addresses = await _resolve(parts.hostname, port, private=private)
-    for address in addresses[:-1]:
-        try:
-            return await _ask(parts, address, port, accept)
-        except httpx.ConnectError:
-            continue  # a name with an IPv6 and an IPv4 address often answers on one only
-    return await _ask(parts, addresses[-1], port, accept)
+    return parts, await _resolve(parts.hostname, port, private=private), port
 
 
-async def _ask(parts: SplitResult, address: Network, port: int, accept: str) -> Answer:
+async def _send(
+    method: str,
+    parts: SplitResult,
+    address: Network,
+    port: int,
+    extra: Mapping[str, str],
+    content: bytes | None = None,
+) -> Answer:
     """Ask at this very address, in the name of the host."""
     literal = f"[{address}]" if address.version == 6 else str(address)
     target = urlunsplit((parts.scheme, f"{literal}:{port}", parts.path or "/", parts.query, ""))
-    headers = {"Host": parts.netloc, "Accept": accept, "User-Agent": "Lightbox"}
+    headers = {**extra, "Host": parts.netloc, "User-Agent": "Lightbox"}
     # No proxy and no cookies of the environment: the connection goes where it was judged to go.
     async with (
-        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=SECONDS) as client,
+        httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=LONGEST) as client,
         client.stream(
-            "GET", target, headers=headers, extensions={"sni_hostname": parts.hostname}
+            method,
+            target,
+            headers=headers,
+            content=content,
+            extensions={"sni_hostname": parts.hostname},
         ) as response,
     ):
         body = bytearray()

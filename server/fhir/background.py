@@ -1,5 +1,5 @@
 """What the FHIR API does besides answering requests: its kits for the worker."""
 
-from . import export_job
+from . import export_job, notify
 
-KITS = (export_job.KIT,)
+KITS = (export_job.KIT, notify.KIT)

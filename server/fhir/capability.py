@@ -20,10 +20,25 @@ from server.records.registry import Kind, ResourceType, types
 from .call import REGISTER
 from .delete import NOT_DELETED
 from .format import json_answer, respond
+from .topics import topic_addresses
 from .writing import NOT_WRITTEN
 
 FHIR_VERSION = "4.0.1"
 _READING = ("read", "vread", "history-instance", "history-type", "search-type")
+BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
+_BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport"
+_TOPIC = f"{_BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
+_OPERATIONS = {
+    "Patient": {
+        "everything": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+        "export": f"{BULK}/patient-export",
+    },
+    "Group": {"export": f"{BULK}/group-export"},
+    "Subscription": {
+        "status": f"{_BACKPORT}/OperationDefinition/backport-subscription-status",
+        "events": f"{_BACKPORT}/OperationDefinition/backport-subscription-events",
+    },
+}
 _STARTED = instant(clock.now())
 
 
@@ -61,8 +76,9 @@ def statement(base_url: str) -> Json:
             {
                 "mode": "server",
                 "security": _security(base_url),
-                "resource": [_resource(type) for type in types().values()],
+                "resource": [_resource(type, base_url) for type in types().values()],
                 "interaction": [{"code": code} for code in ("transaction", "batch", "history-system")],
+                "operation": [{"name": "export", "definition": f"{BULK}/export"}],
                 "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             }
         ],
@@ -93,7 +109,7 @@ def _security(base_url: str) -> Json:
     }
 
 
-def _resource(type: ResourceType) -> Json:
+def _resource(type: ResourceType, base_url: str) -> Json:
     codes = interactions(type)
     params = [
         {"name": "_id", "type": "token"},
@@ -119,9 +135,12 @@ def _resource(type: ResourceType) -> Json:
         found["searchInclude"] = [f"{type.name}:{name}" for name in references]
     if back := _referring_to(type.name):
         found["searchRevInclude"] = back
-    if type.name == "Patient":
-        definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
-        found["operation"] = [{"name": "everything", "definition": definition}]
+    if type.name in _OPERATIONS:
+        offered = _OPERATIONS[type.name].items()
+        found["operation"] = [{"name": name, "definition": definition} for name, definition in offered]
+    if type.name == "Subscription":
+        topics = topic_addresses(f"{base_url}/fhir")
+        found["extension"] = [{"url": _TOPIC, "valueCanonical": topic} for topic in topics]
     return found
 
 

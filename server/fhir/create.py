@@ -18,7 +18,7 @@ from server.records.document import Json
 from server.records.serial import serializable
 from server.records.store import Stored
 
-from . import binary, conditional, consents, patients, studies, trail
+from . import binary, conditional, consents, patients, studies, subscription, trail
 from .call import Call
 from .format import Answer, aside, body_of, require_json, resource_answer, resource_in, respond
 from .writing import Prefer, checked, require_type, writable, written
@@ -82,6 +82,8 @@ async def create(
 async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach: Reach) -> Stored:
     if type == "Patient":
         return await patients.create(call, resource, id)
+    if type == "Subscription":
+        return await subscription.create(call, resource, reach=reach, id=id)
     owner = await checked(call, resource)
     if type == "Consent":
         return await consents.create(call, resource, reach=reach, patient_id=owner.patient_id, id=id)

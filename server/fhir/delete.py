@@ -18,7 +18,7 @@ from server.records.registry import resource_type
 from server.records.serial import serializable
 from server.records.store import Stored
 
-from . import conditional, consents, trail
+from . import conditional, consents, subscription, trail
 from .call import Call
 from .format import Answer, etag_version, respond
 
@@ -65,6 +65,8 @@ async def delete(call: Call, type: str, id: str, *, if_match: int | None = None)
 async def _delete(call: Call, before: Stored, *, reach: Reach, if_match: int | None) -> Stored:
     if before.type == "Consent" and not before.deleted:
         return await consents.delete(call, before.id, reach=reach, if_match=if_match)
+    if before.type == "Subscription" and not before.deleted:
+        return await subscription.delete(call, before, reach=reach, if_match=if_match)
     return await store.delete(
         call.services.db, before.type, before.id, reach=reach, author=call.actor.author, if_match=if_match
     )

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from server.records.criteria import MODIFIERS
 from server.records.registry import COMMON, Kind, ResourceType, types
 
+from . import topics
 from .call import REGISTER
 from .capability import FHIR_VERSION, interactions
 from .search_params import DEFAULT_COUNT, MOST_COUNT
 
+TOPICS = ", ".join(f"`{name}`" for name in topics.TOPICS)
 HEAD = f"""# The FHIR API
 
 FHIR R4 ({FHIR_VERSION}) in JSON, below `/fhir`. This page is made by `python -m server.fhir.documentation`.
@@ -26,8 +28,26 @@ read, create, update and delete; `$validate`, `Patient/$everything`, `$versions`
 
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision.
 
-Not supported yet: XML, `$match`, Bulk Data export, Subscriptions, composite search parameters, `_filter`, `_text`,
-`_content`, `_list`, `_query`, `:in`, `:not-in`, and `:above`/`:below` on tokens.
+Not supported yet: XML, `$match`, composite search parameters, `_filter`, `_text`, `_content`, `_list`, `_query`,
+`:in`, `:not-in`, and `:above`/`:below` on tokens.
+
+## Bulk Data export
+`$export`, `Patient/$export`, `Group/[id]/$export` (Bulk Data 2.0), by GET and POST, with `Prefer: respond-async`:
+`_since`, `_until`, `_type`, `_typeFilter`, `_elements`, `_outputFormat` (NDJSON), `patient` in a POST. Other
+parameters are refused, or left out with `handling=lenient`, and the manifest says so. Files are NDJSON, gzip where it
+is accepted, live a day, and need the access token of the app and person that asked. An export notes which version of
+which resource belongs to it; a file is read when it is downloaded, within the caller's reach of that moment, so it
+may have fewer lines than the manifest counts. Practitioners and organizations come along where they are referred to.
+AuditEvent and Subscription are not exported.
+
+## Subscriptions
+Topic-based (Subscriptions R5 Backport IG 1.1 on R4), channel rest-hook over https, JSON. Topics, below
+`[base]/SubscriptionTopic/`: {TOPICS}. A topic tells of new and changed resources of its type. Filters
+(`backport-filter-criteria`) take every search parameter of the type, without chains. Payload `empty`, `id-only`,
+`full-resource`; heartbeat and timeout; handshake; one event a notification; `$status` and `$events`. A subscription
+is its app's alone, tells what the app could read when the notification is sent, and is turned off when the
+authorization that it was made with ends. Header values are sealed and shown as `***`. After three failures it is in
+error, after twelve (about a day) off. Not supported: `$get-ws-binding-token`, other channels.
 
 ## Who sees what
 Every statement carries the caller's reach (README). A refusal looks so:

@@ -18,6 +18,7 @@ from . import (
     patch,
     read,
     search,
+    subscription,
     transaction,
     update,
 )
@@ -33,6 +34,9 @@ routes: list[BaseRoute] = [
     Route("/$export/{export}", export.export_status, methods=["GET"]),
     Route("/$export/{export}", export.cancel_export, methods=["DELETE"]),
     Route("/$export/{export}/{file}", export.download, methods=["GET"]),
+    Route("/Subscription/$status", subscription.type_status, methods=["GET", "POST"]),
+    Route("/Subscription/{id}/$status", subscription.instance_status, methods=["GET", "POST"]),
+    Route("/Subscription/{id}/$events", subscription.events, methods=["GET", "POST"]),
     Route("/{type}/_history", history.type_history, methods=["GET"]),
     Route("/{type}/_search", search.search_type, methods=["POST"]),
     Route("/{type}/$validate", operations.validate_resource, methods=["POST"]),

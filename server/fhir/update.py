@@ -18,7 +18,7 @@ from server.records.document import Json
 from server.records.serial import serializable
 from server.records.store import Stored
 
-from . import conditional, consents, patients, studies, trail
+from . import conditional, consents, patients, studies, subscription, trail
 from .call import Call
 from .create import create
 from .format import Answer, etag_version, resource_of, respond
@@ -83,6 +83,10 @@ async def replace(
     call: Call, before: Stored, resource: Json, *, reach: Reach, if_match: int | None, method: str
 ) -> Stored:
     """Put the new content in the place of the old, by whatever way the type demands."""
+    if before.type == "Subscription":
+        return await subscription.update(
+            call, before, resource, reach=reach, if_match=if_match, method=method
+        )
     owner = await checked(call, resource)
     if before.type == "Consent":
         return await consents.update(
@@ -151,7 +155,7 @@ async def update_matching(
 async def _create_by_put(
     call: Call, type: str, id: str, resource: Json, *, if_match: int | None, prefer: Prefer
 ) -> Answer:
-    if not call.is_system or type == "Consent":
+    if not call.is_system or type in ("Consent", "Subscription"):
         raise NotAllowed("There is nothing at this address that you may update; create with POST instead.")
     if if_match is not None:
         raise PreconditionFailed("If-Match names a version, but there is no such resource.")

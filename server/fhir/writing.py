@@ -24,7 +24,6 @@ from .problem import information
 NOT_WRITTEN = {
     "AuditEvent": "AuditEvents are written by this server only.",
     "Endpoint": "Endpoints are made by this server, one for each patient with images.",
-    "Subscription": "Subscriptions are not supported yet.",
 }
 
 

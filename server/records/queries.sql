@@ -84,6 +84,17 @@ WITH written AS (
 )
 SELECT version FROM written;
 
+-- name: tell_subscribers
+-- A job for whoever subscribed to changes of this type; nothing where nobody did.
+WITH told AS (
+    INSERT INTO job (id, kind, payload, created_at, due_at)
+    SELECT :job::uuid, :kind, jsonb_build_object('type', :type::text, 'id', :id::text, 'version', :version::integer),
+           :now::timestamptz, :now::timestamptz
+     WHERE EXISTS (SELECT 1 FROM subscription WHERE topic = :type::text AND state <> 'off')
+    RETURNING id
+)
+SELECT pg_notify('job', '') FROM told;
+
 -- name: delete_resource
 -- A version without content; nothing finds it any more.
 WITH written AS (

@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 from server.access.reach import Reach
 from server.core import clock
@@ -26,7 +27,12 @@ from .registry import resource_type
 
 QUERIES = load(__package__)
 _DERIVED = frozenset({"DiagnosticReport", "Device", "Binary", "Provenance"})
+CHANGED = "fhir-changed"  # the job that tells subscribers
+WATCHED = frozenset({"ImagingStudy", "DiagnosticReport", "Consent"})  # what can be subscribed to
 LARGE = 64 * 1024  # bytes: the index rows of a larger resource are made beside the event loop
+
+
+OF_NOBODY = Where("resource.patient_id = ''")
 
 
 @dataclass(frozen=True)
@@ -185,6 +191,16 @@ async def read(db: Database, type: str, id: str, *, reach: Reach) -> Stored:
     return _stored(row)
 
 
+async def read_own(db: Database, type: str, id: str) -> Stored:
+    """As `read`, for what the server itself does with a resource of no patient."""
+    row = await db.fetch_one(QUERIES["read_resource"], {"type": type, "id": id}, reach=OF_NOBODY)
+    if row is None:
+        raise NotFound()
+    if row["deleted"]:
+        raise Gone()
+    return _stored(row)
+
+
 async def locked(db: Database, type: str, id: str, *, reach: Reach) -> Stored:
     """The current row, deleted or not, kept from changing until the transaction ends. Raises NotFound."""
     return _stored(await _locked(db, type, id, reach=reach))
@@ -266,6 +282,7 @@ async def _insert(
     if key is None:
         raise Unprocessable("The reference that says whose resource this is leads nowhere you may write.")
     type, json = resource["resourceType"], values["json"]
+    await _tell(db, type, id, 1)
     return Stored(type, id, 1, now, patient_id, json, study_uid, author=author, method=method), key
 
 
@@ -281,6 +298,7 @@ async def _next_version(
         "method": method,
     }
     await db.fetch_val(QUERIES["update_resource"], values)
+    await _tell(db, row["type"], row["id"], version)
     return Stored(
         row["type"],
         row["id"],
@@ -292,6 +310,13 @@ async def _next_version(
         author=author,
         method=method,
     )
+
+
+async def _tell(db: Database, type: str, id: str, version: int) -> None:
+    """A job for the subscribers, where there are any, in the transaction of the change."""
+    if type in WATCHED:
+        values = {"job": uuid4(), "kind": CHANGED, "type": type, "id": id, "version": version}
+        await db.execute(QUERIES["tell_subscribers"], {**values, "now": clock.now()})
 
 
 async def _ended(db: Database, row: Record, author: str) -> Stored:

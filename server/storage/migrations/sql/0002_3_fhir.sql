@@ -45,6 +45,7 @@ CREATE TABLE subscription (
     heartbeat     integer,                         -- seconds
     sent_at       timestamptz,
     ends_at       timestamptz,
+    patients      text[],                          -- the only ones it can hear of; null: whoever is in reach
     created_at    timestamptz NOT NULL
 );
 CREATE INDEX subscription_topic ON subscription (topic) WHERE state <> 'off';
