@@ -31,6 +31,7 @@ _TOPIC = f"{_BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic
 _OPERATIONS = {
     "Patient": {
         "everything": "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+        "match": "http://hl7.org/fhir/OperationDefinition/Patient-match",
         "export": f"{BULK}/patient-export",
     },
     "Group": {"export": f"{BULK}/group-export"},

@@ -23,12 +23,13 @@ FHIR R4 ({FHIR_VERSION}) in JSON, below `/fhir`. This page is made by `python -m
 ## Interactions
 Read, vread and history (of a resource, a type, everything), create, update, patch (JSON Patch, FHIRPath Patch),
 delete, search by GET and POST, search in a patient's compartment, batch and transaction; the conditional forms of
-read, create, update and delete; `$validate`, `Patient/$everything`, `$versions`; `Prefer` (return, handling),
+read, create, update and delete; `$validate`, `Patient/$everything`, `Patient/$match` (for
+organizations and doctors, among those they may search), `$versions`; `Prefer` (return, handling),
 `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`, gzip.
 
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision.
 
-Not supported yet: XML, `$match`, composite search parameters, `_filter`, `_text`, `_content`, `_list`, `_query`,
+Not supported yet: XML, composite search parameters, `_filter`, `_text`, `_content`, `_list`, `_query`,
 `:in`, `:not-in`, and `:above`/`:below` on tokens.
 
 ## Bulk Data export
