@@ -12,7 +12,8 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from server.access.actor import Credential
+from server.access.action import Action, Verb
+from server.access.actor import Actor, ActorKind, Credential
 from server.access.reach import alive
 from server.access.scopes import Scopes
 from server.access.services import Services
@@ -100,6 +101,7 @@ async def for_refresh(services: Services, client: Client, token: str, scope: str
         if not scopes:
             raise InvalidScope()
         facts = await _facts(services, row["account_id"], grant.patient_id)
+        await _require_open(services, grant, facts)
         answer = await _answer(services, client, grant, scopes, facts)
         answer["refresh_token"] = await _add_refresh_token(services, grant)
         await _note(services, client, grant, facts, scopes)
@@ -249,6 +251,21 @@ async def _add_refresh_token(services: Services, grant: Grant) -> str:
     row = {"token_hash": ids.digest(text), "grant": grant.id, "now": now, "expires_at": grant.expires_at}
     await services.db.execute(QUERIES["add_refresh_token"], row)
     return text
+
+
+async def _require_open(services: Services, grant: Grant, facts: Record) -> None:
+    """The patient in context is open to this person still: a share may have ended. Raises InvalidGrant."""
+    if grant.patient_id is None:
+        return
+    actor = Actor(
+        ActorKind(facts["role"]),
+        account_id=facts["id"],
+        practitioner_id=facts["practitioner_id"],
+        organization_id=facts["organization_id"],
+    )
+    reach = await services.gate.reach_for_actor(actor, Action("Patient", Verb.READ))
+    if not await services.gate.reaches_patient(reach, grant.patient_id):
+        raise InvalidGrant()
 
 
 async def _facts(services: Services, account_id: UUID, patient_id: str | None) -> Record:
