@@ -30,7 +30,7 @@ SECTIONS = (
     ("/account/permission", N_("Permission"), N_("Research, education, news: each a choice of its own")),
     ("/account/security", N_("Sign-in and devices"), N_("Password, where you are signed in")),
     ("/activity", N_("Activity"), N_("Everything that happened in your record")),
-    ("/help?about=rights", N_("Your data"), N_("Copy, correct, restrict, delete: ask us")),
+    ("/account/data", N_("Your data"), N_("Copy, correct, restrict, take back, delete")),
 )
 NOT_FOR_OTHERS = ("/account/profile", "/activity")
 

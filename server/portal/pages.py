@@ -81,6 +81,8 @@ DONE = {
     "share-changed": N_("Saved. It holds from this moment."),
     "link-made": N_("The link is ready, and on its way by e-mail."),
     "link-ended": N_("The link has ended. From this moment it opens nothing."),
+    "saved": N_("Saved."),
+    "proposed": N_("Proposed. Another operator decides."),
     "factor-kept": N_("The second step of your sign-in stays."),
     "factor-added": N_("The second step is set up. It is asked for from the next sign-in on."),
     "factor-removed": N_("The second step is taken off."),
@@ -91,6 +93,14 @@ DONE = {
         "Your account has this address. Every device was signed out; choose a new password now."
     ),
     "sessions-ended": N_("All other devices and all apps are signed out."),
+    "copy": N_("The copy is being made. You get a mail when it is ready; it appears here."),
+    "copy-deleted": N_("The copy is deleted."),
+    "restricted": N_("Your record is restricted. Nobody but you can open it from this moment."),
+    "unrestricted": N_("The restriction has ended. Your shares work again."),
+    "withdrawn-all": N_("Everything you had allowed is taken back."),
+    "policy": N_("Your answer is saved."),
+    "erasure-asked": N_("It will be deleted in 14 days. Until then you can take it back on this page."),
+    "erasure-taken-back": N_("Nothing will be deleted."),
     "session-ended": N_("That device is signed out."),
 }
 

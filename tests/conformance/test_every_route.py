@@ -52,6 +52,7 @@ PUBLIC_PAGES = (
     "/second-step",
     "/address",
     "/static",
+    "/erased",  # by a random number; says nothing of anybody
 )
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

@@ -85,6 +85,7 @@ CREATE TABLE data_export_file (
     sop_uid     text,                            -- null: the parts below
     size        bigint NOT NULL,
     sha256      bytea NOT NULL,
+    crc         bigint NOT NULL,                 -- CRC-32, as a ZIP wants it before the content
     PRIMARY KEY (export_id, number)
 );
 CREATE TABLE data_export_part (

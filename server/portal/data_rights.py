@@ -1,0 +1,201 @@
+"""Your data: a copy of everything, restriction, consents, holds, disclosures (product rows 49, 52, 55-57, 59)."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+from starlette.responses import Response, StreamingResponse
+
+from server.core.errors import NotFound, RangeNotSatisfiable, ServerError
+from server.records.people import fhir_id_of_account
+from server.rights import consents, disclosures, erasure, export, policy, restriction
+
+from . import permissions, step_up
+from .pages import HEADERS, language_of, render, see_other
+from .visit import Visit
+
+HERE = "/account/data"
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_SIZES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+
+
+async def show(visit: Visit) -> Response:
+    """Everything a person can ask of their data, and what is on it."""
+    return await _page(visit)
+
+
+async def _page(visit: Visit, status: int = 200, problem: str = "") -> Response:
+    services, actor = visit.services, visit.actor
+    reach = await visit.reach(erasure.PATIENT_DELETE)
+    profiles = await erasure.profiles(services, actor=actor, reach=reach)
+    copies = [
+        {"it": each, "size": _size(each.size), "several": len(profiles) > 1}
+        for each in await export.listed(services, actor=actor)
+    ]
+    return render(
+        visit.request,
+        "your_data.html",
+        status,
+        here="account",
+        profiles=profiles,
+        copies=copies,
+        told=await disclosures.of_patient(services, reach=reach),
+        waiting=await erasure.waiting(services, actor=actor),
+        automated=policy.AUTOMATED,
+        problem=problem,
+    )
+
+
+def _size(size: int) -> str:
+    for unit, name in _SIZES:
+        if size >= unit:
+            return f"{size / unit:.1f} {name}"
+    return f"{size} B"
+
+
+def _profile_id(visit: Visit) -> str:
+    """The profile that a form is about; whether it is theirs, the reach says."""
+    found = visit.form["profile"]
+    if not found or len(found) > 64:
+        raise NotFound()
+    return found
+
+
+async def make_copy(visit: Visit) -> Response:
+    """Have a copy made; asks who it is first."""
+    if (asking := await step_up.require_recent(visit)) is not None:
+        return asking
+    reach = await visit.reach(export.PATIENT_READ)
+    await export.ask(visit.services, _profile_id(visit), reach=reach, actor=visit.actor)
+    return see_other(HERE, "copy")
+
+
+async def drop_copy(visit: Visit) -> Response:
+    """Delete a copy before its time."""
+    await export.drop(visit.services, _uuid(visit.place("copy")), actor=visit.actor)
+    return see_other(HERE, "copy-deleted")
+
+
+async def fetch_copy(visit: Visit) -> Response:
+    """The ZIP, whole or from where a download was cut (RFC 9110, 14)."""
+    reach = await visit.reach(export.PATIENT_READ)
+    found, download = await export.open_download(
+        visit.services, _uuid(visit.place("copy")), reach=reach, actor=visit.actor
+    )
+    start, stop, part = _range(visit, download.size, found.etag)
+    headers = {
+        **HEADERS,
+        "Content-Disposition": f'attachment; filename="lightbox-{found.created_at:%Y-%m-%d}.zip"',
+        "Accept-Ranges": "bytes",
+        "ETag": found.etag,
+        "Content-Length": str(stop - start),
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+    }
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{download.size}"
+    if visit.request.method == "HEAD":
+        return Response(status_code=206 if part else 200, headers=headers, media_type="application/zip")
+    return StreamingResponse(
+        download.stream(start, stop), 206 if part else 200, headers=headers, media_type="application/zip"
+    )
+
+
+def _range(visit: Visit, size: int, etag: str) -> tuple[int, int, bool]:
+    """The bytes asked for, and whether it is a part. A range of another version, or several at once: the whole."""
+    asked = _RANGE.fullmatch(visit.request.headers.get("range", "").strip())
+    if not asked or visit.request.headers.get("if-range", etag) != etag or asked[0] == "bytes=-":
+        return 0, size, False
+    if not asked[1]:
+        start, stop = max(0, size - int(asked[2][:18])), size
+    else:
+        start = int(asked[1][:18])
+        stop = min(size, int(asked[2][:18]) + 1) if asked[2] else size
+    if start >= size or start >= stop:
+        raise RangeNotSatisfiable()
+    return start, stop, True
+
+
+async def restrict(visit: Visit) -> Response:
+    """Stored only, from now on."""
+    reach = await visit.reach(restriction.PATIENT_UPDATE)
+    await restriction.begin(visit.services, _profile_id(visit), reach=reach, actor=visit.actor)
+    return see_other(HERE, "restricted")
+
+
+async def unrestrict(visit: Visit) -> Response:
+    """Shared again with whom it was shared with before; asks who it is first."""
+    if (asking := await step_up.require_recent(visit)) is not None:
+        return asking
+    reach = await visit.reach(restriction.PATIENT_UPDATE)
+    try:
+        await restriction.end(visit.services, _profile_id(visit), reach=reach, actor=visit.actor)
+    except NotFound:
+        raise
+    except ServerError as exc:
+        return await _page(visit, exc.status, str(exc))
+    return see_other(HERE, "unrestricted")
+
+
+async def show_consents(visit: Visit) -> Response:
+    """Everything this person has said yes to, each with the way to take it back."""
+    reach = await visit.reach(consents.CONSENT_UPDATE)
+    given = await consents.given(visit.services, actor=visit.actor, reach=reach)
+    current = await permissions.current(visit.services, visit.signed_in.account_id)
+    names = {each.key: each.name for each in permissions.CHOICES}
+    choices = [(names[key], each.at) for key, each in current.items() if each.given and key in names]
+    return render(visit.request, "consents.html", here="account", given=given, choices=choices)
+
+
+async def withdraw_consents(visit: Visit) -> Response:
+    """All of it at once: shares, apps, permissions. As easy as giving: nothing is asked."""
+    me, services = visit.signed_in, visit.services
+    reach = await visit.reach(consents.CONSENT_UPDATE)
+    async with services.db.transaction():
+        await consents.withdraw_all(services, actor=visit.actor, reach=reach)
+        patient_id = await fhir_id_of_account(services, me.account_id)
+        who = visit.actor.who()
+        await permissions.choose(
+            services, me.account_id, [], who=who, patient_id=patient_id, channel="account"
+        )
+    return see_other("/account/consents", "withdrawn-all")
+
+
+async def show_policy(visit: Visit) -> Response:
+    """The question of the newest version, and what was answered before."""
+    version = policy.current()
+    answers = await policy.answers_of(visit.services, visit.signed_in.account_id)
+    agreed, at = answers.get(version.number, (False, None))
+    return render(
+        visit.request,
+        "policy_answer.html",
+        here="account",
+        version=version,
+        agreed=agreed,
+        answered_at=at,
+        automated=policy.AUTOMATED,
+    )
+
+
+async def answer_policy(visit: Visit) -> Response:
+    """Keep the answer; anything but a ticked yes is a no."""
+    me, version = visit.signed_in, policy.current()
+    if not version.question:
+        raise NotFound()
+    await policy.answer(
+        visit.services,
+        me.account_id,
+        version,
+        agreed=visit.form["answer"] == "yes",
+        language=language_of(visit.request, me),
+        who=visit.actor.who(),
+        patient_id=await fhir_id_of_account(visit.services, me.account_id) if me.role == "patient" else None,
+    )
+    return see_other("/account/policy", "policy")
+
+
+def _uuid(value: str) -> UUID:
+    try:
+        return UUID(value)
+    except ValueError as exc:
+        raise NotFound() from exc
