@@ -33,6 +33,7 @@ class Ground(StrEnum):
     REGISTER = "register"  # of no patient: practitioners, organizations
     AUTHORED = "authored"  # of no patient: holder is the author
     LINK = "link"  # holder is a guest link
+    EMERGENCY = "emergency"  # holder is an operator's account, in a record opened with a reason for a while
     SERVER = "server"  # a client the operator trusts with everything
 
 
@@ -132,6 +133,8 @@ class _Row:
                 return all_of(self.brought(lane, number), *self._unclaimed(), self._state_for_others())
             case Ground.LINK:
                 return all_of(self._link(lane, number), self._state("active"))
+            case Ground.EMERGENCY:
+                return all_of(self._emergency(lane, number), self._state("active"))
             case Ground.SERVER:
                 return self._state_for_others()
         return FALSE
@@ -216,6 +219,14 @@ class _Row:
             f" AND share.id = :lane{number}_holder AND share.ended_at IS NULL AND share.until > :reach_now{right}"
             f" AND (share.studies IS NULL OR {self.chosen()}))",
             values,
+        )
+
+    def _emergency(self, lane: Lane, number: int) -> Where:
+        return Where(
+            f"EXISTS (SELECT 1 FROM emergency_access WHERE emergency_access.patient_id = {self.patient}"
+            f" AND emergency_access.account_id = :lane{number}_holder::uuid AND emergency_access.ended_at IS NULL"
+            f" AND emergency_access.until > :reach_now{self._look_up})",
+            {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
         )
 
     def _not_suspended(self, lane: Lane) -> str:

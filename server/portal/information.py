@@ -7,7 +7,7 @@ from starlette.responses import Response
 from .pages import render, see_other
 from .visit import Visit
 
-HOMES = {"patient": "/imaging", "doctor": "/my-patients"}
+HOMES = {"patient": "/imaging", "doctor": "/my-patients", "operator": "/operator"}
 
 
 async def front(visit: Visit) -> Response:

@@ -30,6 +30,7 @@ from . import (
     verify,
     viewers,
 )
+from .operator_routes import routes as operators
 from .pages import STATIC, LastingFiles
 from .visit import Handler, Who, page
 
@@ -177,5 +178,6 @@ routes: list[BaseRoute] = [
     _post("/address/confirm/{secret}", security.confirm_address),
     _get("/address/keep/{secret}", security.show_keep_address),
     _post("/address/keep/{secret}", security.keep_address),
+    *operators,
     Mount("/static", app=LastingFiles(directory=STATIC), name="static"),
 ]

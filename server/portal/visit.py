@@ -29,6 +29,7 @@ class Who(Enum):
     SIGNED_IN = "signed in"
     PATIENT = "a patient"
     DOCTOR = "a doctor"
+    OPERATOR = "an operator"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _admit(request: Request, me: SignedIn | None, who: Who) -> Response | None:
         if wants_json(request):
             raise NotAuthenticated()
         return to_sign_in(request)
-    wanted = {Who.PATIENT: "patient", Who.DOCTOR: "doctor"}.get(who, me.role)
+    wanted = {Who.PATIENT: "patient", Who.DOCTOR: "doctor", Who.OPERATOR: "operator"}.get(who, me.role)
     if me.role != wanted:
         raise NotFound()
     return None

@@ -6,7 +6,7 @@ from server.access.services import Services
 from server.audit import heads
 from server.jobs.queue import Kit, Periodic
 
-from . import disclosures, erasure, policy
+from . import disclosures, erasure, policy, watch
 
 
 async def _export_heads(services: Services) -> None:
@@ -17,5 +17,6 @@ KITS = (
     erasure.KIT,
     disclosures.KIT,
     policy.KIT,
+    watch.KIT,
     Kit(periodic=(Periodic("audit: signed heads", heads.EVERY, _export_heads),)),
 )
