@@ -40,6 +40,7 @@ from server.oauth import app_state, housekeeping
 from server.oauth.problem import problem as oauth_problem
 from server.oauth.routes import routes as oauth_routes
 from server.oauth.routes import well_known_routes
+from server.portal import uploads
 from server.portal.problem import problem as portal_problem
 from server.portal.routes import routes as portal_routes
 from server.portal.viewer import routes as viewer_routes
@@ -51,6 +52,7 @@ HOUSEKEEPING = Kit(
     periodic=(
         Periodic("oauth: forget the old", timedelta(hours=1), housekeeping.forget_old),
         Periodic("sharing: forget visits of guests", timedelta(hours=6), guest.forget_old),
+        Periodic("portal: forget uploads", timedelta(hours=24), uploads.forget_old),
     )
 )
 

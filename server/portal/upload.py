@@ -13,7 +13,7 @@ from server.access.action import STUDY_SEARCH
 from server.core.errors import InvalidInput, TooLarge, UnsupportedMediaType
 from server.core.texts import translations
 
-from . import studies
+from . import studies, uploads
 from .pages import HEADERS, language_of, render, wants_json
 from .profile import own, own_id
 from .upload_words import WORDS, WORDS_BY_NUMBER
@@ -35,9 +35,14 @@ async def show(visit: Visit) -> Response:
         "token": "/upload/token",
         "store": "/dicomweb/studies",
         "held": "/upload/held",
+        "begin": "/upload",
+        "states": "/upload/states",
         "words": _words(language_of(visit.request, visit.me)),
     }
-    return render(visit.request, "upload.html", here="imaging", setup=script_json(setup))
+    unfinished = await uploads.unfinished(visit, profile.id)
+    return render(
+        visit.request, "upload.html", here="imaging", setup=script_json(setup), unfinished=unfinished
+    )
 
 
 async def held(visit: Visit) -> Response:

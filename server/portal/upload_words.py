@@ -38,6 +38,8 @@ WORDS = {
     "paused-more": N_("Paused. Go on whenever you like."),
     "offline-more": N_("The connection is gone. We go on as soon as it is back."),
     "signed-out-more": N_("You were signed out. Sign in again in another tab, then press Go on."),
+    "state-cataloguing": N_("being catalogued"),
+    "state-available": N_("can be viewed now"),
     "doneWell": N_("Everything is in your record"),
     "doneWithGaps": N_("Done, but not everything could be stored"),
 }
@@ -90,6 +92,18 @@ WORDS_BY_NUMBER = {
     "left-broken-zip": (
         N_("{n} .zip that could not be opened"),
         N_("{n} .zip files that could not be opened"),
+    ),
+    "left-broken-iso": (
+        N_("{n} disc image (.iso) that could not be opened"),
+        N_("{n} disc images (.iso) that could not be opened"),
+    ),
+    "listedAll": (
+        N_("The disc's own list names {n} image, and it was found."),
+        N_("The disc's own list names {n} images, and all were found."),
+    ),
+    "listedMissing": (
+        N_("The disc's own list names {n} image; {found} were found. Choose the whole disc, or clean it."),
+        N_("The disc's own list names {n} images; {found} were found. Choose the whole disc, or clean it."),
     ),
     "left-unreadable": (
         N_("{n} file that could not be read: try again, or clean the disc"),

@@ -62,12 +62,14 @@ export class Disc {
     this.sops = new Set();
     this.scanned = 0;
     this.directories = 0;
+    this.listed = 0; // images that the disc's own list names
   }
 
   add(file, found) {
     this.scanned += 1;
     if (found.kind === "directory") {
       this.directories += 1;
+      this.listed += found.listed ?? 0;
       this.leaveOut("directory");
     } else if (found.kind === "other") this.leaveOut(found.reason);
     else if (!found.header) this.unsure.push({ file });
@@ -107,6 +109,11 @@ export class Disc {
   studies() {
     return [...this.byStudy.values()].sort((one, two) => two.differs.length - one.differs.length
       || one.name.localeCompare(two.name) || two.date.localeCompare(one.date));
+  }
+
+  /** Everything that is DICOM, also what lies on the disc twice. */
+  onDisc() {
+    return this.images() + this.unsure.length + (this.left.get("twice") ?? 0);
   }
 
   images() {

@@ -1,4 +1,4 @@
-// The two calls of the uploader to its own server.
+// The calls of the uploader to its own server.
 
 /** A store over XMLHttpRequest, because fetch tells nothing of a body on its way. */
 export function storeWith(address, tokenNow) {
@@ -49,4 +49,26 @@ export async function freshToken(address, owner) {
   if (!reply?.ok) return null;
   const facts = await reply.json();
   return facts.owner === owner ? facts.csrf : null;
+}
+
+function asked(address, csrf, body) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": csrf };
+  return fetch(address, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+/** The row of an upload that begins; null where it cannot be kept: the upload goes on all the same. */
+export async function beginUpload(address, csrf, facts) {
+  const reply = await asked(address, csrf, facts).catch(() => null);
+  return reply?.ok ? (await reply.json()).id : null;
+}
+
+/** Everything of it was sent. */
+export function doneUpload(address, csrf, id) {
+  return asked(`${address}/${id}/done`, csrf, {}).catch(() => null);
+}
+
+/** Where each of these studies stands: "cataloguing" or "available". */
+export async function statesOf(address, csrf, uids) {
+  const reply = await asked(address, csrf, { uids }).catch(() => null);
+  return reply?.ok ? (await reply.json()).states : {};
 }

@@ -4,7 +4,7 @@ import { entriesOf, filesBelow } from "./collect.js";
 import { ReviewTable } from "./review.js";
 import { Rate, Sender } from "./send.js";
 import { Disc } from "./studies.js";
-import { freshToken, heldOf, storeWith } from "./transport.js";
+import { beginUpload, doneUpload, freshToken, heldOf, statesOf, storeWith } from "./transport.js";
 import { Words } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -19,6 +19,7 @@ let sender = null;
 let rate = null;
 let scan = 0; // number of the running scan; an older one stops when it sees that it is not its own
 let wakeLock = null;
+let running = null; // the upload's row on the server: what a reload or a crash leaves unsent is told from it
 
 function show(stage) {
   for (const section of document.querySelectorAll("[data-stage]")) section.hidden = section.dataset.stage !== stage;
@@ -143,8 +144,18 @@ async function decide(mine) {
   review.draw();
   listLeft($("left-out"));
   say("unsure", disc.unsure.length ? words.say("unsure", { n: disc.unsure.length }) : "");
+  showList();
   showChoice();
   show("decide");
+}
+
+// The disc's own list (DICOMDIR) against what was found on it.
+function showList() {
+  const found = disc.onDisc();
+  const missing = disc.listed > found;
+  $("disc-list").hidden = !disc.listed;
+  $("disc-list").classList.toggle("amber", missing);
+  say("disc-list", disc.listed ? words.say(missing ? "listedMissing" : "listedAll", { n: disc.listed, found: words.shown(found) }) : "");
 }
 
 function chosen() {
@@ -193,7 +204,13 @@ for (const button of document.querySelectorAll("[data-again]")) {
 
 // ---- send ----
 
-$("upload").addEventListener("click", () => send(chosen().items));
+$("upload").addEventListener("click", async () => {
+  const { studies, items } = chosen();
+  $("upload").disabled = true;
+  const uids = studies.flatMap((study) => study.fresh.map(({ sop }) => sop));
+  running = await beginUpload(setup.begin, setup.csrf, { uids, studies: studies.length, listed: disc.listed || null });
+  await send(items);
+});
 
 async function send(items) {
   sender = new Sender(items, storeWith(setup.store, () => setup.csrf), { onChange: progressed, online: () => navigator.onLine });
@@ -206,6 +223,7 @@ async function send(items) {
   clearInterval(shown);
   window.removeEventListener("beforeunload", warn);
   wakeLock?.release().catch(() => {});
+  if (running && sender.state === "done" && !sender.unsent.length) doneUpload(setup.begin, setup.csrf, running);
   finished();
 }
 
@@ -268,8 +286,30 @@ function finished() {
   $("gaps").hidden = reasons.length === 0;
   $("retry").hidden = sender.unsent.length === 0;
   const { studies } = chosen();
+  $("add-report").hidden = studies.length !== 1;
+  if (studies.length === 1) $("add-report").href = `/studies/${encodeURIComponent(studies[0].uid)}/reports/add`;
   $("view").href = studies.length === 1 ? `/studies/${encodeURIComponent(studies[0].uid)}` : "/imaging";
   show("done");
+  watch(studies);
+}
+
+// Uploading, cataloguing, available: shown live until every study of this upload can be found (product row 19).
+async function watch(studies) {
+  const asked = sender;
+  $("states").replaceChildren();
+  for (let turn = 0; turn < 120 && asked === sender && studies.length; turn += 1) {
+    const states = await statesOf(setup.states, setup.csrf, studies.slice(0, 200).map(({ uid }) => uid));
+    $("states").replaceChildren(...studies.filter(({ uid }) => states[uid]).map((study) => {
+      const item = document.createElement("li");
+      const link = document.createElement("a");
+      link.href = `/studies/${encodeURIComponent(study.uid)}`;
+      link.textContent = study.description || words.say("noDescription");
+      item.append(link, ` – ${words.say(`state-${states[study.uid]}`)}`);
+      return item;
+    }));
+    if (studies.every(({ uid }) => states[uid] !== "cataloguing")) return;
+    await new Promise((resolve) => { setTimeout(resolve, 500); });
+  }
 }
 
 $("retry").addEventListener("click", () => send(sender.unsent));

@@ -1,6 +1,7 @@
 // Reads and classifies files away from the page, which so stays quick.
 
 import { NeedMore, classify } from "./classify.js";
+import { filesInIso, IsoError, isIso } from "./iso.js";
 import { filesInZip, ZipError } from "./zip.js";
 
 const FIRST = 16 * 1024;
@@ -11,7 +12,8 @@ async function examine(file) {
   for (;;) {
     const bytes = new Uint8Array(await file.slice(0, wanted).arrayBuffer());
     try {
-      return classify(bytes, file.size);
+      const found = classify(bytes, file.size);
+      return found.kind === "directory" ? { ...found, listed: await listedIn(file) } : found;
     } catch (error) {
       if (!(error instanceof NeedMore) || error.bytes > MOST || error.bytes <= wanted) return { kind: "dicom" };
       wanted = Math.min(file.size, error.bytes);
@@ -19,15 +21,28 @@ async function examine(file) {
   }
 }
 
+// How many files a DICOMDIR names: its Referenced File IDs (0004,1500), explicit little endian always (PS3.10, 8.6).
+async function listedIn(file) {
+  if (file.size > MOST) return 0;
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  let count = 0;
+  for (let at = bytes.indexOf(4); at >= 0; at = bytes.indexOf(4, at + 1)) {
+    if (!bytes[at + 1] && !bytes[at + 2] && bytes[at + 3] === 0x15 && bytes[at + 4] === 0x43 && bytes[at + 5] === 0x53) count += 1;
+  }
+  return count;
+}
+
 async function* withContents(file, found) {
-  if (found.reason !== "zip") {
+  const iso = found.kind === "other" && await isIso(file);
+  if (found.reason !== "zip" && !iso) {
     yield { file, found };
     return;
   }
   try {
-    for await (const inner of filesInZip(file)) yield { file: inner, found: await examine(inner) };
+    for await (const inner of iso ? filesInIso(file) : filesInZip(file)) yield { file: inner, found: await examine(inner) };
   } catch (error) {
-    yield { file, found: { kind: "other", reason: error instanceof ZipError ? "broken-zip" : "unreadable" } };
+    const broken = error instanceof ZipError ? "broken-zip" : error instanceof IsoError ? "broken-iso" : "unreadable";
+    yield { file, found: { kind: "other", reason: broken } };
   }
 }
 
