@@ -139,10 +139,18 @@ class SigningKeys:
             public.append(described)
             verifying.setdefault(row["algorithm"], []).append(_import(row["algorithm"], described))
             if row["retired_at"] is None and row["algorithm"] not in signing:
-                opened = self._keyring.open(None, bytes(row["sealed"]), _context(row["kid"]))
-                signing[row["algorithm"]] = _import(row["algorithm"], orjson.loads(opened))
+                signing[row["algorithm"]] = self._opened(row)
         sets = {algorithm: KeySet(list(keys)) for algorithm, keys in verifying.items()}
         return _Loaded(clock.now(), signing, sets, public, frozenset(row["kid"] for row in rows))
+
+
+    def _opened(self, row: Any) -> ECKey | RSAKey:
+        """The private half; checking one of RSA takes long, so that of a key that did not change is kept."""
+        held = self._held.signing.get(row["algorithm"]) if self._held else None
+        if held is not None and held.kid == row["kid"]:
+            return held
+        opened = self._keyring.open(None, bytes(row["sealed"]), _context(row["kid"]))
+        return _import(row["algorithm"], orjson.loads(opened))
 
 
 def _generate(algorithm: Algorithm) -> ECKey | RSAKey:

@@ -81,13 +81,13 @@ class Tokens:
         """Raises NotAuthenticated when the token is not ours, altered, for another audience, or expired."""
         if len(text) > _LONGEST:
             raise NotAuthenticated(_DEAD)
-        kid = _kid(text)
-        keys = await self.keys.verifying(FOR_ACCESS, kid)
-        if kid not in {key.kid for key in keys.keys}:
-            raise NotAuthenticated(_DEAD)
         digest = hashlib.sha256(text.encode()).digest()
         known = self._read.get(digest)
-        token = known[1] if known and known[0] == kid else self._verify(text, keys)
+        kid = known[0] if known else _kid(text)
+        keys = await self.keys.verifying(FOR_ACCESS, kid)
+        if not any(key.kid == kid for key in keys.keys):
+            raise NotAuthenticated(_DEAD)
+        token = known[1] if known else self._verify(text, keys)
         if token.expires_at <= clock.now():
             raise NotAuthenticated(_DEAD)
         self._remember(digest, kid, token)

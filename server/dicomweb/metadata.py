@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from server.access.action import STUDY_READ, Right
 from server.access.reach import Reach
+from server.core.compression import gzipped, takes_gzip
 from server.core.errors import Conflict, NotFound
 from server.core.media import best
 from server.imaging import catalogue
@@ -24,7 +25,7 @@ from server.imaging.dicom_json import ROOT
 from . import multipart, trail
 from .conditional import CACHING, etag, not_modified
 from .dicom_xml import to_xml
-from .json_answer import DICOM_JSON, compressed, joined, takes_gzip
+from .json_answer import DICOM_JSON, joined
 from .kept import kept_of
 from .multipart import OutPart
 from .qido_params import attribute
@@ -67,7 +68,7 @@ async def _body(request: Request, version: Version, reach: Reach, tag: str, zipp
     body = kept.get((version.patient_id, tag))
     if body is None:
         objects = await _objects(request, version, reach)
-        body = await compressed(joined(objects)) if zipped else joined(objects)
+        body = await gzipped(joined(objects)) if zipped else joined(objects)
         if len(objects) == version.instances:  # nothing came in between: this body is that version's
             kept.put((version.patient_id, tag), body)
     return body

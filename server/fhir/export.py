@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from server.access.action import Action, Verb
 from server.access.reach import Reach
 from server.core import clock
+from server.core.compression import takes_gzip
 from server.core.errors import InsufficientScope, InvalidInput, NotFound, TooManyRequests
 from server.jobs.queue import enqueue
 from server.records import store
@@ -31,7 +32,7 @@ from server.storage.where import TRUE, Where
 from . import later
 from .call import REGISTER, Call
 from .export_params import Wanted, from_parameters, wanted
-from .format import resource_of, takes_gzip
+from .format import resource_of
 from .later import QUERIES
 from .problem import outcome
 from .summary import Shape, shape_of

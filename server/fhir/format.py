@@ -1,12 +1,12 @@
 """Requests in, responses out: media types, `_format`, `_pretty`, `_summary` of a single resource, sizes.
 
-FHIR R4, 3.1.0.1.8 to 11 (content types, `_format`), 2.1.0 (formats). JSON is spoken; XML is answered 406 and 415.
+FHIR R4, 3.1.0.1.8 to 11 (content types, `_format`), 2.1.0 (formats). Resources are kept as JSON; XML is made of it
+where it is asked for, and turned into it where it comes in.
 """
 
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import format_datetime, parsedate_to_datetime
@@ -15,16 +15,29 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.core.compression import WORTHWHILE, gzipped, takes_gzip
 from server.core.errors import InvalidInput, NotAcceptable, TooLarge, UnsupportedMediaType
 from server.core.media import parse_accept, parse_media_type, quality
 from server.records.document import Json, dump, load_exact, parse
 from server.records.store import Stored
 
+from . import fhir_xml
+
 FHIR_JSON = "application/fhir+json"
-_OFFERS = (FHIR_JSON, "application/json", "text/json")
-_FORMATS = ("json", *_OFFERS, "application/fhir json")  # a plus that form decoding made a space
+FHIR_XML = "application/fhir+xml"
+_JSON = (FHIR_JSON, "application/json", "text/json")
+_XML = (FHIR_XML, "application/xml", "text/xml")
+_OFFERS = (*_JSON, *_XML)
+# `_format` has short names too, and a plus that form decoding made a space.
+_FORMATS = {
+    **{name: name for name in _OFFERS},
+    "json": FHIR_JSON,
+    "application/fhir json": FHIR_JSON,
+    "xml": FHIR_XML,
+    "application/fhir xml": FHIR_XML,
+}
+_NEITHER = "This server answers in JSON (application/fhir+json) and XML (application/fhir+xml)."
 VARY = "Accept, Accept-Encoding, Authorization, Cookie"
-WORTHWHILE = 1400  # bytes: less fits a network packet as it is
 LARGE = 64 * 1024  # bytes
 MOST_IN_BUNDLE = 8  # a batch may be this many times as large as one resource
 
@@ -69,17 +82,18 @@ async def respond(request: Request, answer: Answer) -> Response:
     if not answer.json:
         return Response(b"", answer.status, headers)
     body = answer.json
-    if request.query_params.get("_pretty") == "true":
+    if media_type in _XML:
+        body = await aside(body, _as_xml)
+    elif request.query_params.get("_pretty") == "true":
         body = dump(load_exact(body), pretty=True)
     if len(body) > WORTHWHILE and takes_gzip(request):
-        body = await aside(body, _gzip)
+        body = await gzipped(body)
         headers["Content-Encoding"] = "gzip"
     return Response(body, answer.status, headers, media_type=f"{media_type}; charset=utf-8")
 
 
-def _gzip(body: bytes) -> bytes:
-    """Level 1: on FHIR JSON the higher ones save a little for several times the work."""
-    return zlib.compress(body, 1, wbits=31)
+def _as_xml(body: bytes) -> bytes:
+    return fhir_xml.dump(load_exact(body))
 
 
 async def aside(body: bytes, work: Callable[[bytes], T]) -> T:
@@ -87,23 +101,14 @@ async def aside(body: bytes, work: Callable[[bytes], T]) -> T:
     return await asyncio.to_thread(work, body) if len(body) > LARGE else work(body)
 
 
-def takes_gzip(request: Request) -> bool:
-    """RFC 9110, 12.5.3. Not while a HEAD is answered: its length would be that of the plain body."""
-    for each in request.headers.get("accept-encoding", "").lower().split(","):
-        coding, _, weight = each.partition(";")
-        if coding.strip() in ("gzip", "*") and request.method != "HEAD":
-            return not weight.replace(" ", "").startswith("q=0") or weight.replace(" ", "") > "q=0.000"
-    return False
-
-
 def acceptable(request: Request) -> str:
     """The media type of the answer; raises NotAcceptable. `_format` comes before Accept (R4, 3.1.0.1.11)."""
     wanted = request.query_params.get("_format")
     if wanted is not None:
-        name = wanted.partition(";")[0].strip().lower()
-        if name not in _FORMATS:
-            raise NotAcceptable("This server answers in JSON (application/fhir+json) only.")
-        return name if name in _OFFERS else FHIR_JSON
+        name = _FORMATS.get(wanted.partition(";")[0].strip().lower())
+        if name is None:
+            raise NotAcceptable(_NEITHER)
+        return name
     return _by_accept(request.headers.get("accept"))
 
 
@@ -111,14 +116,14 @@ def _by_accept(accept: str | None) -> str:
     if accept is None:
         return FHIR_JSON
     ranges = parse_accept(accept)
+    if any(each.name == "text/html" for each in ranges):
+        # A browser, which asks for application/xml beside pages, is shown JSON.
+        return FHIR_JSON
     offers = [(quality(ranges, offer), name) for name in _OFFERS if (offer := parse_media_type(name))]
     best = max(offers, key=lambda each: each[0])
     if best[0] > 0:
         return best[1]
-    # A browser that asks for pages is shown JSON: better than a refusal it cannot read.
-    if any(each.name == "text/html" for each in ranges):
-        return FHIR_JSON
-    raise NotAcceptable("This server answers in JSON (application/fhir+json) only.")
+    raise NotAcceptable(_NEITHER)
 
 
 async def body_of(request: Request, *, limit: int) -> bytes:
@@ -137,12 +142,21 @@ async def body_of(request: Request, *, limit: int) -> bytes:
 
 async def resource_of(request: Request, *, limit: int) -> Json:
     """The resource in the body. Raises UnsupportedMediaType, InvalidInput, TooLarge."""
-    require_json(request.headers.get("content-type", ""))
-    return await aside(await body_of(request, limit=limit), resource_in)
+    reads = reader_of(request.headers.get("content-type", ""))
+    return await aside(await body_of(request, limit=limit), reads)
+
+
+def reader_of(content_type: str) -> Callable[[bytes], Json]:
+    """What reads a body of this type. Raises UnsupportedMediaType unless it is JSON or XML."""
+    read = parse_media_type(content_type)
+    if read is not None and read.name in _XML:
+        return fhir_xml.parse
+    require_json(content_type)
+    return resource_in
 
 
 def resource_in(body: bytes) -> Json:
-    """The resource that these bytes are; raises InvalidInput."""
+    """The resource that these bytes are in JSON; raises InvalidInput."""
     resource = parse(body)
     if not isinstance(resource.get("resourceType"), str):
         raise InvalidInput("The body is not a FHIR resource: resourceType is missing.")
@@ -152,8 +166,8 @@ def resource_in(body: bytes) -> Json:
 def require_json(content_type: str) -> None:
     """Raise UnsupportedMediaType unless the body says it is JSON, in UTF-8."""
     read = parse_media_type(content_type)
-    if read is None or read.name not in _OFFERS:
-        raise UnsupportedMediaType("The body must be application/fhir+json.")
+    if read is None or read.name not in _JSON:
+        raise UnsupportedMediaType("The body must be application/fhir+json or application/fhir+xml.")
     if read.parameters.get("charset", "utf-8").lower().replace("_", "-") not in ("utf-8", "utf8"):
         raise UnsupportedMediaType("The body must be in UTF-8.")
 
