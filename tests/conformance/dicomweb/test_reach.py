@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import httpx
 import pytest
 from starlette.routing import Route
 
+from server.accounts import sessions
+from server.core import clock
 from server.dicomweb.routes import routes
 from server.sharing import share as share_service
 from tests.conformance.dicomweb.conftest import Owner
@@ -164,6 +168,29 @@ async def test_cookies_store_with_the_csrf_header_only(server: RunningServer, pe
         assert (await browser.post("/dicomweb/studies", content=b"", headers=foreign)).status_code == 403
         assert (await browser.delete("/dicomweb/studies/1.2")).status_code == 403
         assert (await browser.get("/dicomweb/studies")).status_code == 200
+
+
+async def test_an_upload_keeps_its_session_alive(server: RunningServer, people: People, owner: Owner):
+    """Decision 27: forty minutes of one body, and the session lives longer than it would have."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as browser:
+        await people.session(browser, owner.person)
+        (before,) = await sessions.sessions_of(server.services.db, owner.person.account_id)
+        page = (await browser.get("/account")).text
+        token = re.search(r'name="csrf[^"]*" (?:content|value)="([^"]+)"', page)
+        assert token, page[:500]
+
+        async def slowly() -> AsyncIterator[bytes]:
+            content = body([instance().data])
+            for at in range(0, len(content), 200):
+                yield content[at : at + 200]
+                clock.travel(timedelta(minutes=10 * at / len(content)))
+                await asyncio.sleep(0.01)
+
+        headers = {"Content-Type": MULTIPART, "X-CSRF-Token": token[1]}
+        answer = await browser.post("/dicomweb/studies", content=slowly(), headers=headers)
+        assert answer.status_code == 200, answer.text
+        (after,) = await sessions.sessions_of(server.services.db, owner.person.account_id)
+    assert after.seen_at > before.seen_at
 
 
 async def test_a_uid_under_two_patients(
