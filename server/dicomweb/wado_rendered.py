@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import STUDY_READ, Right
 from server.access.reach import Reach
-from server.core.errors import Conflict, InvalidInput, NotFound
+from server.core.errors import Conflict, InvalidInput, NotAcceptable, NotFound
 from server.core.media import not_acceptable
 from server.imaging import catalogue, render
 from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import NoFrame, has_frames
+from server.imaging.presentation import is_presentation_state
 from server.imaging.render import KEPT_SIDE, Look
+from server.imaging.sr_text import is_report
 from server.imaging.transfer_syntax import is_video
 
 from . import bulkdata, multipart, trail
@@ -28,6 +31,8 @@ from .kept import kept_of
 from .metadata import TWICE
 from .multipart import OutPart
 from .rendered_params import RenderedQuery, parse
+from .rendered_reports import report_answer
+from .rendered_states import Picture, pictures_of_state
 from .representations import Wish, wishes
 from .streamed import streamed
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
@@ -38,7 +43,6 @@ FORMATS = {"image/jpeg": "jpeg", "image/png": "png", "image/gif": "gif"}
 MAX_MOVING = 300  # frames of a GIF
 MAX_MOVING_PIXELS = 2**28  # of all of them together: so many bytes are held at once
 _DOCUMENTS = "1.2.840.10008.5.1.4.1.1.104."
-_DEFAULT_RATE = 10  # frames a second
 
 
 def chosen_format(accept: str | None) -> tuple[str, Wish]:
@@ -58,31 +62,53 @@ async def retrieve_rendered(request: Request) -> Response:
     one = "instance" in request.path_params and len(frames) <= 1
     place = (frames or [1])[0]
     held = await rows_of(request, Right.IMAGES, frames=(place, place) if one else None, metadata=one)
+    if one and not has_frames(held[0]) and not frames:
+        return await _not_an_image(request, held[0], query)
     rows = [row for row in held if has_frames(row)]
-    if not rows and len(held) == 1 and (value := _shown_as_held(held[0])):
-        return await bulkdata.value_answer(request, value)
     if not rows:
         raise NoFrame("There are no images in this.")
     name, wish = chosen_format(accept_of(request))
-    await trail.viewed(request, rows[0].patient_id, rows[0].study_uid)
-    pictures = _pictures(rows, frames, everything=wish.demands_parts, moving=name == "image/gif")
     look = look_of(query, FORMATS[name])
-    tag = etag([(row.sha256, number) for row, number in pictures], look, wish.demands_parts)
+    pictures = _pictures(rows, frames, look, everything=wish.demands_parts, moving=name == "image/gif")
+    return await _answer(request, pictures, name, wish)
+
+
+async def _not_an_image(request: Request, row: InstanceRow, query: RenderedQuery) -> Response:
+    """What an instance without frames looks like: a film, a document, a report, images by a presentation state."""
+    if value := _shown_as_held(row):
+        return await bulkdata.value_answer(request, value)
+    if is_report(row.sop_class):
+        return await report_answer(request, row)
+    if not is_presentation_state(row.sop_class):
+        raise NoFrame("There are no images in this.")
+    name, wish = chosen_format(accept_of(request))
+    everything = wish.demands_parts or name == "image/gif"
+    look = look_of(query, FORMATS[name])
+    pictures = await pictures_of_state(request, row, query, look, everything=everything)
+    return await _answer(request, pictures, name, wish, state=row.sha256)
+
+
+async def _answer(
+    request: Request, pictures: Sequence[Picture], name: str, wish: Wish, state: bytes = b""
+) -> Response:
+    """The pictures, each a part where parts are asked for."""
+    row, _, look = pictures[0]
+    await trail.viewed(request, row.patient_id, row.study_uid)
+    shown = replace(look, state=None)  # the digest of the state's object stands for it
+    tag = etag([(row.sha256, number) for row, number, _ in pictures], shown, wish.demands_parts, state)
     if (answer := not_modified(request, tag)) is not None:
         return answer
     if wish.demands_parts:
-        return _parts(request, pictures, look, name, tag)
-    image = (
-        await _still(request, pictures, look)
-        if len(pictures) == 1
-        else await _moving(request, pictures, look)
-    )
+        return _parts(request, pictures, name, tag)
+    image = await _still(request, pictures[0]) if len(pictures) == 1 else await _moving(request, pictures)
     return Response(image, headers={**CACHING, "ETag": tag, "Content-Type": name})
 
 
 def look_of(query: RenderedQuery, format: str) -> Look:
-    """The parameters as the renderer takes them."""
-    look = Look(format=format)
+    """The parameters as the renderer takes them. Raises NotAcceptable for a profile in what holds none."""
+    if query.iccprofile != "no" and format == "gif":
+        raise NotAcceptable("A GIF holds no ICC profile; image/jpeg and image/png do.")
+    look = Look(format=format, icc=query.iccprofile, annotation=tuple(sorted(query.annotation)))
     if query.viewport is not None:
         port = query.viewport
         whole = (port.left, port.top, port.region_width, port.region_height) == (0.0, 0.0, None, None)
@@ -101,40 +127,34 @@ def _shown_as_held(row: InstanceRow) -> str | None:
     return bulkdata.DOCUMENT if row.sop_class.startswith(_DOCUMENTS) else None
 
 
-Picture = tuple[InstanceRow, int]
-
-
 def _pictures(
-    rows: Sequence[InstanceRow], frames: Sequence[int], *, everything: bool, moving: bool
+    rows: Sequence[InstanceRow], frames: Sequence[int], look: Look, *, everything: bool, moving: bool
 ) -> list[Picture]:
     """Which frames of which instances are to be seen."""
     if frames:
-        return [(rows[0], number) for number in frames]
-    every = ((row, number) for row in rows for number in range(1, row.frame_count + 1))
+        return [(rows[0], number, look) for number in frames]
+    every = ((row, number, look) for row in rows for number in range(1, row.frame_count + 1))
     if everything:
         return list(every)
     if moving and sum(row.frame_count for row in rows) > 1:
-        return [picture for picture, _ in zip(every, range(MAX_MOVING), strict=False)]
-    row = rows[len(rows) // 2]
-    return [(row, 1)]
+        return list(islice(every, MAX_MOVING))
+    return [(rows[len(rows) // 2], 1, look)]
 
 
-async def _still(request: Request, pictures: Sequence[Picture], look: Look) -> bytes:
-    row, number = pictures[0]
-    if not row.metadata or row.table_first != number:
-        row, number = await _whole(request, row, number)
+async def _still(request: Request, picture: Picture) -> bytes:
+    row, number, look = await _whole(request, picture)
     return await render.rendered(services_of(request), row, number, look)
 
 
-async def _moving(request: Request, pictures: Sequence[Picture], look: Look) -> bytes:
+async def _moving(request: Request, pictures: Sequence[Picture]) -> bytes:
     """Raises InvalidInput for a picture that would take more memory than one answer may."""
-    pixels = sum(_pixels(row, look) for row, _ in pictures)
+    pixels = sum(_pixels(row, look) for row, _, look in pictures)
     if len(pictures) > MAX_MOVING or pixels > MAX_MOVING_PIXELS:
         raise InvalidInput(
             "This moving picture would be too large: ask for fewer frames, or a smaller viewport."
         )
-    whole = [await _whole(request, row, number) for row, number in pictures]
-    return await render.moving(services_of(request), whole, look, 1000 // _DEFAULT_RATE)
+    whole = [await _whole(request, picture) for picture in pictures]
+    return await render.moving(services_of(request), whole)
 
 
 def _pixels(row: InstanceRow, look: Look) -> int:
@@ -144,20 +164,24 @@ def _pixels(row: InstanceRow, look: Look) -> int:
     return (row.pixel_rows or 1) * (row.pixel_columns or 1)
 
 
-async def _whole(request: Request, row: InstanceRow, number: int) -> Picture:
+async def _whole(request: Request, picture: Picture) -> Picture:
     """The row with its header and the place of the frame."""
+    row, number, look = picture
+    if row.metadata and row.table_first == number:
+        return picture
     of = (row.study_uid, row.series_uid, row.sop_uid)
     rows = await rows_of(request, Right.IMAGES, of=of, frames=(number, number), metadata=True)
-    return rows[0], number
+    return rows[0], number, look
 
 
-def _parts(request: Request, pictures: Sequence[Picture], look: Look, name: str, tag: str) -> Response:
+def _parts(request: Request, pictures: Sequence[Picture], name: str, tag: str) -> Response:
     """One part a picture, each drawn when its turn comes."""
     boundary, root = multipart.new_boundary(), root_of(request)
 
     async def parts() -> AsyncIterator[bytes]:
-        for row, number in pictures:
-            image = await _still(request, [(row, number)], look)
+        for picture in pictures:
+            image = await _still(request, picture)
+            row, number, _ = picture
             base = root.of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
             yield OutPart(name, len(image), image, f"{base}/frames/{number}/rendered").head(boundary) + image
         yield multipart.closing(boundary)
@@ -211,7 +235,7 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
     kept = kept_of(request)
     image = kept.get((row.patient_id, tag))
     if image is None:
-        image = await _still(request, [(row, number)], look)
+        image = await _still(request, (row, number, look))
         kept.put((row.patient_id, tag), image)
     return _jpeg(request, image, tag)
 

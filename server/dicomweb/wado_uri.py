@@ -7,6 +7,7 @@ and pictures as WADO-RS; only the way of asking is older.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -100,9 +101,9 @@ def _look(asked: Mapping[str, str], format: str) -> Look:
     if asked.get("windowCenter") or asked.get("windowWidth"):
         wanted = "windowCenter and windowWidth want two numbers, the width 1 or more."
         found = window(asked.get("windowCenter", ""), asked.get("windowWidth", ""), "linear", wanted)
-        look = _replaced(look, center=found.center, window=found.width)
+        look = replace(look, center=found.center, window=found.width)
     if asked.get("imageQuality"):
-        look = _replaced(look, quality=quality_of(asked["imageQuality"]))
+        look = replace(look, quality=quality_of(asked["imageQuality"]))
     return look
 
 
@@ -119,13 +120,7 @@ def _with_region(look: Look, asked: Mapping[str, str], row: InstanceRow) -> Look
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise InvalidInput(wanted)
     width, height = float(row.pixel_columns or 0), float(row.pixel_rows or 0)
-    return _replaced(
-        look, region=(left * width, top * height, (right - left) * width, (bottom - top) * height)
-    )
-
-
-def _replaced(look: Look, **values: object) -> Look:
-    return Look(**{**look.to_json(), **values})
+    return replace(look, region=(left * width, top * height, (right - left) * width, (bottom - top) * height))
 
 
 def _whole(asked: Mapping[str, str], name: str, least: int, most: int) -> int | None:

@@ -97,7 +97,7 @@ def _shaped(values: Array, description: Description) -> tuple[Array, Description
         array = values.reshape(samples, rows, columns).transpose(1, 2, 0)
     else:
         array = values.reshape(rows, columns, samples)
-    return _stored_bits(array, description), replace(description, planar=0)
+    return _stored_bits(array, description), replace(description, planar=0, high_bit=None)
 
 
 def _stored_bits(array: Array, description: Description) -> Array:
@@ -105,7 +105,9 @@ def _stored_bits(array: Array, description: Description) -> Array:
     spare = description.bits_allocated - description.bits_stored
     if description.kind != "integer" or spare <= 0 or description.bits_allocated == 1:
         return array
-    trimmed: Array = np.right_shift(np.left_shift(array, spare), spare)
+    high = description.high_bit
+    above = spare if high is None else max(0, description.bits_allocated - 1 - high)
+    trimmed: Array = np.right_shift(np.left_shift(array, min(above, spare)), spare)
     return trimmed
 
 
@@ -157,7 +159,7 @@ def _by_turbo(frame: bytes, description: Description) -> tuple[Array, Descriptio
     if array.shape != wanted or array.dtype.itemsize * 8 > max(8, description.bits_allocated):
         raise Undecodable("the frame is not what its header says")
     array = array.astype(_dtype(replace(description, signed=False))).view(_dtype(description))
-    now = replace(description, transfer_syntax="1.2.840.10008.1.2.1", planar=0)
+    now = replace(description, transfer_syntax="1.2.840.10008.1.2.1", planar=0, high_bit=None)
     return _stored_bits(array, now), now
 
 
@@ -186,6 +188,7 @@ def _read(array: Array, said: dict[str, Any], description: Description) -> tuple
         bits_allocated=array.dtype.itemsize * 8,
         bits_stored=min(int(said.get("bits_stored", description.bits_stored)), array.dtype.itemsize * 8),
         planar=0,
+        high_bit=None,
     )
     return array, now
 

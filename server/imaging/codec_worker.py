@@ -51,9 +51,7 @@ def answer(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
     try:
         array, now = decode(content, description)
         if header["job"] == "picture":
-            look = header["look"]
-            look["region"] = tuple(look["region"]) if look["region"] else None
-            return {"ok": True}, picture(array, now, Look(**look))
+            return {"ok": True}, picture(array, now, Look.from_json(header["look"]))
         if header["job"] == "encode":
             content, now = encode(array, now, header["target"])
             return {"ok": True, "description": now.to_json()}, content

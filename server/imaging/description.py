@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from .dicom_json import ROOT, Json
+from .overlays import Overlay, overlays_of
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Description:
     padding: int | None = None
     aspect: tuple[float, float] = (1.0, 1.0)  # height and width of a pixel
     inverse: bool = False  # Presentation LUT Shape
+    high_bit: int | None = None  # None: the stored bits are the lowest ones
+    overlays: list[Overlay] = field(default_factory=list)
+    icc: str | None = None  # the ICC profile, Base64
 
     def to_json(self) -> Json:
         """Plain values."""
@@ -61,10 +65,13 @@ class Description:
         """The description that `to_json` gave away."""
         tables = {name: Table(**values[name]) for name in ("modality_table", "voi_table") if values.get(name)}
         palette = [Table(**each) for each in values["palette"]] if values.get("palette") else None
-        windows = [(center, width) for center, width in values["windows"]]
-        return cls(
-            **{**values, **tables, "palette": palette, "windows": windows, "aspect": tuple(values["aspect"])}
-        )
+        made = {
+            "palette": palette,
+            "windows": [(center, width) for center, width in values["windows"]],
+            "aspect": tuple(values["aspect"]),
+            "overlays": [Overlay(**each) for each in values["overlays"]],
+        }
+        return cls(**{**values, **tables, **made})
 
 
 def describe(metadata: bytes, transfer_syntax: str, frame: int = 1) -> Description:
@@ -91,15 +98,25 @@ def describe(metadata: bytes, transfer_syntax: str, frame: int = 1) -> Descripti
         word=max(bits // 8, 2 if model.get(pixels, {}).get("vr") == "OW" else 1),
         slope=_float(transform, "00281053", 1.0),
         intercept=_float(transform, "00281052", 0.0),
-        windows=_windows(voi),
+        windows=windows_in(voi),
         function=_text(voi, "00281056", "LINEAR").upper().replace(" ", "_"),
         modality_table=_sequence_table(model, "00283000"),
         voi_table=_sequence_table(voi, "00283010"),
-        palette=_palette(model),
+        palette=palette_of(model),
         padding=_int(model, "00280120", None),
         aspect=_aspect(model, of_frame),
         inverse=_text(model, "20500020", "").upper() == "INVERSE",
+        high_bit=_int(model, "00280102", None),
+        overlays=overlays_of(model, frame),
+        icc=_profile(model),
     )
+
+
+def _profile(model: Json) -> str | None:
+    """Of the image, or of a microscope's first optical path (PS3.3, C.8.12.5)."""
+    path = _item(model.get("00480105")) or {}
+    found = (model.get("00282000") or path.get("00282000") or {}).get("InlineBinary")
+    return found if isinstance(found, str) else None
 
 
 def _functional_groups(model: Json, frame: int) -> Json:
@@ -134,7 +151,8 @@ def _text(model: Json, tag: str, otherwise: str) -> str:
     return values[0] if values and isinstance(values[0], str) else otherwise
 
 
-def _windows(model: Json) -> list[tuple[float, float]]:
+def windows_in(model: Json) -> list[tuple[float, float]]:
+    """Centers and widths that can be used."""
     pairs = zip(_values(model, "00281050"), _values(model, "00281051"), strict=False)
     numbers = [(c, w) for c, w in pairs if isinstance(c, int | float) and isinstance(w, int | float)]
     return [(float(center), float(width)) for center, width in numbers if width > 0]
@@ -142,10 +160,16 @@ def _windows(model: Json) -> list[tuple[float, float]]:
 
 def _sequence_table(model: Json, tag: str) -> Table | None:
     item = _item(model.get(tag))
-    return _table(item, "00283002", "00283006") if item else None
+    return table_in(item) if item else None
 
 
-def _palette(model: Json) -> list[Table] | None:
+def table_in(item: Json) -> Table | None:
+    """The table of an item of a Modality, VOI or Presentation LUT Sequence."""
+    return _table(item, "00283002", "00283006")
+
+
+def palette_of(model: Json) -> list[Table] | None:
+    """The red, green and blue tables, segmented or not (PS3.3, C.7.9)."""
     tables = [
         _table(model, f"0028110{n}", f"0028120{n}") or _segmented(model, f"0028110{n}", f"0028122{n}")
         for n in (1, 2, 3)

@@ -9,6 +9,7 @@ import asyncio
 import re
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -23,10 +24,14 @@ from .description import Description, describe
 from .dicom_json import Converter, little
 from .header import MAX_INFLATED, header_of, read_header
 from .pixels import ROW
+from .room import room
 from .transfer_syntax import encoding, is_video
 
 _MAX_FRAME = 1 << 31
 _TABLES = re.compile(rb'/bulkdata(?:/[^"/]+)*/(?:00283006|0028120[123]|0028122[123])"')
+_GRAPHICS = re.compile(
+    _TABLES.pattern[:-2] + rb'|60[01][02468ACE]3000|00282000)"'
+)  # overlays, colour profile
 _INLINE_TABLES = 1 << 20
 _LARGE = 4 * 1_048_576  # more is unpacked in a thread
 
@@ -123,17 +128,30 @@ async def decoded_frame(
     services: Services, row: InstanceRow, number: int, content: bytes | None = None
 ) -> tuple[bytes, Description]:
     """The pixels of a frame and what is true of them once decoded; in a process apart. Raises NotDecoded."""
-    if content is None:
-        content = await stored_frame(services, row, number)
-    description = await description_of(services, row, number)
-    header = {"job": "decode", "description": description.to_json()}
+    async with room().taken(frame_bytes(row)):
+        if content is None:
+            content = await stored_frame(services, row, number)
+        description = await description_of(services, row, number)
+        header = {"job": "decode", "description": description.to_json()}
+        answer, pixels = await done(header, content)
+        return pixels, Description.from_json(answer["description"])
+
+
+async def done(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+    """What the process apart made of it. Raises NotDecoded."""
     try:
-        answer, pixels = await POOL.do(header, content)
+        answer, made = await POOL.do(header, content)
     except Failed as error:
         raise NotDecoded() from error
     if not answer["ok"]:
         raise NotDecoded()
-    return pixels, Description.from_json(answer["description"])
+    return answer, made
+
+
+def frame_bytes(row: InstanceRow) -> int:
+    """What a frame takes decoded; its compressed bytes are beside it, and fewer."""
+    bits = max(8, row.bits_allocated or 8)
+    return 2 * (row.pixel_rows or 1) * (row.pixel_columns or 1) * (row.samples or 1) * bits // 8
 
 
 async def encoded_frame(
@@ -143,29 +161,31 @@ async def encoded_frame(
 
     The row must have been read with its metadata and this frame's place.
     """
-    content = await stored_frame(services, row, number)
     description = await description_of(services, row, number)
     if not may_hold(description, transfer_syntax):
         raise NotDecoded("The standard does not let this encoding hold such pixels.")
     header = {"job": "encode", "description": description.to_json(), "target": transfer_syntax}
-    try:
-        answer, encoded = await POOL.do(header, content)
-    except Failed as error:
-        raise NotDecoded() from error
-    if not answer["ok"]:
-        raise NotDecoded()
+    async with room().taken(frame_bytes(row)):
+        answer, encoded = await done(header, await stored_frame(services, row, number))
     return encoded, Description.from_json(answer["description"])
 
 
-async def description_of(services: Services, row: InstanceRow, number: int) -> Description:
-    """What decoding and showing the frame need; the row must have been read with its metadata."""
+async def description_of(
+    services: Services, row: InstanceRow, number: int, *, drawn: bool = False
+) -> Description:
+    """What decoding the frame needs, or `drawn`, showing it; the row must have been read with its metadata."""
     metadata = row.metadata
-    if _TABLES.search(metadata):
-        address = address_of(services, row)
-        metadata = await asyncio.to_thread(lambda: _with_tables(services, address))
+    if (_GRAPHICS if drawn else _TABLES).search(metadata):
+        metadata = await with_tables(services, row)
     if len(metadata) > _LARGE:
         return await asyncio.to_thread(describe, metadata, row.transfer_syntax, number)
     return describe(metadata, row.transfer_syntax, number)
+
+
+async def with_tables(services: Services, row: InstanceRow) -> bytes:
+    """The metadata of an instance with the tables, overlays and profiles that are too large for those kept."""
+    address = address_of(services, row)
+    return await asyncio.to_thread(lambda: _with_tables(services, address))
 
 
 def _with_tables(services: Services, address: Address) -> bytes:

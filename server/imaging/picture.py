@@ -6,6 +6,7 @@ C.11.2.1.2 and C.11.2.1.3 (window, VOI LUT functions); PS3.18, 8.3.5 (viewport, 
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,9 +16,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .annotation import annotated
 from .codec import Array, Undecodable
 from .codec_colour import rgb_of_ybr
 from .description import Description, Table
+from .icc import profiled
+from .overlays import burn
+from .presentation import State, under
+from .presented import presented, toned
 
 MAX_SIDE = 8192
 
@@ -34,22 +40,57 @@ class Look:
     window: float | None = None
     function: str | None = None  # LINEAR, LINEAR_EXACT, SIGMOID
     quality: int = 85
+    icc: str = "no"  # iccprofile: yes, srgb, adobergb, rommrgb, displayp3
+    overlays: bool = True  # whether overlay planes are drawn
+    annotation: tuple[str, ...] = ()  # patient, technique: to be put into corners
+    corners: tuple[tuple[str, ...], ...] = ()  # lines of words: top left, top right
+    state: State | None = None  # a presentation state
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Look:
+        """The look that `to_json` gave away."""
+        made = {
+            "region": tuple(values["region"]) if values["region"] else None,
+            "annotation": tuple(values["annotation"]),
+            "corners": tuple(tuple(lines) for lines in values["corners"]),
+            "state": State.from_json(values["state"]) if values["state"] else None,
+        }
+        return cls(**{**values, **made})
+
 
 def picture(array: Array, description: Description, look: Look) -> bytes:
     """The frame as the bytes of an image file. Raises Undecodable."""
-    image = _cut(Image.fromarray(shown(array, description, look)), description, look)
+    if look.state is not None:
+        description = under(description, look.state)
+    pixels = shown(array, description, look)
+    if look.state is not None:
+        pixels = toned(pixels, look.state)
+    if look.overlays:
+        for overlay in description.overlays:
+            pixels = burn(pixels, overlay)
+    if look.state is not None:
+        image = presented(pixels, description, look.state, look.width, look.height)
+    else:
+        image = _cut(Image.fromarray(pixels), description, look)
+    if look.corners:
+        image = annotated(image, look.corners)
+    return _file(image, description, look)
+
+
+def _file(image: Image.Image, description: Description, look: Look) -> bytes:
+    held = base64.b64decode(description.icc) if description.icc and look.icc != "no" else None
+    image, profile = profiled(image, look.icc, held)
     out = io.BytesIO()
     if look.format == "png":
-        image.save(out, "PNG", compress_level=1)
+        image.save(out, "PNG", compress_level=1, icc_profile=profile)
     elif look.format == "gif":
         image.convert("P" if image.mode == "RGB" else "L").save(out, "GIF")
     else:
-        image.save(out, "JPEG", quality=look.quality)
+        image.save(out, "JPEG", quality=look.quality, icc_profile=profile)
     return out.getvalue()
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 
+import orjson
 from PIL import Image
 
 from server.access.reach import Reach
@@ -19,23 +22,29 @@ from server.storage.sql import load
 from server.storage.where import Where
 
 from . import catalogue
+from .annotation import patient_lines, technique_lines
 from .catalogue import InstanceRow
 from .codec import Undecodable, native
-from .codec_pool import POOL, Failed
 from .description import Description
+from .dicom_json import ROOT, Json
 from .frames import (
     NoFrame,
     NotDecoded,
     description_of,
+    done,
+    frame_bytes,
     is_encapsulated,
     stored_frame,
 )
 from .picture import Look, animated, picture
+from .room import room
 
 QUERIES = load(__package__)
 
 KEPT_SIDE = 256  # of the thumbnails that are kept
 _WITH_PIXELS = Where("instance.frame_count > 0")
+_LARGE = 8 * 2**20  # bytes of a frame
+_DEFAULT_TIME = 100  # milliseconds that a frame of a moving picture is seen
 _MOST = 5000  # instances of a series that are looked at for its picture
 
 
@@ -44,18 +53,24 @@ async def rendered(services: Services, row: InstanceRow, number: int, look: Look
 
     Raises NoFrame, NotDecoded.
     """
-    content = await stored_frame(services, row, number)
-    description = await description_of(services, row, number)
-    if not is_encapsulated(row):
-        return await asyncio.to_thread(_draw, content, description, look)
-    header = {"job": "picture", "description": description.to_json(), "look": look.to_json()}
-    try:
-        answer, image = await POOL.do(header, content)
-    except Failed as error:
-        raise NotDecoded() from error
-    if not answer["ok"]:
-        raise NotDecoded()
-    return image
+    description = await description_of(services, row, number, drawn=True)
+    if look.annotation:
+        look = _with_words(look, row, number)
+    async with room().taken(frame_bytes(row)):
+        content = await stored_frame(services, row, number)
+        if not is_encapsulated(row) and len(content) <= _LARGE:
+            return await asyncio.to_thread(_draw, content, description, look)
+        # Also what is only large: the process apart has a bound of memory, this one has other things to do.
+        header = {"job": "picture", "description": description.to_json(), "look": look.to_json()}
+        return (await done(header, content))[1]
+
+
+def _with_words(look: Look, row: InstanceRow, number: int) -> Look:
+    """The look with the words in the corners that were asked for."""
+    model: Json = orjson.loads(row.metadata.replace(ROOT, b""))
+    patient = patient_lines(model) if "patient" in look.annotation else []
+    technique = technique_lines(model, number, row.frame_count) if "technique" in look.annotation else []
+    return replace(look, corners=(tuple(patient), tuple(technique)))
 
 
 def _draw(content: bytes, description: Description, look: Look) -> bytes:
@@ -65,12 +80,20 @@ def _draw(content: bytes, description: Description, look: Look) -> bytes:
         raise NotDecoded("These pixels cannot be shown; they can be had as they are stored.") from error
 
 
-async def moving(
-    services: Services, rows: list[tuple[InstanceRow, int]], look: Look, milliseconds: int
-) -> bytes:
-    """Frames one after the other as a GIF."""
-    stills = [await rendered(services, row, number, look) for row, number in rows]
-    return await asyncio.to_thread(animated, stills, milliseconds)
+async def moving(services: Services, pictures: Sequence[tuple[InstanceRow, int, Look]]) -> bytes:
+    """Frames one after the other as a GIF, as fast as the first of them says."""
+    stills = [await rendered(services, row, number, look) for row, number, look in pictures]
+    return await asyncio.to_thread(animated, stills, _milliseconds(pictures[0][0].metadata))
+
+
+def _milliseconds(metadata: bytes) -> int:
+    """How long a frame is seen (PS3.3, C.7.6.5 Cine: Frame Time, or the rate recommended)."""
+    model: Json = orjson.loads(metadata.replace(ROOT, b""))
+    for tag, is_rate in (("00181063", False), ("00082144", True), ("00180040", True)):
+        value = next(iter((model.get(tag) or {}).get("Value") or []), None)
+        if isinstance(value, int | float) and value > 0:
+            return max(20, min(5000, round(1000 / value if is_rate else value)))
+    return _DEFAULT_TIME
 
 
 async def thumbnail(

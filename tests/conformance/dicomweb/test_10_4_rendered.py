@@ -119,7 +119,7 @@ async def test_thumbnails_are_small(web: httpx.AsyncClient):
 
 
 async def test_nothing_to_see(web: httpx.AsyncClient):
-    path = await held(web, "reportsi.dcm")
+    path = await held(web, "rtplan.dcm")
     for kind in ("rendered", "thumbnail"):
         assert (await web.get(f"/dicomweb{path}/{kind}")).status_code == 404
     assert (await web.get(f"/dicomweb{path.rpartition('/instances/')[0]}/thumbnail")).status_code == 404

@@ -1,0 +1,40 @@
+"""Structured reports, rendered.
+
+DICOM PS3.18, 10.4.1.1.3 and Table 8.7.4-1 (rendered media types of SR: text/html, text/plain).
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.core.media import not_acceptable
+from server.imaging import sr_text
+from server.imaging.catalogue import InstanceRow
+from server.imaging.frames import with_tables
+
+from . import trail
+from .conditional import CACHING, etag, not_modified
+from .representations import wishes
+from .urls import accept_of, services_of
+
+_TYPES = {"text/html": sr_text.html, "text/plain": sr_text.plain}
+
+
+async def report_answer(request: Request, row: InstanceRow) -> Response:
+    """The report as a page or as text. Raises NotAcceptable."""
+    name = next((name for wish in wishes(accept_of(request)) for name in _TYPES if wish.covers(name)), None)
+    if name is None:
+        raise not_acceptable(list(_TYPES))
+    await trail.viewed(request, row.patient_id, row.study_uid)
+    tag = etag(row.sha256, name)
+    if (answer := not_modified(request, tag)) is not None:
+        return answer
+    text = _TYPES[name](await with_tables(services_of(request), row))
+    headers = {
+        **CACHING,
+        "ETag": tag,
+        "Content-Type": f"{name}; charset=utf-8",
+        "Content-Security-Policy": sr_text.POLICY,
+    }
+    return Response(text.encode(), headers=headers)

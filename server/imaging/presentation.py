@@ -1,0 +1,303 @@
+"""Presentation states: how somebody wanted an image to be seen.
+
+DICOM PS3.3, A.33 (Softcopy Presentation States), C.10.4 (Displayed Area), C.10.5 (Graphic Annotation), C.10.6
+(Spatial Transformation), C.10.7 (Graphic Layer), C.11.5, C.11.6, C.11.8; C.7.6.11 (Shutter). Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import orjson
+
+from .description import Description, Table, palette_of, table_in, windows_in
+from .dicom_json import ROOT, Json
+from .overlays import Overlay, overlays_of
+
+_STORAGE = "1.2.840.10008.5.1.4.1.1.11."
+GRAYSCALE, COLOUR, PSEUDO_COLOUR = f"{_STORAGE}1", f"{_STORAGE}2", f"{_STORAGE}3"
+_MOST_OBJECTS = 2000  # graphics of one image
+
+
+def is_presentation_state(sop_class: str) -> bool:
+    """Whether it is one that images can be shown by here."""
+    return sop_class in (GRAYSCALE, COLOUR, PSEUDO_COLOUR)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An image that a state is for; no frames: all of them."""
+
+    series_uid: str
+    sop_uid: str
+    frames: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shutter:
+    """What is not covered: RECTANGULAR left, top, right, bottom; CIRCULAR x, y, radius; POLYGONAL x, y, …"""
+
+    shape: str
+    numbers: list[float]
+
+
+@dataclass(frozen=True)
+class Graphic:
+    """Something drawn: points as x, y, x, y …, in pixels of the image or in parts of the displayed area."""
+
+    kind: str  # POINT, POLYLINE, INTERPOLATED, CIRCLE, ELLIPSE, TEXT
+    points: list[float]
+    in_pixels: bool = True
+    filled: bool = False
+    text: str = ""
+    colour: tuple[int, int, int] = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a presentation state says of one image."""
+
+    windows: list[tuple[float, float]] = field(default_factory=list)
+    function: str = "LINEAR"
+    voi_table: Table | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    modality_table: Table | None = None
+    inverse: bool = False
+    lut: Table | None = None  # the presentation LUT
+    palette: list[Table] | None = None
+    colours: bool = False  # of a colour image: the pipeline of gray values is not used
+    rotation: int = 0  # degrees, clockwise
+    flip: bool = False  # left to right, after the rotation
+    area: tuple[int, int, int, int] | None = None  # left, top, right, bottom; pixels from 1
+    aspect: tuple[float, float] | None = None  # height and width of a pixel
+    shutters: list[Shutter] = field(default_factory=list)
+    shutter_value: int = 0  # 0 to 255
+    overlays: list[Overlay] = field(default_factory=list)  # of the state itself
+    active: list[str] = field(default_factory=list)  # groups of overlays of the image that are shown
+    graphics: list[Graphic] = field(default_factory=list)
+
+    def to_json(self) -> Json:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Json) -> State:
+        """The state that `to_json` gave away."""
+
+        def table(name: str) -> Table | None:
+            return Table(**values[name]) if values[name] else None
+
+        made = {
+            "windows": [(center, width) for center, width in values["windows"]],
+            "voi_table": table("voi_table"),
+            "modality_table": table("modality_table"),
+            "lut": table("lut"),
+            "palette": [Table(**each) for each in values["palette"]] if values["palette"] else None,
+            "area": tuple(values["area"]) if values["area"] else None,
+            "aspect": tuple(values["aspect"]) if values["aspect"] else None,
+            "shutters": [Shutter(**each) for each in values["shutters"]],
+            "overlays": [Overlay(**each) for each in values["overlays"]],
+            "graphics": [Graphic(**{**each, "colour": tuple(each["colour"])}) for each in values["graphics"]],
+        }
+        return cls(**{**values, **made})
+
+
+def references(metadata: bytes) -> list[Reference]:
+    """The images that a state is for, in its order."""
+    model: Json = orjson.loads(metadata.replace(ROOT, b""))
+    found = []
+    for series in _items(model, "00081115"):
+        for image in _items(series, "00081140"):
+            uids = _first(series, "0020000E"), _first(image, "00081155")
+            frames = tuple(n for n in _values(image, "00081160") if isinstance(n, int))
+            if all(isinstance(uid, str) for uid in uids):
+                found.append(Reference(str(uids[0]), str(uids[1]), frames))
+    return found
+
+
+def state_of(metadata: bytes, sop_class: str, sop_uid: str, frame: int) -> State:
+    """What the state says of this frame of this image."""
+    model: Json = orjson.loads(metadata.replace(ROOT, b""))
+    voi = next((item for item in _items(model, "00283110") if _is_for(item, sop_uid, frame)), {})
+    area = next((item for item in _items(model, "0070005A") if _is_for(item, sop_uid, frame)), {})
+    modality = next(iter(_items(model, "00283000")), None)
+    lut = next(iter(_items(model, "20500010")), None)
+    return State(
+        windows=windows_in(voi),
+        function=str(_first(voi, "00281056") or "LINEAR").upper(),
+        voi_table=next((table_in(item) for item in _items(voi, "00283010")), None),
+        slope=_float(model, "00281053"),
+        intercept=_float(model, "00281052"),
+        modality_table=table_in(modality) if modality else None,
+        inverse=_first(model, "20500020") == "INVERSE",
+        lut=table_in(lut) if lut else None,
+        palette=palette_of(model) if sop_class == PSEUDO_COLOUR else None,
+        colours=sop_class == COLOUR,
+        rotation=_rotation(model),
+        flip=_first(model, "00700041") == "Y",
+        area=_area(area),
+        aspect=_aspect(area),
+        shutters=_shutters(model),
+        shutter_value=int(_float(model, "00181622") or 0) * 255 // 65535 if "00181622" in model else 0,
+        overlays=[each for each in overlays_of(model, frame) if _first(model, f"{each.group}1001")],
+        active=[tag[:4] for tag in model if tag[:2] == "60" and tag[4:] == "1001" and _first(model, tag)],
+        graphics=list(_graphics(model, sop_uid, frame))[:_MOST_OBJECTS],
+    )
+
+
+def under(description: Description, state: State) -> Description:
+    """The image's description with what the state says in the place of its own (PS3.4, N.2)."""
+    overlays = [each for each in description.overlays if each.group in state.active]
+    changed = replace(description, overlays=overlays, aspect=state.aspect or description.aspect)
+    if state.colours or description.samples != 1 or description.palette:
+        return changed
+    slope = description.slope if state.slope is None else state.slope
+    intercept = description.intercept if state.intercept is None else state.intercept
+    own = state.modality_table or (None if state.slope is not None else description.modality_table)
+    return replace(
+        changed,
+        photometric="MONOCHROME2",
+        inverse=state.inverse,
+        slope=slope,
+        intercept=intercept,
+        modality_table=own,
+        windows=state.windows,
+        function=state.function,
+        voi_table=state.voi_table,
+    )
+
+
+def _is_for(item: Json, sop_uid: str, frame: int) -> bool:
+    images = _items(item, "00081140")
+    for image in images:
+        frames = _values(image, "00081160")
+        if _first(image, "00081155") == sop_uid and (not frames or frame in frames):
+            return True
+    return not images
+
+
+def _rotation(model: Json) -> int:
+    value = _first(model, "00700042")
+    return value % 360 if isinstance(value, int) and value % 90 == 0 else 0
+
+
+def _area(item: Json) -> tuple[int, int, int, int] | None:
+    one, other = _numbers(item, "00700052"), _numbers(item, "00700053")
+    if len(one) < 2 or len(other) < 2:
+        return None
+    (left, right), (top, bottom) = sorted((int(one[0]), int(other[0]))), sorted((int(one[1]), int(other[1])))
+    return left, top, right, bottom
+
+
+def _aspect(item: Json) -> tuple[float, float] | None:
+    for tag in ("00700101", "00700102"):
+        values = [value for value in _numbers(item, tag) if value > 0]
+        if len(values) >= 2 and 0.05 < values[0] / values[1] < 20:
+            return values[0], values[1]
+    return None
+
+
+def _shutters(model: Json) -> list[Shutter]:
+    found = []
+    for shape in _values(model, "00181600"):
+        if shape == "RECTANGULAR":
+            tags = ("00181602", "00181606", "00181604", "00181608")
+            numbers = [_float(model, tag) for tag in tags]
+        elif shape == "CIRCULAR":
+            center = _numbers(model, "00181610")
+            numbers = [center[1], center[0], _float(model, "00181612")] if len(center) >= 2 else [None]
+        elif shape == "POLYGONAL":
+            flat = _numbers(model, "00181620")
+            numbers = [n for pair in zip(flat[1::2], flat[::2], strict=False) for n in pair]
+        else:
+            continue
+        whole = [number for number in numbers if number is not None]
+        if len(whole) == len(numbers) and (shape != "POLYGONAL" or len(whole) >= 6):
+            found.append(Shutter(shape, whole))
+    return found
+
+
+def _graphics(model: Json, sop_uid: str, frame: int) -> Iterable[Graphic]:
+    """The objects, those of lower layers first."""
+    layers = {_first(layer, "00700002"): layer for layer in _items(model, "00700060")}
+
+    def order(item: Json) -> int:
+        value = _first(layers.get(_first(item, "00700002"), {}), "00700062")
+        return value if isinstance(value, int) else 0
+
+    for item in sorted(_items(model, "00700001"), key=order):
+        if not _is_for(item, sop_uid, frame):
+            continue
+        colour = _colour(layers.get(_first(item, "00700002"), {}))
+        for each in _items(item, "00700009"):
+            points = _numbers(each, "00700022")
+            if len(points) >= 2 and len(points) % 2 == 0:
+                in_pixels = _first(each, "00700005") != "DISPLAY"
+                filled = _first(each, "00700024") == "Y"
+                yield Graphic(str(_first(each, "00700023")), points, in_pixels, filled, colour=colour)
+        for each in _items(item, "00700008"):
+            yield from _text(each, colour)
+
+
+def _text(item: Json, colour: tuple[int, int, int]) -> Iterable[Graphic]:
+    """Words at the corner of their box, or at the point that they are anchored to."""
+    words = str(_first(item, "00700006") or "")
+    box, anchor = _numbers(item, "00700010"), _numbers(item, "00700014")
+    box_in_pixels, anchor_in_pixels = (_first(item, tag) != "DISPLAY" for tag in ("00700003", "00700004"))
+    if len(box) >= 2:
+        yield Graphic("TEXT", box[:2], box_in_pixels, text=words, colour=colour)
+        if len(anchor) >= 2 and _first(item, "00700015") == "Y" and box_in_pixels == anchor_in_pixels:
+            yield Graphic("POLYLINE", [*anchor[:2], *box[:2]], box_in_pixels, colour=colour)
+    elif len(anchor) >= 2:
+        yield Graphic("TEXT", anchor[:2], anchor_in_pixels, text=words, colour=colour)
+
+
+def _colour(layer: Json) -> tuple[int, int, int]:
+    """The colour recommended for a layer (PS3.3, C.10.7.1.1: CIELab in 16 bits), or its gray."""
+    lab = _numbers(layer, "00700401")
+    if len(lab) >= 3:
+        return _rgb_of_lab(lab[0] / 65535 * 100, lab[1] / 65535 * 255 - 128, lab[2] / 65535 * 255 - 128)
+    gray = _float(layer, "00700066")
+    level = 255 if gray is None else max(0, min(255, round(gray / 65535 * 255)))
+    return level, level, level
+
+
+def _rgb_of_lab(lightness: float, a: float, b: float) -> tuple[int, int, int]:
+    fy = (lightness + 16) / 116
+    x, y, z = (
+        white * (t**3 if t**3 > 0.008856 else (t - 16 / 116) / 7.787)
+        for t, white in ((fy + a / 500, 0.95047), (fy, 1.0), (fy - b / 200, 1.08883))
+    )
+    linear = (
+        3.2406 * x - 1.5372 * y - 0.4986 * z,
+        -0.9689 * x + 1.8758 * y + 0.0415 * z,
+        0.0557 * x - 0.2040 * y + 1.0570 * z,
+    )
+    red, green, blue = (
+        round(255 * max(0.0, min(1.0, 12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055)))
+        for c in linear
+    )
+    return red, green, blue
+
+
+def _items(model: Json, tag: str) -> list[Json]:
+    return [value for value in _values(model, tag) if isinstance(value, dict)]
+
+
+def _values(model: Json, tag: str) -> list[Any]:
+    return [value for value in (model.get(tag) or {}).get("Value") or [] if value is not None]
+
+
+def _first(model: Json, tag: str) -> Any:
+    return next(iter(_values(model, tag)), None)
+
+
+def _numbers(model: Json, tag: str) -> list[float]:
+    return [float(value) for value in _values(model, tag) if isinstance(value, int | float)]
+
+
+def _float(model: Json, tag: str) -> float | None:
+    return next(iter(_numbers(model, tag)), None)
