@@ -19,11 +19,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 NOT_FETCHED = 3  # exit status
 VIEWER = "ohif"
@@ -39,14 +40,15 @@ class AssetsUnavailable(Exception):
 
 @dataclass(frozen=True)
 class Package:
-    """What to take from npm: one package, one version, known by its digest."""
+    """What to take from npm or PyPI: one package, one version, known by its digest."""
 
     name: str
     version: str
-    integrity: str  # as npm writes it, "sha512-…"
+    integrity: str  # as npm writes it, "sha512-…"; of a wheel "sha256-…", in hexadecimal digits
     folder: str
     take: str  # files below this path of the package
     prepare: Callable[[Path], None]
+    served: bool = True  # to browsers, who take it compressed
 
     @property
     def stamp(self) -> str:
@@ -105,6 +107,13 @@ SERVED = (
         prepare=_fit_viewer,
     ),
 )
+
+
+def _for_node(name: str, version: str, integrity: str, take: str = "package/") -> Package:
+    """A package that node runs in a test, where `require` finds it and what it needs."""
+    return Package(name, version, integrity, f"node_modules/{name}", take, _as_it_is, served=False)
+
+
 FOR_TESTS = (
     Package(
         "axe-core",
@@ -223,12 +232,15 @@ def _stamp_of(place: Path) -> str | None:
 
 
 def _make(package: Package, place: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{package.folder}-") as workshop:
-        archive = _npm_pack(package, Path(workshop))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as workshop:
+        fetched = _pip_download if package.integrity.startswith("sha256-") else _npm_pack
+        archive = fetched(package, Path(workshop))
         made = Path(workshop) / "made"
         _unpack(archive, package.take, made)
         package.prepare(made)
-        _compress(made)
+        if package.served:
+            _compress(made)
         (made / STAMP).write_text(package.stamp)
         if place.exists():
             place.rename(Path(workshop) / "before")
@@ -263,6 +275,37 @@ def _npm_pack(package: Package, folder: Path) -> Path:
     return archive
 
 
+def _pip_download(package: Package, folder: Path) -> Path:
+    """The package's wheel, its digest checked; nothing of it is installed."""
+    wanted = folder / "wanted.txt"
+    wanted.write_text(f"{package.name}=={package.version} --hash=sha256:{package.integrity[7:]}\n")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "-r",
+        str(wanted),
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - pip, with a name from our own table
+            [*command, "-d", str(folder)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=_MINUTES * 60,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AssetsUnavailable(f"pip could not be run: {error}.") from error
+    wheel = next(folder.glob("*.whl"), None)
+    if done.returncode or wheel is None:
+        raise AssetsUnavailable(f"pip could not fetch {package.name} {package.version} (no network?).")
+    return wheel
+
+
 def _npm() -> list[str]:
     if found := shutil.which("npm"):
         return [found]
@@ -275,6 +318,9 @@ def _npm() -> list[str]:
 def _unpack(archive: Path, take: str, into: Path) -> None:
     """The plain files below `take`, and the licence; nothing that would lie elsewhere."""
     into.mkdir()
+    if archive.suffix == ".whl":
+        _unpack_wheel(archive, take, into)
+        return
     with tarfile.open(archive) as bundle:
         for member in bundle:
             wanted = member.name.startswith(take) or member.name == "package/LICENSE"
@@ -287,6 +333,14 @@ def _unpack(archive: Path, take: str, into: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as file:
                 shutil.copyfileobj(content, file)
+
+
+def _unpack_wheel(archive: Path, take: str, into: Path) -> None:
+    with zipfile.ZipFile(archive) as bundle:
+        for name in bundle.namelist():
+            if name.endswith("/") or ".." in name or not (name.startswith(take) or "/licenses/" in name):
+                continue
+            (into / PurePosixPath(name).name).write_bytes(bundle.read(name))
 
 
 def _replace(path: Path, changes: Iterable[tuple[str, str]]) -> bool:
