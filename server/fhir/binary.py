@@ -17,7 +17,7 @@ from server.records.store import Stored
 
 from .format import VARY
 
-_FHIR = ("application/fhir+json", "application/json", "text/json")
+_FHIR = ("application/fhir+json", "application/json", "text/json", "application/fhir+xml")
 
 
 def as_content(request: Request, stored: Stored) -> Response | None:

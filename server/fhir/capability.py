@@ -70,7 +70,7 @@ def statement(base_url: str) -> Json:
         "software": {"name": "Lightbox", "version": __version__},
         "implementation": {"description": "A patient-owned imaging record", "url": f"{base_url}/fhir"},
         "fhirVersion": FHIR_VERSION,
-        "format": ["application/fhir+json", "json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "patchFormat": ["application/json-patch+json", "application/fhir+json"],
         "instantiates": ["http://fhir.org/argonaut/smart-imaging/CapabilityStatement/smart-imaging-access"],
         "rest": [

@@ -20,7 +20,7 @@ from server.records.store import Stored
 
 from . import binary, conditional, consents, patients, studies, subscription, trail
 from .call import Call
-from .format import Answer, aside, body_of, require_json, resource_answer, resource_in, respond
+from .format import Answer, aside, body_of, reader_of, resource_answer, respond
 from .writing import Prefer, checked, require_type, writable, written
 
 
@@ -40,10 +40,14 @@ async def create_resource(request: Request) -> Response:
 async def _body(request: Request, type: str, limit: int) -> Json:
     content_type = request.headers.get("content-type", "")
     body = await body_of(request, limit=limit)
-    if type == "Binary" and content_type and "json" not in content_type:
+    if type == "Binary" and content_type and not _is_fhir(content_type):
         return binary.from_content(body, content_type, request.headers.get("x-security-context"))
-    require_json(content_type)
-    return await aside(body, resource_in)
+    return await aside(body, reader_of(content_type))
+
+
+def _is_fhir(content_type: str) -> bool:
+    """Whether what is posted to Binary is a resource, and not content: application/xml is content."""
+    return "json" in content_type or "fhir+xml" in content_type
 
 
 async def create(

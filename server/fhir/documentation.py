@@ -18,7 +18,7 @@ from .search_params import DEFAULT_COUNT, MOST_COUNT
 TOPICS = ", ".join(f"`{name}`" for name in topics.TOPICS)
 HEAD = f"""# The FHIR API
 
-FHIR R4 ({FHIR_VERSION}) in JSON, below `/fhir`. This page is made by `python -m server.fhir.documentation`.
+FHIR R4 ({FHIR_VERSION}) in JSON and XML, below `/fhir`. This page is made by `python -m server.fhir.documentation`.
 
 ## Interactions
 Read, vread and history (of a resource, a type, everything), create, update, patch (JSON Patch, FHIRPath Patch),
@@ -27,9 +27,10 @@ read, create, update and delete; `$validate`, `Patient/$everything`, `Patient/$m
 organizations and doctors, among those they may search), `$versions`; `Prefer` (return, handling),
 `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`, gzip.
 
-What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision.
+What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision. Resources are
+kept as JSON; XML (`_format=xml`, `application/fhir+xml`) is made of them and turned into them value by value.
 
-Not supported yet: XML, composite search parameters, `_filter`, `_text`, `_content`, `_list`, `_query`,
+Not supported yet: composite search parameters, `_filter`, `_text`, `_content`, `_list`, `_query`,
 `:in`, `:not-in`, and `:above`/`:below` on tokens.
 
 ## Bulk Data export

@@ -17,9 +17,9 @@ from server.core.errors import Gone, InvalidInput, UnsupportedMediaType
 from server.records import document, store
 from server.records.document import Json
 
-from . import fhirpath_patch, json_patch
+from . import fhir_xml, fhirpath_patch, json_patch
 from .call import Call
-from .format import FHIR_JSON, Answer, aside, body_of, etag_version, respond
+from .format import FHIR_JSON, FHIR_XML, Answer, aside, body_of, etag_version, respond
 from .update import replace
 from .writing import Prefer, writable, written
 
@@ -32,9 +32,11 @@ async def patch_resource(request: Request) -> Response:
     names = request.path_params
     await writable(call, names["type"], Verb.UPDATE)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in (JSON_PATCH, "application/json", FHIR_JSON):
+    if kind not in (JSON_PATCH, "application/json", FHIR_JSON, FHIR_XML):
         raise UnsupportedMediaType(f"A patch is {JSON_PATCH}, or a FHIRPath Patch in {FHIR_JSON}.")
     body = await body_of(request, limit=call.services.settings.max_resource_bytes)
+    if kind == FHIR_XML:
+        body = document.dump(await aside(body, fhir_xml.parse))
     answer = await patch(
         call,
         names["type"],

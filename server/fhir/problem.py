@@ -22,14 +22,15 @@ from server.core.errors import (
 from server.records.document import Json, dump
 from server.records.validate import Invalid, Issue
 
+from . import fhir_xml
+from .format import acceptable
+
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 
 
 def problem(request: Request, error: ServerError) -> Response:
     """The answer that says what went wrong."""
-    pretty = request.query_params.get("_pretty") == "true"
-    body = dump(outcome_of(error), pretty=pretty)
-    response = Response(body, error.status, media_type=FHIR_JSON)
+    response = _response(request, outcome_of(error), error.status)
     match error:
         case NotAuthenticated():
             dead = ', error="invalid_token"' if "authorization" in request.headers else ""
@@ -41,6 +42,18 @@ def problem(request: Request, error: ServerError) -> Response:
         case NotAllowed():
             response.headers["Allow"] = getattr(error, "allowed", "GET, HEAD")  # RFC 9110, 15.5.6
     return response
+
+
+def _response(request: Request, found: Json, status: int) -> Response:
+    """In XML where that alone is asked for; what cannot be answered in the form asked for is said in JSON."""
+    try:
+        media_type = acceptable(request)
+    except ServerError:
+        media_type = "application/fhir+json"
+    if media_type.endswith("xml"):
+        return Response(fhir_xml.dump(found), status, media_type=f"{media_type}; charset=utf-8")
+    pretty = request.query_params.get("_pretty") == "true"
+    return Response(dump(found, pretty=pretty), status, media_type=FHIR_JSON)
 
 
 def outcome_of(error: ServerError) -> Json:
