@@ -45,13 +45,14 @@ from server.portal.problem import problem as portal_problem
 from server.portal.routes import routes as portal_routes
 from server.portal.viewer import routes as viewer_routes
 from server.rights.background import KITS as RIGHTS
-from server.sharing import guest
+from server.sharing import access_notice, guest
 from server.sharing.background import Background
 
 HOUSEKEEPING = Kit(
     periodic=(
         Periodic("oauth: forget the old", timedelta(hours=1), housekeeping.forget_old),
         Periodic("sharing: forget visits of guests", timedelta(hours=6), guest.forget_old),
+        *access_notice.KIT.periodic,
         Periodic("portal: forget uploads", timedelta(hours=24), uploads.forget_old),
     )
 )

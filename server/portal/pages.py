@@ -74,6 +74,7 @@ DONE = {
     "record-done": N_("The record is complete."),
     "record-deleted": N_("The record is deleted."),
     "asked": N_("Thank you. We have your message and answer by e-mail."),
+    "notice": N_("Saved. You are told as you chose."),
     "corrected": N_("The details are corrected. The images stay as they came."),
     "undone": N_("Taken back."),
     "pass-ended": N_("That key opens nothing any more."),

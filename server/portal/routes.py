@@ -130,6 +130,7 @@ routes: list[BaseRoute] = [
     _get("/sharing", sharing.overview, Who.PATIENT),
     _get("/sharing/new", sharing.show_form, Who.PATIENT),
     _post("/sharing/new", sharing.invite, Who.PATIENT),
+    _post("/sharing/notices", sharing.choose_notice, Who.PATIENT),
     _get("/sharing/links/new", guest_links.show_form, Who.PATIENT),
     _post("/sharing/links/new", guest_links.create, Who.PATIENT),
     _get("/sharing/links/{link}", guest_links.show, Who.PATIENT),

@@ -16,7 +16,8 @@ from server.audit import reading
 from server.core import clock
 from server.core.errors import AlreadyStored, Conflict, Unprocessable
 from server.core.texts import N_, translations
-from server.sharing import share, viewer_pass
+from server.sharing import access_notice, share, viewer_pass
+from server.sharing.access_notice import How
 from server.sharing.model import Share, State
 from server.sharing.share import Doctor
 
@@ -25,7 +26,7 @@ from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
 from .pages import language_of, render, see_other
 from .people_seeing import CONSENT_READ
-from .profile import own_id
+from .profile import PATIENT_READ, own_id
 from .visit import Visit
 
 CONSENT_CREATE = Action("Consent", Verb.CREATE)
@@ -34,6 +35,11 @@ OFFERED = tuple(Right)
 MOST_LISTED = 200  # studies to choose from on the form
 MOST_LOOKS = 200
 
+HOWS = {
+    How.EACH: N_("at once, each time"),
+    How.DAILY: N_("once a day, if there was something"),
+    How.OFF: N_("not at all"),
+}
 MEANS = {
     State.REQUESTED: N_("%(name)s asks to see your record. Nothing is shared unless you allow it."),
     State.INVITED: N_("%(name)s has been invited and sees nothing yet. They can accept until %(until)s."),
@@ -129,6 +135,7 @@ class Groups:
 
 async def overview(visit: Visit) -> Response:
     """Everyone who asked, was invited, can see, or could."""
+    gettext = translations(language_of(visit.request, visit.me)).gettext
     reach = await visit.reach(CONSENT_READ)
     listed = await share.list_for_patient(visit.services, await own_id(visit), reach=reach)
     persons = [await _person(visit, each) for each in listed]
@@ -143,8 +150,27 @@ async def overview(visit: Visit) -> Response:
         of(State.DECLINED, State.WITHDRAWN, State.EXPIRED, State.ENDED),
     )
     links = await guest_links.listed(visit)
+    mine, read = await own_id(visit), await visit.reach(PATIENT_READ)
+    told = await access_notice.of(visit.services, mine, actor=visit.actor, reach=read)
     passes = await viewer_pass.of_patient(visit.services, await own_id(visit), reach=reach)
-    return render(visit.request, "sharing.html", here="sharing", groups=groups, links=links, passes=passes)
+    return render(
+        visit.request,
+        "sharing.html",
+        here="sharing",
+        groups=groups,
+        links=links,
+        passes=passes,
+        form=filled({"how": str(told)}),
+        hows=[(str(each), gettext(HOWS[each])) for each in How],
+    )
+
+
+async def choose_notice(visit: Visit) -> Response:
+    """How to be told that others looked."""
+    how = How(visit.form.one_of("how", [str(each) for each in How]))
+    reach = await visit.reach(PATIENT_READ)
+    await access_notice.choose(visit.services, await own_id(visit), how, actor=visit.actor, reach=reach)
+    return see_other("/sharing", "notice")
 
 
 async def show_form(visit: Visit) -> Response:

@@ -22,6 +22,7 @@ INVITATION_PATH = "/invitation/{secret}"
 SHARING_PATH = "/sharing"
 DOCTOR_PATH = "/"
 SIGN_UP_PATH = "/sign-up"
+ACTIVITY_PATH = "/activity"
 LINK_PATH = "/link/{link}"
 
 
@@ -100,6 +101,14 @@ async def link_code(services: Services, email: str, name: str, code: str, langua
 async def link_spent(services: Services, patient_id: str, name: str) -> None:
     """To the patient: too many wrong answers ended a link."""
     await _to_holders_of(services, patient_id, "guest_spent", name)
+
+
+async def looked(services: Services, email: str, count: int, *, daily: bool, language: str) -> None:
+    """To whoever holds a record: others looked at it."""
+    base = services.settings.base_url
+    values = {"host": urlsplit(base).netloc, "link": base + ACTIVITY_PATH, "count": count, "daily": daily}
+    mail = letter.write(LETTERS, "looked", email, values, language)
+    await mailer.post(services.db, mail, keyring=services.keyring)
 
 
 async def language_of_patient(services: Services, patient_id: str) -> str:
