@@ -186,7 +186,8 @@ def _parts(request: Request, pictures: Sequence[Picture], name: str, tag: str) -
             yield OutPart(name, len(image), image, f"{base}/frames/{number}/rendered").head(boundary) + image
         yield multipart.closing(boundary)
 
-    return streamed(request, parts(), multipart.content_type(name, boundary), headers={"ETag": tag})
+    chunks = multipart.from_delimiter(parts())
+    return streamed(request, chunks, multipart.content_type(name, boundary), headers={"ETag": tag})
 
 
 async def retrieve_thumbnail(request: Request) -> Response:

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum
 
 import httpx
 import pytest
@@ -23,19 +24,17 @@ from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of, consent_reach
 
 CT_ONLY = "patient/ImagingStudy.rs?modality=http://dicom.nema.org/resources/ontology/DCM|CT"
-READING = [
+PATHS = [
     route.path
     for route in routes
-    if isinstance(route, Route)
-    and "GET" in (route.methods or ())
-    and route.name != "elsewhere"
-    and not route.path.endswith(("/count", "/changefeed", "/latest"))
+    if isinstance(route, Route) and "GET" in (route.methods or ()) and route.name != "elsewhere"
 ]
 FILES = {
     "/studies/{study}",
     "/studies/{study}/series/{series}",
     "/studies/{study}/series/{series}/instances/{instance}",
 }
+DELETED = "/studies/{study}/series/{series}/instances/{instance}"
 
 
 @dataclass(frozen=True)
@@ -68,21 +67,11 @@ def filled(path: str, sample: Sample) -> str:
     address = re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: values[found[1]], path)
     if path == "/wado":
         return f"{address}?requestType=WADO&studyUID={sample.study}&seriesUID={sample.series}&objectUID={sample.sop}"
-    return address if "{" in path else f"{address}?StudyInstanceUID={sample.study}"
+    if path.startswith("/changefeed"):
+        return address
+    return address if "{" in path and "/count" not in path else f"{address}?StudyInstanceUID={sample.study}"
 
 
-async def seen(web: httpx.AsyncClient, headers: dict[str, str], sample: Sample) -> set[str]:
-    """The routes that show something of the sample."""
-    found = set()
-    for path in READING:
-        answer = await web.get(f"/dicomweb{filled(path, sample)}", headers=headers)
-        assert answer.status_code in (200, 401, 404), (path, answer.status_code, answer.text[:200])
-        if answer.status_code == 200 and answer.content != b"[]":
-            found.add(path)
-    return found
-
-
-ALL = set(READING)
 Caller = Callable[[Scene], Awaitable[dict[str, str]]]
 
 
@@ -123,6 +112,12 @@ async def doctor_whose_share_ended(scene: Scene) -> dict[str, str]:
     return headers
 
 
+async def doctor_with_a_right_to_delete_nothing(scene: Scene) -> dict[str, str]:
+    """A share of everything there is to read, and a token with every letter."""
+    await scene.people.share(scene.owner.person, scene.doctor)
+    return bearer(await scene.people.token(scene.doctor, "user/*.cruds"))
+
+
 async def stranger(scene: Scene) -> dict[str, str]:
     return bearer(await scene.people.token(await scene.people.patient("Some One")))
 
@@ -135,26 +130,149 @@ async def nobody(scene: Scene) -> dict[str, str]:
     return {"Authorization": ""}
 
 
+class Sees(Enum):
+    """What a caller may have of a study."""
+
+    ALL = "all"
+    NO_FILES = "no files"  # a share without the right to download
+    NOTHING = "nothing"
+
+
+def expected(path: str, sees: Sees) -> int:
+    """The status of a route (decision 1): searches are filtered, everything else is not there."""
+    searches = ("/studies", "/series", "/instances", "/patients", "/changefeed", "/count")
+    if path.endswith(searches):
+        return 200
+    if path == "/changefeed/latest":
+        return 200 if sees is not Sees.NOTHING else 204
+    if sees is Sees.NOTHING or (sees is Sees.NO_FILES and path in FILES):
+        return 404
+    return 200
+
+
+def is_shown(answer: httpx.Response, path: str, sample: Sample) -> bool:
+    """Whether the answer holds anything of the study."""
+    if path.endswith("/count"):
+        return bool(answer.json()["count"])
+    if path == "/patients":
+        return answer.json() != []
+    if path in ("/changefeed", "/changefeed/latest"):
+        return sample.study in answer.text
+    return answer.status_code == 200 and answer.content not in (b"[]", b"")
+
+
+@pytest.mark.parametrize("pooled", [True, False], ids=["pooled root", "the patient's root"])
 @pytest.mark.parametrize(
     ("caller", "ct", "mr"),
     [
-        (the_owner, ALL, ALL),
-        (the_owners_ct_app, ALL, set()),
-        (doctor_with_everything, ALL, ALL),
-        (doctor_who_may_only_look, ALL - FILES, ALL - FILES),
-        (doctor_with_reports_only, set(), set()),
-        (doctor_with_the_ct, ALL, set()),
-        (doctor_whose_share_ended, set(), set()),
-        (stranger, set(), set()),
-        (another_hospital, set(), set()),
-        (nobody, set(), set()),
+        (the_owner, Sees.ALL, Sees.ALL),
+        (the_owners_ct_app, Sees.ALL, Sees.NOTHING),
+        (doctor_with_everything, Sees.ALL, Sees.ALL),
+        (doctor_who_may_only_look, Sees.NO_FILES, Sees.NO_FILES),
+        (doctor_with_reports_only, Sees.NOTHING, Sees.NOTHING),
+        (doctor_with_the_ct, Sees.ALL, Sees.NOTHING),
+        (doctor_whose_share_ended, Sees.NOTHING, Sees.NOTHING),
+        (stranger, Sees.NOTHING, Sees.NOTHING),
+        (another_hospital, Sees.NOTHING, Sees.NOTHING),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-async def test_what_is_seen(web: httpx.AsyncClient, scene: Scene, caller: Caller, ct: set[str], mr: set[str]):
+async def test_what_is_seen(
+    web: httpx.AsyncClient, scene: Scene, caller: Caller, ct: Sees, mr: Sees, pooled: bool
+):
+    """Every reading route, its exact status; what is out of reach answers as what does not exist, to the byte."""
     headers = await caller(scene)
-    assert await seen(web, headers, scene.ct) == ct
-    assert await seen(web, headers, scene.mr) == mr
+    root = "/dicomweb" if pooled else scene.owner.root
+    wrong = []
+    for path in PATHS:
+        unknown = await web.get(root + filled(path, UNKNOWN), headers=headers)
+        for sample, sees in ((scene.ct, ct), (scene.mr, mr)):
+            answer = await web.get(root + filled(path, sample), headers=headers)
+            status = expected(path, sees if path != "/changefeed/latest" else max_of(ct, mr))
+            of_all = path.startswith("/changefeed")
+            shown = is_shown(answer, path, sample)
+            if of_all and shown and sees is not Sees.NOTHING:
+                shown_right = True
+            elif path == "/changefeed/latest":
+                shown_right = not (shown and sees is Sees.NOTHING)
+            else:
+                shown_right = shown == (status == 200 and sees is not Sees.NOTHING)
+            if answer.status_code != status or not shown_right:
+                wrong.append((path, answer.status_code, status, answer.text[:200]))
+            elif sees is Sees.NOTHING and not of_all and answer.content != unknown.content:
+                wrong.append((path, "not as what does not exist", answer.text[:200]))
+    assert wrong == []
+
+
+UNKNOWN = Sample(b"", "1.2.3.4", "1.2.3.4.5", "1.2.3.4.5.6")
+
+
+def max_of(*sees: Sees) -> Sees:
+    """The most that is seen of any."""
+    return next(each for each in Sees if each in sees)
+
+
+async def test_nobody_gets_in(web: httpx.AsyncClient, scene: Scene):
+    """401 with a challenge, whether it exists or not (RFC 6750, 3)."""
+    for root in ("/dicomweb", scene.owner.root):
+        for path in PATHS:
+            for sample in (scene.ct, UNKNOWN):
+                for given, challenge in (("", "Bearer realm"), ("Bearer a.b.c", 'error="invalid_token"')):
+                    answer = await web.get(root + filled(path, sample), headers={"Authorization": given})
+                    assert answer.status_code == 401, (path, answer.text)
+                    assert challenge in answer.headers["www-authenticate"]
+                    assert sample.study not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("caller", "status"),
+    [
+        (the_owner, 204),
+        (the_owners_ct_app, 403),  # a scope to read and search only
+        (doctor_with_everything, 403),
+        (doctor_with_a_right_to_delete_nothing, 404),
+        (doctor_whose_share_ended, 403),
+        (stranger, 404),
+        (another_hospital, 404),
+        (nobody, 401),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+async def test_who_deletes(web: httpx.AsyncClient, scene: Scene, caller: Caller, status: int):
+    """Only the holder; for all others the study is there afterwards as it was."""
+    headers = await caller(scene)
+    for path in (DELETED, "/studies/{study}/series/{series}", "/studies/{study}"):
+        for root in (scene.owner.root, "/dicomweb"):
+            answer = await web.delete(root + filled(path, scene.ct), headers=headers)
+            assert answer.status_code == status, (path, answer.text)
+            if status == 204:
+                break
+        else:
+            continue
+        break
+    remaining = await web.get(f"/dicomweb{scene.ct.path}/metadata")
+    assert remaining.status_code == (404 if status == 204 else 200)
+
+
+@pytest.mark.parametrize(
+    ("caller", "status"),
+    [
+        (the_owner, 200),
+        (the_owners_ct_app, 403),
+        (doctor_with_everything, 403),
+        (doctor_with_a_right_to_delete_nothing, 404),  # no right to add: the profile is not one to store to
+        (stranger, 404),
+        (another_hospital, 404),
+        (nobody, 401),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+async def test_who_stores_into_the_profile(web: httpx.AsyncClient, scene: Scene, caller: Caller, status: int):
+    more = instance(study=scene.ct.study)
+    answer = await store(web, more, root=scene.owner.root, **await caller(scene))
+    assert answer.status_code == status, answer.text
+    held = await web.get(f"/dicomweb{more.path}/metadata")
+    assert held.status_code == (200 if status == 200 else 404)
 
 
 async def test_cookies_store_with_the_csrf_header_only(server: RunningServer, people: People, owner: Owner):
