@@ -12,7 +12,7 @@ from tests.factories import People, Person, bearer
 from .conftest import Api, Json
 
 
-async def keep(api: Api, sample: Sample) -> None:
+async def keep(api: Api, sample: Sample | bytes) -> None:
     """Store an image into the caller's record."""
     async with httpx.AsyncClient(base_url=api.client.base_url, headers=bearer(api.token), timeout=60) as web:
         answer = await store(web, sample)
