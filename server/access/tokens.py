@@ -81,7 +81,7 @@ class Tokens:
         """Raises NotAuthenticated when the token is not ours, altered, for another audience, or expired."""
         if len(text) > _LONGEST:
             raise NotAuthenticated(_DEAD)
-        digest = hashlib.sha256(text.encode()).digest()
+        digest = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
         known = self._read.get(digest)
         kid = known[0] if known else _kid(text)
         keys = await self.keys.verifying(FOR_ACCESS, kid)

@@ -22,6 +22,7 @@ from .codec_colour import rgb_of_ybr
 from .description import Description, Table
 from .icc import profiled
 from .overlays import burn
+from .png import png
 from .presentation import State, under
 from .presented import presented, toned
 
@@ -84,10 +85,10 @@ def picture(array: Array, description: Description, look: Look) -> bytes:
 def _file(image: Image.Image, description: Description, look: Look) -> bytes:
     held = base64.b64decode(description.icc) if description.icc and look.icc != "no" else None
     image, profile = profiled(image, look.icc, held)
-    out = io.BytesIO()
     if look.format == "png":
-        image.save(out, "PNG", compress_level=1, icc_profile=profile)
-    elif look.format == "gif":
+        return png(image, profile)
+    out = io.BytesIO()
+    if look.format == "gif":
         image.convert("P" if image.mode == "RGB" else "L").save(out, "GIF")
     else:
         image.save(out, "JPEG", quality=look.quality, icc_profile=profile)

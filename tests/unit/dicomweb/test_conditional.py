@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from server.core.compression import gzipped, takes_gzip
 from server.core.errors import RangeNotSatisfiable
 from server.dicomweb.conditional import byte_range, etag, not_modified
-from server.dicomweb.json_answer import compressed, joined, takes_gzip
+from server.dicomweb.json_answer import joined
 
 
 def request(**headers: str) -> Request:
@@ -72,7 +73,7 @@ def test_gzip_is_sent_when_taken(accept, takes):
 
 async def test_small_and_large_come_back():
     for body in (b"[]", joined([b'{"a":1}'] * 100_000)):
-        assert gzip.decompress(await compressed(body)) == body
+        assert gzip.decompress(await gzipped(body)) == body
 
 
 @given(st.text(max_size=40).filter(lambda text: text.isascii()), st.integers(1, 1000))
