@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ import pyotp
 from server.core import clock
 from tests.authenticator import Authenticator
 from tests.factories import Person
+from tests.sharing_steps import mails_to, text_of
 
 
 def field_of(page: httpx.Response, name: str) -> str:
@@ -55,8 +57,8 @@ async def set_up_app(client: httpx.AsyncClient, person: Person, onward: str = ""
     return secret
 
 
-async def type_code(client: httpx.AsyncClient, code: str) -> httpx.Response:
-    page = await client.get("/sign-in/second")
+async def type_code(client: httpx.AsyncClient, code: str, onward: str = "") -> httpx.Response:
+    page = await client.get("/sign-in/second" + (f"?next={onward}" if onward else ""))
     form = {name: field_of(page, name) for name in ("csrf", "next")}
     return await client.post("/sign-in/second", data=form | {"code": code})
 
@@ -78,3 +80,13 @@ async def make_passkey(client: httpx.AsyncClient, origin: str, *, name: str = "M
     made = await send(client, "/account/security/passkeys", token, body)
     assert made.status_code == 200, made.text
     return key
+
+
+async def told(services: Any, email: str, words: str) -> str:
+    """The last mail to this address with these words; a running server's own worker may hold it for a moment."""
+    for _ in range(100):
+        mails = [text_of(mail) for mail in await mails_to(services, email)]
+        if found := [each for each in mails if words in each]:
+            return found[-1]
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"nobody mailed {words!r}: {mails}")

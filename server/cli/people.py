@@ -11,10 +11,11 @@ import orjson
 import typer
 
 from server.access.services import Services
+from server.accounts import factor_loss
 from server.accounts import people as accounts
 from server.audit.events import Event
 from server.audit.who import Who
-from server.core.errors import InvalidInput
+from server.core.errors import InvalidInput, NotFound
 from server.core.ids import new_secret
 from server.oauth import clients, logos
 from server.oauth.operator import issue_for_operator, list_clients, set_enabled
@@ -57,6 +58,9 @@ def add_user(
     email: Annotated[str, typer.Option(help="Address to sign in with; counts as verified")],
     name: Annotated[str, typer.Option(help="The person's name (of a provider: the organization's)")],
     password: Annotated[str | None, typer.Option(help="Made and printed when left out")] = None,
+    duties: Annotated[
+        str | None, typer.Option(help="Of an operator, with commas: support,privacy,verifier,security (all)")
+    ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,6 +77,7 @@ def add_user(
                 password=password or made or "",
                 verified=True,
                 by_operator=True,
+                duties=_listed(duties),
             )
             fhir_id = await _fhir_identity(services, account, role)
             await services.audit.record(
@@ -82,6 +87,56 @@ def add_user(
 
     found = run(data, work)
     show(found, as_json=True, text="")
+
+
+@user.command("duties")
+def set_duties(
+    email: Annotated[str, typer.Option(help="Address of the operator")],
+    duties: Annotated[str, typer.Option(help="With commas; empty: none")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what an operator may do; holds from their next request on."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        account = await _account(services, email)
+        async with services.db.transaction():
+            await accounts.set_duties(services.db, account.id, _listed(duties) or [])
+            detail = {"account": str(account.id), "duties": duties}
+            await services.audit.record(Event.OPERATOR_ACTED, who=OPERATOR, patient_id=None, detail=detail)
+        changed = await accounts.get(services.db, account.id)
+        return {"user": str(changed.id), "duties": list(changed.duties)}
+
+    show(run(data, work), as_json=True, text="")
+
+
+@user.command("recover")
+def recover(
+    email: Annotated[str, typer.Option(help="Address of the person, who was recognised by other means")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take the second step off somebody's sign-in at once; everything is signed out, and they are told by mail."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        account = await _account(services, email)
+        await factor_loss.clear(services, account.id)
+        detail = {"account": str(account.id), "act": "second factor taken off"}
+        await services.audit.record(Event.OPERATOR_ACTED, who=OPERATOR, patient_id=None, detail=detail)
+        return {"user": str(account.id)}
+
+    show(run(data, work), as_json=True, text="")
+
+
+async def _account(services: Services, email: str) -> accounts.Account:
+    found = await accounts.find_by_email(services.db, email)
+    if found is None:
+        raise NotFound("There is no account with this address.")
+    return found
+
+
+def _listed(duties: str | None) -> list[str] | None:
+    return None if duties is None else [each.strip() for each in duties.split(",") if each.strip()]
 
 
 async def _fhir_identity(services: Services, account: accounts.Account, role: Role) -> str | None:

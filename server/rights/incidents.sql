@@ -22,7 +22,7 @@ SELECT happened.actor, count(*) AS count, max(happened.at) AS last, min(doer.sub
   LEFT JOIN pseudonym AS doer ON doer.pseudonym = happened.actor
  WHERE happened.at > :since AND happened.event = ANY (:events)
  GROUP BY happened.actor
-HAVING count(*) >= CASE WHEN happened.actor IS NULL THEN :most_of_nobody ELSE :most END
+HAVING count(*) >= CASE WHEN happened.actor IS NULL THEN CAST(:most_of_nobody AS bigint) ELSE CAST(:most AS bigint) END
 
 -- name: shared_sessions
 -- Staff who are signed in from several networks, and used at the same time.
