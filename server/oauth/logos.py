@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import warnings
 from io import BytesIO
 
 from PIL import Image
@@ -21,6 +20,16 @@ from .clients import QUERIES, Client
 SIDE = 128  # pixels
 MOST_PIXELS = 4096 * 4096
 KINDS = ("PNG", "JPEG", "GIF", "WEBP")
+# Pillow names its troubles in many ways; none of them is worth losing a registration for.
+_TROUBLES = (
+    outbound.Refused,
+    Image.DecompressionBombError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    Warning,
+    MemoryError,
+)
 
 
 async def fetch(services: Services, client: Client) -> bool:
@@ -33,10 +42,8 @@ async def fetch(services: Services, client: Client) -> bool:
         if answer.status != 200:
             return False
         picture = await asyncio.to_thread(_made_anew, answer.body)
-    except (outbound.Refused, OSError, ValueError, SyntaxError, Warning, MemoryError):
-        return (
-            False  # Pillow names its troubles in many ways; none of them is worth losing a registration for
-        )
+    except _TROUBLES:
+        return False
     values = {"id": client.id, "logo_uri": client.logo_uri, "logo": picture}
     return bool(await services.db.execute(QUERIES["set_logo"], values))
 
@@ -52,12 +59,10 @@ def as_source(logo: bytes | None) -> str:
 
 
 def _made_anew(body: bytes) -> bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a bomb of pixels is a warning to Pillow
-        with Image.open(BytesIO(body), formats=KINDS) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError("too large")
-            picture.thumbnail((SIDE, SIDE))
-            made = BytesIO()
-            picture.convert("RGBA").save(made, "PNG")
+    with Image.open(BytesIO(body), formats=KINDS) as picture:  # reads the head only
+        if picture.width * picture.height > MOST_PIXELS:
+            raise ValueError("too large")
+        picture.thumbnail((SIDE, SIDE))
+        made = BytesIO()
+        picture.convert("RGBA").save(made, "PNG")
     return made.getvalue()
