@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import asyncpg
 import orjson
-import psycopg
 import typer
 
 from server.access.running import running_services
@@ -47,19 +47,25 @@ def prepared(settings: Settings) -> Iterator[Settings]:
 def _ready(settings: Settings) -> Settings:
     with (settings.data / "start.lock").open("w") as door:
         fcntl.flock(door, fcntl.LOCK_EX)  # two commands at once must not both make a master key
-        migrate(settings.database_url)
+        migrate(settings.database_owner_url or settings.database_url)
         KeyRing.load(settings.key_file, create=_nothing_sealed_yet(settings.database_url))
     return settings
 
 
 def _nothing_sealed_yet(url: str) -> bool:
     """Whether a new master key may be made: beside old data it would hide that the old key is lost."""
-    with psycopg.connect(url) as connection:
-        row = connection.execute(
-            "SELECT EXISTS (SELECT FROM keys.patient_key) OR EXISTS (SELECT FROM signing_key)"
-            " OR EXISTS (SELECT FROM audit_event)"
-        ).fetchone()
-    return row is not None and not row[0]
+
+    async def asked() -> bool:
+        connection = await asyncpg.connect(url)
+        try:
+            return not await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM keys.patient_key) OR EXISTS (SELECT FROM signing_key)"
+                " OR EXISTS (SELECT FROM audit_event)"
+            )
+        finally:
+            await connection.close()
+
+    return asyncio.run(asked())
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from alembic import command
 from alembic.config import Config
@@ -22,12 +21,8 @@ def migrate(url: str, revision: str = "head") -> None:
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["url"] = _for_psycopg(url)
+    config.attributes["url"] = url
     try:
         command.upgrade(config, revision)
     except Exception as exc:
         raise MigrationFailed(f"The database's schema could not be brought up to date: {exc}") from exc
-
-
-def _for_psycopg(url: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(scheme="postgresql+psycopg"))

@@ -1,15 +1,30 @@
 """Alembic's entry: one connection, one transaction, under a lock so that only one process migrates."""
 
+import asyncio
+
+import asyncpg
 from alembic import context
-from sqlalchemy import create_engine, pool, text
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 LOCK = 7_411_203  # any number, ours
 
-engine = create_engine(context.config.attributes["url"], poolclass=pool.NullPool)
-with engine.connect() as connection:
+
+def migrate(connection: Connection) -> None:
     context.configure(connection=connection, transactional_ddl=True)
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.run_migrations()
-    connection.commit()
-engine.dispose()
+
+
+async def run() -> None:
+    url = context.config.attributes["url"]  # read by the driver itself, which knows all of its parameters
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(url), poolclass=pool.NullPool
+    )
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate)
+    await engine.dispose()
+
+
+asyncio.run(run())

@@ -1,4 +1,7 @@
--- Bulk exports, subscriptions, and what searches of the FHIR API need besides.
+-- Old versions, bulk exports, subscriptions, and what searches of the FHIR API need besides.
+
+-- What scopes narrow by, of each version: the index below knows the latest only (access/filters.py).
+ALTER TABLE resource_version ADD COLUMN scoped text[] NOT NULL DEFAULT '{}';
 
 -- An export copies no data: it keeps which version of which resource belongs to each file. A download reads them with
 -- the reach of whoever downloads, so that what was shared no longer is in no file any more.
