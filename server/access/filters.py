@@ -81,3 +81,14 @@ def resource_filter(filter: Filter, alias: str, type: str, prefix: str) -> Where
     match = param & any_of(*coded)
     text = f"EXISTS (SELECT 1 FROM index_token AS scoped WHERE scoped.key = {alias}.key AND {match.sql})"  # noqa: S608
     return Where(text, match.values)
+
+
+def version_filter(filter: Filter, alias: str, prefix: str) -> Where:
+    """The same over a row of `resource_version`: what that version had, which the index knows of the latest only."""
+    marks = [mark(filter.param, value.code, value.system) for value in filter.values]
+    return Where(f"{alias}.scoped && :{prefix}_marks::text[]", {f"{prefix}_marks": marks})
+
+
+def mark(param: str, code: str, system: str | None = None) -> str:
+    """A code as a version keeps it; without a system it stands for the code in any."""
+    return "\x1f".join((param, code) if system is None else (param, code, system))

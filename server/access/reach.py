@@ -19,7 +19,7 @@ from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
 from .action import READING, Action, Right, Verb
 from .actor import NO_CREDENTIAL, Credential
-from .filters import resource_filter, study_filter
+from .filters import resource_filter, study_filter, version_filter
 from .scopes import Filter
 
 
@@ -75,6 +75,13 @@ class Reach:
     def resources(self, alias: str = "resource") -> Where:
         """A condition over a row of table `resource`, of the action's type."""
         return self._where(_ResourceRow(alias, self))
+
+    def versions(self, alias: str = "old", current: str = "resource") -> Where:
+        """A condition over a row of `resource_version` beside the `resource` it is of: each lies within reach.
+
+        A version that the caller might not have read then is not shown because it was changed since.
+        """
+        return all_of(self.resources(current), self._where(_VersionRow(alias, self)))
 
     def patients(self, alias: str = "patient") -> Where:
         """A condition over a row of table `patient`."""
@@ -417,6 +424,16 @@ class _ResourceRow(_Row):
         # Of the patient's Consents, the other party sees its own share only.
         own = f" AND share.id = {self.alias}.id AND share.state = 'active'"
         return Where(share.sql.replace(" AND share.state = 'active'", own, 1), share.values)
+
+
+class _VersionRow(_ResourceRow):
+    """An earlier version of a resource: whose it was, what it was about, what codes it had then."""
+
+    def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
+        if self.reach.action.type == "ImagingStudy":
+            return
+        for which, one in enumerate(lane.filters):
+            yield version_filter(one, self.alias, f"lane{number}_version{which}")
 
 
 class _AboutStudy(_StudyRow):

@@ -27,7 +27,6 @@ from server.records.document import Json, dump, instant, load
 from server.records.references import here
 from server.records.registry import types
 from server.storage.db import Record
-from server.storage.where import TRUE, Where
 
 from . import later
 from .call import REGISTER, Call
@@ -236,9 +235,9 @@ async def _lines(
     last = 0
     values = {"id": id, "type": type, "deleted": deleted, "limit": PAGE}
     while True:
-        within = Reach(reach.action, reach.lanes, reach.credential, reach.root).resources()
+        within = Reach(reach.action, reach.lanes, reach.credential, reach.root).versions()
         rows = await call.services.db.fetch_all(
-            QUERIES["export_page"], {**values, "after": last}, reach=within, steady=steady(reach)
+            QUERIES["export_page"], {**values, "after": last}, reach=within
         )
         if not rows:
             return
@@ -247,13 +246,6 @@ async def _lines(
             yield b"".join(_deletion(type, row["id"]) for row in rows)
         else:
             yield b"".join(shape.apply(type, row["json"]) + b"\n" for row in rows)
-
-
-def steady(reach: Reach) -> Where:
-    """Where a scope narrows by content, a version that is no longer the current one cannot be asked: it is left out."""
-    if any(lane.filters for lane in reach.lanes):
-        return Where("row.version = resource.version")
-    return TRUE
 
 
 def _deletion(type: str, id: str) -> bytes:

@@ -41,8 +41,8 @@ async def instance_history(request: Request) -> Response:
     reach = await call.reach(type, Verb.READ)
     match = Where("old.type = :type AND old.id = :id", {"type": type, "id": id})
     pairs = pairs_of(request.url.query)
-    answer, shown = await _history(call, f"{type}/{id}/_history", match, reach.resources(), pairs)
-    if not shown and not await store.history(call.services.db, match, reach=reach.resources(), limit=1):
+    answer, shown = await _history(call, f"{type}/{id}/_history", match, reach.versions(), pairs)
+    if not shown and not await store.history(call.services.db, match, reach=reach.versions(), limit=1):
         raise NotFound()
     return await respond(request, answer)
 
@@ -57,7 +57,7 @@ async def type_history(request: Request) -> Response:
         raise NotAllowed(f"Each {type} has a history; all of them together would be a list of people.")
     match = Where("old.type = :type", {"type": type})
     pairs = pairs_of(request.url.query)
-    answer, _ = await _history(call, f"{type}/_history", match, reach.resources(), pairs)
+    answer, _ = await _history(call, f"{type}/_history", match, reach.versions(), pairs)
     return await respond(request, answer)
 
 
@@ -81,7 +81,7 @@ async def _reach_of_all(call: Call) -> Where:
             reach = await call.services.gate.reach_for_actor(call.actor, Action(type, Verb.SEARCH))
         except InsufficientScope:
             continue
-        lanes.append(all_of(Where("resource.type = :type", {"type": type}), reach.resources()))
+        lanes.append(all_of(Where("resource.type = :type", {"type": type}), reach.versions()))
     if not lanes:
         raise InsufficientScope("The access token has no scope for search.")
     return any_of(*lanes)

@@ -93,7 +93,7 @@ SELECT row.key, resource.id, old.json
   JOIN resource_version AS old ON old.patient_id = resource.patient_id AND old.type = resource.type
        AND old.id = resource.id AND old.version = row.version
  WHERE row.export_id = :id AND row.type = :type::text AND row.deleted = :deleted AND row.key > :after
-   AND {steady} AND {reach}
+   AND {reach}
  ORDER BY row.key LIMIT :limit;
 
 -- name: drop_export

@@ -10,8 +10,8 @@ WITH written AS (
      WHERE {patient}
     RETURNING key, patient_id
 ), versioned AS (
-    INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json)
-    SELECT :patient_id, :type, :id, 1, :last_updated, :study_uid, :author, :method, :json FROM written
+    INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json, scoped)
+    SELECT :patient_id, :type, :id, 1, :last_updated, :study_uid, :author, :method, :json, :scoped::text[] FROM written
 ), tokens AS (
     INSERT INTO index_token (patient_id, key, param, code, system)
     SELECT written.patient_id, written.key, row.* FROM written,
@@ -48,8 +48,8 @@ WITH written AS (
      WHERE key = :key
     RETURNING key, patient_id, type, id, version
 ), versioned AS (
-    INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json)
-    SELECT patient_id, type, id, version, :last_updated, :study_uid, :author, :method, :json FROM written
+    INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json, scoped)
+    SELECT patient_id, type, id, version, :last_updated, :study_uid, :author, :method, :json, :scoped::text[] FROM written
 ), no_tokens AS (DELETE FROM index_token WHERE key = :key
 ), no_strings AS (DELETE FROM index_string WHERE key = :key
 ), no_dates AS (DELETE FROM index_date WHERE key = :key
@@ -128,7 +128,7 @@ SELECT patient_id, type, id, version, deleted, last_updated, study_uid, author, 
   FROM resource WHERE type = :type AND id = :id AND {reach};
 
 -- name: read_version
--- A version is seen where the resource as it is now is seen.
+-- A version is seen where the resource is seen, as it is now and as it was then.
 SELECT old.patient_id, old.type, old.id, old.version, old.deleted, old.last_updated, old.study_uid, old.author,
        old.json
   FROM resource_version AS old JOIN resource USING (patient_id, type, id)

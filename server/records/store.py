@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from server.access.filters import mark
 from server.access.reach import Reach
+from server.access.scopes import FILTERS
 from server.core import clock
 from server.core.errors import Gone, NotAllowed, NotFound, PreconditionFailed, Unprocessable
 from server.core.ids import new_id
@@ -22,11 +24,11 @@ from server.storage.where import TRUE, Where
 
 from . import document, provenance
 from .document import Json
-from .index import happened, rows_of
+from .index import Rows, happened, rows_of
 from .registry import resource_type
 
 QUERIES = load(__package__)
-_DERIVED = frozenset({"DiagnosticReport", "Device", "Binary", "Provenance"})
+_DERIVED = frozenset({"DiagnosticReport", "Device", "Binary", "DocumentReference", "Provenance"})
 CHANGED = "fhir-changed"  # the job that tells subscribers
 WATCHED = frozenset({"ImagingStudy", "DiagnosticReport", "Consent"})  # what can be subscribed to
 LARGE = 64 * 1024  # bytes: the index rows of a larger resource are made beside the event loop
@@ -209,7 +211,7 @@ async def locked(db: Database, type: str, id: str, *, reach: Reach) -> Stored:
 async def read_version(db: Database, type: str, id: str, version: int, *, reach: Reach) -> Stored:
     """One version. Raises NotFound, Gone when this version is the deletion (FHIR R4, 3.1.0.3)."""
     values = {"type": type, "id": id, "version": version}
-    row = await db.fetch_one(QUERIES["read_version"], values, reach=reach.resources())
+    row = await db.fetch_one(QUERIES["read_version"], values, reach=reach.versions())
     if row is None:
         raise NotFound()
     if row["deleted"]:
@@ -220,7 +222,7 @@ async def read_version(db: Database, type: str, id: str, version: int, *, reach:
 async def history(db: Database, match: Where, *, reach: Where, limit: int) -> list[Stored]:
     """Versions that `match` (over `old`, a row of resource_version) selects, newest first, deletions included.
 
-    `reach` is the union, over the types asked for, of what the caller may see of each (over `resource`).
+    `reach` is the union, over the types asked for, of what the caller may see of each (over `resource` and `old`).
     """
     rows = await db.fetch_all(QUERIES["history"], {"limit": limit}, match=match, reach=reach)
     return [_stored(row) for row in rows]
@@ -338,11 +340,20 @@ async def _content(resource: Json, id: str, version: int, now: datetime) -> dict
 
 def _derived(whole: Json) -> dict[str, Any]:
     type = resource_type(whole["resourceType"])
+    rows = rows_of(whole, type)
     return {
-        **rows_of(whole, type).values(),
+        **rows.values(),
+        "scoped": _scoped(type.name, rows),
         "content_hash": document.content_hash(whole),
         "happened": happened(whole, type),
     }
+
+
+def _scoped(type: str, rows: Rows) -> list[str]:
+    """The codes that scopes narrow this type by, with and without their systems."""
+    names = {f"{type}.{name}": name for name in FILTERS.get(type, ())}
+    found = [(names[param], code, system) for param, code, system in rows.token if param in names]
+    return sorted({mark(*one) for one in found} | {mark(name, code) for name, code, _ in found})
 
 
 def _now() -> datetime:
