@@ -22,9 +22,9 @@ from uuid import uuid4
 from packaging.requirements import Requirement
 
 ROOT = "lightbox-server"
-# Permissive, or file-level copyleft of a library used as it stands (MPL-2.0: certifi, orjson).
+# Permissive (OFL: of fonts), or file-level copyleft of a library used as it stands (MPL-2.0: certifi, orjson).
 ALLOWED = re.compile(
-    r"(apache|mit\b|mit-0|mit-cmu|0?bsd|isc|psf|python software foundation|unlicense|zlib|cc0|mpl-2\.0|mozilla public)",
+    r"(apache|mit\b|mit-0|mit-cmu|0?bsd|isc|psf|python software foundation|unlicense|zlib|cc0|ofl|mpl-2\.0|mozilla public)",
     re.IGNORECASE,
 )
 REFUSED = re.compile(r"\b(a?gpl|lgpl|gnu|sspl|busl|commons clause|non-?commercial)", re.IGNORECASE)
@@ -134,7 +134,7 @@ def write_list() -> int:
         [
             "# Licences of what the server is made of",
             "",
-            "Made by `python scripts/supply.py list`; `scripts/check` refuses licences that are not allowed. The viewer,",
+            "Made by `python scripts/supply.py list`; `scripts/check` refuses what is not allowed. The viewer,",
             "OHIF (MIT), comes from npm. `python scripts/supply.py sbom FILE` writes a bill of materials (CycloneDX).",
             "",
             "| package | licence, as it says itself |",
