@@ -15,7 +15,7 @@ from server.access.action import STUDY_STORE
 from server.access.actor import Actor, ActorKind
 from server.access.services import Services
 from server.accounts import people
-from server.audit import chain
+from server.audit import chain, heads
 from server.core.errors import NotFound
 from server.imaging import rebuild
 from server.imaging.disc import Disc, FilePart, survey
@@ -24,6 +24,8 @@ from server.imaging.store import receive
 from server.imaging.verify import Report
 from server.imaging.verify import verify as verify_objects
 from server.records.people import fhir_id_of_account
+from server.rights import proof
+from server.storage import rotation, strays
 
 from .context import DataOption, JsonOption, run, show
 
@@ -106,15 +108,60 @@ def _as_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def verify(data: DataOption = None, as_json: JsonOption = False) -> None:
+def verify(
+    erased: Annotated[
+        str | None, typer.Option(help="Show that this patient (or tombstone) is erased")
+    ] = None,
+    backup: Annotated[
+        Path | None, typer.Option(help="With --erased: a backup made before, searched too")
+    ] = None,
+    keys: Annotated[
+        Path | None, typer.Option(help="With --backup: its file of keys, when it still exists")
+    ] = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Set files that no row names aside")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Re-read every object and the audit chain; exit code 1 when anything is missing or altered."""
+    if erased is not None:
+        _verify_erased(erased, backup, keys, data, as_json)
+        return
 
     async def work(services: Services) -> dict[str, Any]:
-        return await _verified(services)
+        result = await _verified(services)
+        if repair:
+            result["set_aside"] = [
+                str(each) for each in await strays.set_aside(services.db, services.objects)
+            ]
+        return result
 
     result = run(data, work)
     show(result, as_json=as_json, text=_verdict(result))
     if result["objects"]["wrong"] or result["audit"]["wrong"]:
+        raise typer.Exit(1)
+
+
+def _verify_erased(
+    erased: str, backup: Path | None, keys: Path | None, data: Path | None, as_json: bool
+) -> None:
+    async def work(services: Services) -> dict[str, Any]:
+        return await proof.of_erasure(services, erased, backup=backup, keys=keys)
+
+    result = run(data, work)
+    lines = [
+        f"erased on {result['done_at']}, number {result['erasure']}",
+        f"the proof is {'signed and whole' if result['proof_signed'] else 'ALTERED'}",
+        f"rows left: {', '.join(result['rows']) or 'none'}",
+        f"files: {result['files']['gone']} gone, {result['files']['with_others']} live on with other people's objects;"
+        " the key to what was in them is destroyed",
+    ]
+    if found := result.get("backup"):
+        what = (
+            "READABLE: its keys file still holds the key, destroy that" if found["readable"] else "unreadable"
+        )
+        lines.append(f"in the backup: {found['rows']} rows, {what}")
+    show(result, as_json=as_json, text="\n".join(lines))
+    if result["readable"] or not result["proof_signed"]:
         raise typer.Exit(1)
 
 
@@ -126,6 +173,11 @@ async def _verified(services: Services) -> dict[str, Any]:
 
         report = await verify_objects(services.db, services.objects, services.keyring, progress)
     events, breaks = await chain.verify(services.db)
+    signed, troubles = await heads.verify(services.db, services.settings.data / heads.FOLDER)
+    wrong = [{"chain": str(each.chain), "event": each.seq, "trouble": each.why} for each in breaks]
+    wrong += [{"chain": each.where, "event": 0, "trouble": each.why} for each in troubles]
+    fingerprint = {"fingerprint": services.keyring.fingerprint}
+    confirmed = await services.db.fetch_val(rotation.QUERIES["copy_confirmed"], fingerprint)
     return {
         "objects": {
             "read": report.objects,
@@ -138,8 +190,10 @@ async def _verified(services: Services) -> dict[str, Any]:
         },
         "audit": {
             "events": events,
-            "wrong": [{"chain": str(each.chain), "event": each.seq, "trouble": each.why} for each in breaks],
+            "signed_files": signed,
+            "wrong": wrong,
         },
+        "master_key": {"copy_confirmed": confirmed is not None},
     }
 
 
@@ -153,6 +207,17 @@ def _verdict(result: dict[str, Any]) -> str:
     ]
     lines += [f"  {each['what']} {each['id']}: {each['trouble']}" for each in objects["wrong"]]
     lines += [f"  chain {each['chain']}, event {each['event']}: {each['trouble']}" for each in audit["wrong"]]
+    if audit["signed_files"]:
+        lines.append(f"{audit['signed_files']} files of signed heads compared with it")
+    if objects["strays"]:
+        lines.append(f"{objects['strays']} files that no row names: harmless; --repair sets them aside")
+    if "set_aside" in result:
+        lines.append(f"{len(result['set_aside'])} of them set aside")
+    if not result["master_key"]["copy_confirmed"]:
+        lines += [
+            "No copy of the master key was confirmed: without one, a lost disk loses everything.",
+            "  Copy the file to a safe place, then: lightbox keys confirm-copy COPY",
+        ]
     return "\n".join(lines)
 
 

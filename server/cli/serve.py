@@ -27,6 +27,8 @@ from .context import (
     show,
 )
 
+SECRET = ("smtp_url", "database_url", "database_owner_url")  # they may carry a password
+
 
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
@@ -140,6 +142,6 @@ def _described(current: Settings, from_arguments: set[str]) -> list[dict[str, An
             source = "environment"
         else:
             source = "default" if value == field.get_default() else "file"
-        shown = "(set)" if value and name == "smtp_url" else value
+        shown = "(set)" if value and name in SECRET else value
         rows.append({"name": variable, "value": shown, "source": source, "description": field.description})
     return rows

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from server.rights import policy
+
 from .pages import render, see_other
 from .visit import Visit
 
@@ -20,4 +22,4 @@ async def front(visit: Visit) -> Response:
 
 async def data(visit: Visit) -> Response:
     """How we manage your data: public, linked from every page and from sign-up."""
-    return render(visit.request, "data.html")
+    return render(visit.request, "data.html", version=policy.current(), automated=policy.AUTOMATED)

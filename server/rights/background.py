@@ -6,7 +6,7 @@ from server.access.services import Services
 from server.audit import heads
 from server.jobs.queue import Kit, Periodic
 
-from . import disclosures, erasure, policy, watch
+from . import disclosures, erasure, export, policy, watch
 
 
 async def _export_heads(services: Services) -> None:
@@ -18,5 +18,6 @@ KITS = (
     disclosures.KIT,
     policy.KIT,
     watch.KIT,
+    export.KIT,
     Kit(periodic=(Periodic("audit: signed heads", heads.EVERY, _export_heads),)),
 )

@@ -7,6 +7,7 @@ StorageUnavailable, and Missing for a pack that is not there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -44,6 +45,9 @@ class Files(Protocol):
 
     def delete(self, pack_id: UUID) -> None:
         """Remove a pack, also one half written; nothing happens when it is not there."""
+
+    def set_aside(self, pack_id: UUID, before: datetime) -> bool:
+        """Move a published pack written before that moment to where nothing looks; whether it was."""
 
     def list(self) -> Iterator[UUID]:
         """Every published pack."""

@@ -5,7 +5,10 @@ Wrapping is AES key wrap (RFC 3394), which also proves the key: a wrong one does
 so that no key serves two algorithms. Destroying a patient's wrapped key makes all of it unreadable; turning the
 master key over only wraps the patients' keys anew.
 
-The master key file holds one key a line, the newest first: it wraps, all of them unwrap.
+The master key file holds one key a line, the newest first: it wraps, all of them unwrap. What was sealed for the
+system under a master key that is gone opens with the key derived from it, which the file keeps. A process looks at
+the file's date whenever it needs a key, so a rotation is known everywhere at once (rotation.py); a key once read is
+remembered for opening until the process ends, for what began before it went.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import binascii
 import os
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +35,7 @@ KEY_SIZE = 32
 _NONCE_SIZE = 12
 _VERSION = b"\x01"  # of what seal() makes
 _LINE = "lightbox-master-key-1"
+_SYSTEM_LINE = "lightbox-system-key-1"
 _HEAD = (
     "# The master key of this Lightbox. Without it nothing stored can be read again: keep a copy elsewhere.\n"
 )
@@ -54,14 +60,31 @@ def new_data_key() -> bytes:
     return secrets.token_bytes(KEY_SIZE)
 
 
+@dataclass(frozen=True)
+class KeyFile:
+    """What a master key file holds; the newest first."""
+
+    masters: tuple[bytes, ...] = field(repr=False)
+    systems: tuple[bytes, ...] = field(default=(), repr=False)  # derived from masters that are gone
+
+    def __post_init__(self) -> None:
+        if not self.masters or any(len(key) != KEY_SIZE for key in (*self.masters, *self.systems)):
+            raise MasterKeyUnusable("A master key has 256 bits.")
+
+    @property
+    def sealers(self) -> tuple[bytes, ...]:
+        """Keys for what belongs to the system: the first seals, all of them open."""
+        return (*(system_key(key) for key in self.masters), *self.systems)
+
+
 class KeyRing:
     """The master keys of this deployment, and what they open."""
 
-    def __init__(self, master_keys: Sequence[bytes]) -> None:
-        if not master_keys or any(len(key) != KEY_SIZE for key in master_keys):
-            raise MasterKeyUnusable("A master key has 256 bits.")
-        self._masters = tuple(master_keys)
-        self._sealers = tuple(_derived(key, b"lightbox system") for key in master_keys)
+    def __init__(self, master_keys: Sequence[bytes], path: Path | None = None) -> None:
+        self._held = KeyFile(tuple(master_keys))
+        self._sealers = self._held.sealers
+        self._path = path
+        self._seen = _stamp(path)
 
     @classmethod
     def load(cls, path: Path, *, create: bool) -> KeyRing:
@@ -72,22 +95,46 @@ class KeyRing:
         """
         if create and not path.exists():
             _make_file(path)
-        try:
-            return cls(_parse(path.read_text(encoding="ascii")))
-        except FileNotFoundError as exc:
-            raise MasterKeyMissing(
-                f"The master key file {path} is missing; nothing stored can be read."
-            ) from exc
-        except (OSError, ValueError) as exc:
-            raise MasterKeyUnusable(f"The master key file {path} cannot be read.") from exc
+        stamp = _stamp(path)
+        found = read_key_file(path)
+        made = cls(found.masters, path)
+        made._take(found)
+        made._seen = stamp
+        return made
+
+    def _current(self) -> KeyFile:
+        """The keys as the file has them now."""
+        if self._path is not None and (stamp := _stamp(self._path)) != self._seen and stamp is not None:
+            with suppress(ServerError):  # a file that is gone or broken for a moment: what is known goes on
+                self._take(read_key_file(self._path))
+                self._seen = stamp
+        return self._held
+
+    def _take(self, found: KeyFile) -> None:
+        older = tuple(key for key in self._held.masters if key not in found.masters)
+        self._held = KeyFile((*found.masters, *older), found.systems)
+        self._sealers = self._held.sealers
 
     def new_patient_key(self) -> bytes:
         """A new random patient key, wrapped: what `keys.patient_key.wrapped` holds."""
-        return aes_key_wrap(self._masters[0], secrets.token_bytes(KEY_SIZE))
+        return aes_key_wrap(self._current().masters[0], secrets.token_bytes(KEY_SIZE))
 
     def rewrap(self, wrapped_patient_key: bytes) -> bytes:
-        """The same patient key under the newest master key."""
-        return aes_key_wrap(self._masters[0], self._patient_key(wrapped_patient_key))
+        """The same patient key under the newest master key; raises KeyUnusable when none opens it."""
+        return aes_key_wrap(self._current().masters[0], self._patient_key(wrapped_patient_key))
+
+    def is_newest(self, wrapped_patient_key: bytes) -> bool:
+        """Whether the newest master key wraps it."""
+        try:
+            aes_key_unwrap(self._current().masters[0], wrapped_patient_key)
+        except (InvalidUnwrap, ValueError):
+            return False
+        return True
+
+    @property
+    def fingerprint(self) -> bytes:
+        """The newest master key's, which says nothing of the key."""
+        return fingerprint_of(self._current().masters[0])
 
     def wrap(self, wrapped_patient_key: bytes, data_key: bytes) -> bytes:
         """A data key as its row keeps it: 40 bytes."""
@@ -116,11 +163,33 @@ class KeyRing:
 
     def _sealing_keys(self, wrapped_patient_key: bytes | None) -> tuple[bytes, ...]:
         if wrapped_patient_key is None:
+            self._current()
             return self._sealers
         return (_derived(self._patient_key(wrapped_patient_key), b"lightbox patient"),)
 
     def _patient_key(self, wrapped: bytes) -> bytes:
-        return _first(self._masters, lambda master: aes_key_unwrap(master, wrapped))
+        return _first(self._current().masters, lambda master: aes_key_unwrap(master, wrapped))
+
+
+def system_key(master: bytes) -> bytes:
+    """What a master key seals for the system with."""
+    return _derived(master, b"lightbox system")
+
+
+def fingerprint_of(master: bytes) -> bytes:
+    """To say which key is meant, without the key."""
+    return _derived(master, b"lightbox fingerprint")[:16]
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    """When the file was changed last, as a whole file put in its place shows it."""
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def _first(keys: Sequence[bytes], attempt: Callable[[bytes], T]) -> T:
@@ -138,20 +207,49 @@ def _derived(key: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=KEY_SIZE, salt=None, info=purpose).derive(key)
 
 
-def _parse(text: str) -> list[bytes]:
+def read_key_file(path: Path) -> KeyFile:
+    """Raises MasterKeyMissing, MasterKeyUnusable."""
+    try:
+        return parse(path.read_text(encoding="ascii"))
+    except FileNotFoundError as exc:
+        raise MasterKeyMissing(f"The master key file {path} is missing; nothing stored can be read.") from exc
+    except (OSError, ValueError) as exc:
+        raise MasterKeyUnusable(f"The master key file {path} cannot be read.") from exc
+
+
+def parse(text: str) -> KeyFile:
     """The keys of a master key file; raises ValueError for anything else in it."""
-    keys = []
+    found: dict[str, list[bytes]] = {_LINE: [], _SYSTEM_LINE: []}
     for line in text.splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         word, _, value = line.partition(" ")
-        if word != _LINE:
+        if word not in found:
             raise ValueError("not a master key file")
         try:
-            keys.append(base64.b64decode(value.strip(), validate=True))
+            found[word].append(base64.b64decode(value.strip(), validate=True))
         except binascii.Error as exc:
             raise ValueError("not a master key") from exc
-    return keys
+    return KeyFile(tuple(found[_LINE]), tuple(found[_SYSTEM_LINE]))
+
+
+def write_key_file(path: Path, keys: KeyFile) -> None:
+    """Put a file of these keys in the place of the one there: at `path` lies a whole one at any moment."""
+    draft = _draft(path, keys)
+    draft.replace(path)
+    _sync_directory(path.parent)
+
+
+def _draft(path: Path, keys: KeyFile) -> Path:
+    lines = [f"{_LINE} {base64.b64encode(key).decode('ascii')}" for key in keys.masters]
+    lines += [f"{_SYSTEM_LINE} {base64.b64encode(key).decode('ascii')}" for key in keys.systems]
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(_HEAD + "\n".join(lines) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return draft
 
 
 def _make_file(path: Path) -> None:
@@ -160,18 +258,11 @@ def _make_file(path: Path) -> None:
     Two processes may start at once: the link of the second fails, and it uses the first one's key.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    key = base64.b64encode(secrets.token_bytes(KEY_SIZE)).decode("ascii")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    draft = _draft(path, KeyFile((secrets.token_bytes(KEY_SIZE),)))
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{_HEAD}{_LINE} {key}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
+        os.link(draft, path)
+    except FileExistsError:
+        return
     finally:
         draft.unlink()
     _sync_directory(path.parent)

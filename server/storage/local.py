@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from uuid import UUID
@@ -89,6 +90,17 @@ class LocalFiles:
             _remove(self._draft(pack_id))
             if _remove(self._path(pack_id)):
                 _sync(self._path(pack_id).parent)
+
+    def set_aside(self, pack_id: UUID, before: datetime) -> bool:
+        path, aside = self._path(pack_id), self.root / "strays"
+        with _translated():
+            if path.stat().st_mtime >= before.timestamp():
+                return False
+            aside.mkdir(mode=0o700, exist_ok=True)
+            path.rename(aside / path.name)
+            _sync(aside)
+            _sync(path.parent)
+        return True
 
     def list(self) -> Iterator[UUID]:
         for directory in sorted(self._packs.iterdir()):

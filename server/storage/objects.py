@@ -18,6 +18,7 @@ import hashlib
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
 from urllib.parse import unquote, urlsplit
@@ -123,6 +124,10 @@ class ObjectStore:
     async def pack_size(self, pack_id: UUID) -> int:
         """Bytes of a published pack; raises Missing."""
         return await self._in_thread(lambda: self.files.size(pack_id))
+
+    async def set_aside(self, pack_id: UUID, before: datetime) -> bool:
+        """Move a published pack out of the way when it is older than `before`; whether it was."""
+        return await self._in_thread(lambda: self.files.set_aside(pack_id, before))
 
     async def sealed(self, pack_id: UUID, begin: int, end: int) -> bytes:
         """Bytes begin..end of a pack as they lie, fewer when it ends earlier; raises Missing."""

@@ -39,3 +39,6 @@ DELETE FROM pack WHERE id = ANY(:ids)
 
 -- name: known_packs
 SELECT id FROM pack WHERE id = ANY(:ids)
+
+-- name: count_packs
+SELECT count(*) FROM pack

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -80,6 +80,14 @@ class S3Files:
     def delete(self, pack_id: UUID) -> None:
         with _translated(), suppress(NotFoundError, FileNotFoundError):
             obstore.delete(self._bucket, self.path(pack_id))
+
+    def set_aside(self, pack_id: UUID, before: datetime) -> bool:
+        with _translated():
+            if obstore.head(self._bucket, self.path(pack_id))["last_modified"] >= before:
+                return False
+            aside = self._prefix.removesuffix("packs/") + f"strays/{pack_id}"
+            obstore.rename(self._bucket, self.path(pack_id), aside)
+        return True
 
     def list(self) -> Iterator[UUID]:
         with _translated():
