@@ -58,6 +58,17 @@ SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happe
  WHERE {reach} AND {match}
  ORDER BY happened.at DESC, happened.id LIMIT :limit OFFSET :offset
 
+-- name: actors_of
+-- Everyone who acted, each by the latest event.
+SELECT DISTINCT ON (happened.actor) patient.id AS patient_id, happened.id, happened.at, happened.event,
+       happened.outcome, happened.actor, happened.payload, key.wrapped
+  FROM patient
+  JOIN pseudonym ON pseudonym.subject = 'patient:' || patient.id
+  JOIN audit_event AS happened ON happened.chain = pseudonym.pseudonym
+  LEFT JOIN keys.patient_key AS key ON key.patient_id = patient.id
+ WHERE {reach} AND happened.actor IS NOT NULL
+ ORDER BY happened.actor, happened.at DESC LIMIT 500
+
 -- name: count_events_of
 -- How many of them there are.
 SELECT count(*) FROM patient

@@ -45,6 +45,12 @@ async def events_of(
     return [_opened(row, keyring) for row in rows]
 
 
+async def actors_of(db: Database, keyring: KeyRing, *, reach: Where) -> dict[UUID, Happened]:
+    """Everyone who acted on the record, by pseudonym, with the latest of what they did."""
+    rows = await db.fetch_all(QUERIES["actors_of"], {}, reach=reach)
+    return {row["actor"]: _opened(row, keyring) for row in rows}
+
+
 def by_subject(subject: str) -> Where:
     """What one caller did, by the key of their pseudonym (who.py)."""
     return Where(

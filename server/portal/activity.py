@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
-from starlette.responses import Response
-
 from server.access.action import STUDY_READ, Action, Verb
-from server.audit import reading
 from server.audit.events import Event, Outcome
 from server.audit.reading import Happened
 from server.core.texts import N_, translations
+from server.storage.sql import load
 
 from . import studies, words
-from .imaging import page_of
-from .pages import language_of, render
-from .profile import own_id
+from .pages import language_of
 from .visit import Visit
 
+QUERIES = load(__package__)
 AUDIT_READ = Action("AuditEvent", Verb.SEARCH)
 PAGE = 100
 
@@ -149,33 +146,30 @@ class Day:
     entries: list[Entry]
 
 
-async def show(visit: Visit) -> Response:
-    """Everything that happened, the latest first."""
-    patient_id = await own_id(visit)
-    reach = (await visit.reach(AUDIT_READ)).at(patient_id).patients()
-    services, number = visit.services, visit.number("page", most=100_000)
-    total = await reading.count_events_of(services.db, reach=reach)
-    happened = await reading.events_of(
-        services.db, services.keyring, reach=reach, limit=PAGE, offset=(number - 1) * PAGE
-    )
-    language = language_of(visit.request, visit.me)
-    entries = await entries_of(visit, happened, patient_id)
-    return render(
-        visit.request,
-        "activity.html",
-        here="activity",
-        days=list(_by_day(entries, language)),
-        page=page_of(visit, number, PAGE, total),
-    )
-
-
 async def entries_of(visit: Visit, happened: list[Happened], patient_id: str) -> list[Entry]:
     """Events in words, with the names of the studies they are about."""
     language, reader = language_of(visit.request, visit.me), str(visit.signed_in.account_id)
     uids = {str(each.detail["study"]) for each in happened if each.detail.get("study")}
     reach = (await visit.reach(STUDY_READ)).at(patient_id)
     titles = await studies.titles(visit.services.db, sorted(uids), reach=reach, language=language)
-    return [_entry(group, language, reader, titles) for group in _series(happened)]
+    places = await _places_of(visit, happened)
+    return [_entry(group, language, reader, titles, places) for group in _series(happened)]
+
+
+async def entry_of(visit: Visit, happened: list[Happened], patient_id: str) -> list[str]:
+    """A sentence for each event by itself."""
+    language, reader = language_of(visit.request, visit.me), str(visit.signed_in.account_id)
+    uids = {str(each.detail["study"]) for each in happened if each.detail.get("study")}
+    reach = (await visit.reach(STUDY_READ)).at(patient_id)
+    titles = await studies.titles(visit.services.db, sorted(uids), reach=reach, language=language)
+    return [_entry([each], language, reader, titles, {}).sentence for each in happened]
+
+
+async def _places_of(visit: Visit, happened: list[Happened]) -> dict[str, str]:
+    """The organization of each doctor and system, by its id."""
+    ids = {each.who.practitioner_id or each.who.organization_id or "" for each in happened} - {""}
+    rows = await visit.services.db.fetch_all(QUERIES["organizations_of"], {"ids": sorted(ids)})
+    return {row["id"]: row["name"] for row in rows if row["name"]}
 
 
 def _series(happened: list[Happened]) -> list[list[Happened]]:
@@ -195,11 +189,13 @@ def _alike(one: Happened, other: Happened) -> bool:
     return same and one.at - other.at < WITHIN and one.at.date() == other.at.date()
 
 
-def _entry(group: list[Happened], language: str, reader: str, titles: Mapping[str, str]) -> Entry:
+def _entry(
+    group: list[Happened], language: str, reader: str, titles: Mapping[str, str], places: Mapping[str, str]
+) -> Entry:
     """Events of one kind in words, for the person whose record it is."""
     gettext, first = translations(language).gettext, group[0]
     facts = {
-        "who": _who(first, gettext, reader),
+        "who": name_of(first, gettext, reader),
         "doctor": str(first.detail.get("with") or gettext(N_("a doctor"))),
     }
     facts["what"] = gettext(THINGS.get(str(first.detail.get("type")), THING))
@@ -217,11 +213,13 @@ def _entry(group: list[Happened], language: str, reader: str, titles: Mapping[st
     if refused and first.event not in (Event.ACCESS_REFUSED, Event.SIGN_IN_FAILED, Event.LINK_REFUSED):
         sentence = f"{sentence} {gettext(N_('This was refused.'))}"
     address = first.who.address
-    place = gettext(N_("from %(address)s")) % {"address": address} if address else ""
+    organization = places.get(first.who.practitioner_id or first.who.organization_id or "", "")
+    come = gettext(N_("from %(address)s")) % {"address": address} if address else ""
+    place = ", ".join(each for each in (organization, come) if each)
     return Entry(first.at, sentence, place, refused, tuple(named) if len(studies_meant) > 1 else ())
 
 
-def _who(happened: Happened, gettext: Callable[[str], str], reader: str) -> str:
+def name_of(happened: Happened, gettext: Callable[[str], str], reader: str) -> str:
     who = happened.who
     name = gettext(N_("You")) if str(who.account_id) == reader else who.name or who.client_name or "Lightbox"
     if who.client_name and who.client_name != name:
@@ -229,6 +227,6 @@ def _who(happened: Happened, gettext: Callable[[str], str], reader: str) -> str:
     return name
 
 
-def _by_day(entries: Iterable[Entry], language: str) -> Iterable[Day]:
+def by_day(entries: Iterable[Entry], language: str) -> Iterable[Day]:
     for day, group in groupby(entries, key=lambda each: words.day(each.at, language)):
         yield Day(day, list(group))

@@ -97,6 +97,12 @@ SELECT instance.sop_uid FROM instance JOIN study USING (patient_id, study_uid)
 SELECT id, name, specialty, organization_name, registration_number, authority, verification
   FROM practitioner WHERE id = :id
 
+-- name: organizations_of
+-- Where these doctors work, as they say; what these organizations are called.
+SELECT id, organization_name AS name FROM practitioner WHERE id = ANY (:ids)
+UNION ALL
+SELECT id, name FROM organization WHERE id = ANY (:ids)
+
 -- name: profiles
 -- The Patient resources of these patients.
 SELECT resource.patient_id, resource.json FROM resource

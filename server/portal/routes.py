@@ -6,7 +6,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from . import (
     account,
-    activity,
+    activity_page,
     corrections,
     data_erasure,
     data_rights,
@@ -163,7 +163,8 @@ routes: list[BaseRoute] = [
     _get("/link/{guest}/reports/{report}", guest.report),
     _get("/link/{guest}/reports/{report}/files/{number:int}", guest.report_file),
     # oneself
-    _get("/activity", activity.show, Who.PATIENT),
+    _get("/activity", activity_page.show, Who.PATIENT),
+    _get("/activity.csv", activity_page.table, Who.PATIENT),
     _get("/account/data", data_rights.show, Who.SIGNED_IN),
     _post("/account/data/copy", data_rights.make_copy, Who.SIGNED_IN),
     _get("/account/data/copies/{copy}", data_rights.fetch_copy, Who.SIGNED_IN),
