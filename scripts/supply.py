@@ -24,7 +24,8 @@ from packaging.requirements import Requirement
 ROOT = "lightbox-server"
 # Permissive (OFL: of fonts), or file-level copyleft of a library used as it stands (MPL-2.0: certifi, orjson).
 ALLOWED = re.compile(
-    r"(apache|mit\b|mit-0|mit-cmu|0?bsd|isc|psf|python software foundation|unlicense|zlib|cc0|ofl|mpl-2\.0|mozilla public)",
+    r"(apache|mit\b|mit-0|mit-cmu|0?bsd|isc|psf|python software foundation|unlicense|zlib|cc0|ofl)"
+    r"|(mpl-2\.0|mozilla public)",
     re.IGNORECASE,
 )
 REFUSED = re.compile(r"\b(a?gpl|lgpl|gnu|sspl|busl|commons clause|non-?commercial)", re.IGNORECASE)
