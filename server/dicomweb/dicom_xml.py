@@ -84,7 +84,7 @@ def from_xml(document: bytes) -> list[dict[str, Any]]:
     try:
         parser.feed(document)
         root = parser.close()
-    except ElementTree.ParseError as exc:
+    except (ElementTree.ParseError, LookupError) as exc:  # LookupError: an encoding that nobody knows
         raise ValueError("not well-formed") from exc
     models = [root] if _local(root) == "NativeDicomModel" else list(root)
     return [_dataset(model) for model in models]
