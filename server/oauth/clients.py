@@ -17,6 +17,7 @@ from joserfc.jwk import KeySet
 from server.access.scopes import Scopes
 from server.core import clock, ids
 from server.core.errors import Unprocessable
+from server.core.texts import N_
 from server.storage.db import Database
 from server.storage.sql import load
 
@@ -217,15 +218,15 @@ def read_jwks(described: dict[str, Any]) -> KeySet:
     """Public keys for ES384 and RS384; raises Unprocessable."""
     keys = described.get("keys")
     if not isinstance(keys, list) or not all(isinstance(each, dict) for each in keys):
-        raise Unprocessable("The keys are not a JWK Set.")
+        raise Unprocessable(N_("The keys are not a JWK Set."))
     if any(each.get("kty") not in ("RSA", "EC") for each in keys):
-        raise Unprocessable("The keys must be RSA or EC keys.")
+        raise Unprocessable(N_("The keys must be RSA or EC keys."))
     if any("d" in each for each in keys):
-        raise Unprocessable("The keys hold a private part; send the public ones only.")
+        raise Unprocessable(N_("The keys hold a private part; send the public ones only."))
     try:
         return KeySet.import_key_set({"keys": keys})
     except (JoseError, ValueError, KeyError, TypeError) as exc:
-        raise Unprocessable("The keys are not a JWK Set.") from exc
+        raise Unprocessable(N_("The keys are not a JWK Set.")) from exc
 
 
 def _check_words(name: str, type: str, scope: str) -> None:
@@ -234,19 +235,19 @@ def _check_words(name: str, type: str, scope: str) -> None:
     if not name.strip() or len(name) > MOST_NAME or not name.isprintable():
         raise Unprocessable(f"A name is needed, of at most {MOST_NAME} characters.")
     if not all(Scopes.parse(text) for text in scope.split()):
-        raise Unprocessable("One of the scopes is not known.")
+        raise Unprocessable(N_("One of the scopes is not known."))
 
 
 def _check_redirect_uris(uris: Sequence[str], type: str, *, by_operator: bool) -> None:
     if not uris and type != "backend" and not by_operator:
-        raise Unprocessable("At least one redirect URI is needed.")
+        raise Unprocessable(N_("At least one redirect URI is needed."))
     for uri in uris:
         _require_redirect_uri(uri)
 
 
 def _check_keys(jwks: dict[str, Any] | None, jwks_uri: str | None) -> None:
     if jwks is not None and jwks_uri is not None:
-        raise Unprocessable("Keys are given inline or by address, not both.")
+        raise Unprocessable(N_("Keys are given inline or by address, not both."))
     if jwks is not None:
         read_jwks(jwks)
 
@@ -256,21 +257,23 @@ def _check_addresses(urls: Sequence[str | None], *, by_operator: bool) -> None:
     for url in urls:
         parts = _parts(url) if url is not None else None
         if url is not None and (parts is None or parts.scheme not in schemes or not parts.hostname):
-            raise Unprocessable("An address of the registration is not an https one.")
+            raise Unprocessable(N_("An address of the registration is not an https one."))
 
 
 def _require_redirect_uri(uri: str) -> None:
     """RFC 9700, 4.1; RFC 8252, 7: https, http on loopback, or an app's own scheme with a dot."""
     parts = _parts(uri)
     if parts is None or parts.fragment or "#" in uri or "*" in uri or parts.username or parts.password:
-        raise Unprocessable("A redirect URI is absolute, without fragment, user or wildcard.")
+        raise Unprocessable(N_("A redirect URI is absolute, without fragment, user or wildcard."))
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"):
         return
     if "." in parts.scheme and parts.path:
         return
-    raise Unprocessable("A redirect URI is https; http on loopback; or a scheme of the app with a dot in it.")
+    raise Unprocessable(
+        N_("A redirect URI is https; http on loopback; or a scheme of the app with a dot in it.")
+    )
 
 
 def _parts(url: str) -> SplitResult | None:

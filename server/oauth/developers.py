@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from server.access.services import Services
 from server.access.sign_in import require_same_origin
+from server.core import ids
 from server.core.errors import Unprocessable
 
 from . import clients, forms, pages, register
@@ -26,17 +27,23 @@ async def add(request: Request) -> Response:
     require_same_origin(request, services.settings)
     fields = await forms.read_form(request)
     await register.require_not_too_many(services)
+    token = ids.new_secret()
     try:
         added = await register.keep(
             services,
             name=fields.get("name", ""),
             type=_TYPES.get(fields.get("type", ""), "public"),
             redirect_uris=fields.get("redirect_uris", "").split(),
+            scope=fields.get("scope", ""),
             contact=fields.get("contact", "")[:300],
+            launch_url=fields.get("launch_uri"),
+            **{name: fields.get(name) for name in ("client_uri", "policy_uri", "logo_uri")},
+            registration_token=token,
         )
     except Unprocessable as problem:
-        return _page(request, 422, typed=fields, problem=str(problem))
-    return _page(request, 201, added=added)
+        say = pages.say(pages.language_of(request))
+        return _page(request, 422, typed=fields, problem=say(str(problem)))
+    return _page(request, 201, added=added, token=token)
 
 
 def _page(
@@ -46,6 +53,7 @@ def _page(
     typed: dict[str, str] | None = None,
     problem: str = "",
     added: clients.Added | None = None,
+    token: str = "",
 ) -> Response:
     settings = request.app.state.services.settings
     return pages.render(
@@ -58,4 +66,5 @@ def _page(
         typed=typed or {},
         problem=problem,
         added=added,
+        token=token,
     )
