@@ -16,10 +16,12 @@ from starlette.responses import Response
 from server.access.action import Right
 from server.core.errors import InvalidInput
 from server.core.media import not_acceptable
-from server.imaging.catalogue import InstanceRow
+from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.codec_encode import HTJ2K, J2K, LOSSLESS_SV1, LS
 from server.imaging.frames import (
     NotDecoded,
+    Place,
+    as_it_lies,
     encoded_frame,
     frame_location,
     is_encapsulated,
@@ -35,7 +37,7 @@ from .multipart import OutPart
 from .representations import AS_STORED, OCTETS, Wish, wishes
 from .streamed import streamed
 from .urls import accept_of, root_of, services_of
-from .wado import rows_of
+from .wado import SMALL, rows_of
 
 MAX_FRAMES = 10_000  # of one request
 
@@ -47,6 +49,8 @@ _DEFAULTS = {
     "image/jp2": J2K,
     "image/jphc": HTJ2K,
 }
+
+Content = bytes | Place
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ async def frames_answer(request: Request, numbers: Sequence[int]) -> Response:
         (row,) = await rows_of(request, Right.IMAGES, frames=around, metadata=True)
     how, first = await _first(request, row, numbers[0], candidates)
     if not how.multipart:
-        return _single(request, how, first, tag)
+        return _single(request, row, how, first, tag)
     return _parts(request, row, numbers, how, first, tag)
 
 
@@ -140,7 +144,7 @@ def _offers(row: InstanceRow, count: int) -> list[str]:
 
 async def _first(
     request: Request, row: InstanceRow, number: int, candidates: Sequence[Encoded]
-) -> tuple[Encoded, bytes]:
+) -> tuple[Encoded, Content]:
     """The first frame, in the most wanted way that works."""
     for how in candidates:
         with suppress(NotDecoded):
@@ -151,41 +155,74 @@ async def _first(
     raise NotDecoded()
 
 
-async def _content(request: Request, row: InstanceRow, number: int, how: Encoded) -> bytes:
+async def _content(request: Request, row: InstanceRow, number: int, how: Encoded) -> Content:
+    """The frame; of a large one that is sent as it lies, its place only."""
     if how.target is not None:
         return (await encoded_frame(services_of(request), row, number, how.target))[0]
+    if not how.decoded or not is_encapsulated(row):
+        place = as_it_lies(row, number)
+        if place is not None and place.stop - place.start > SMALL:
+            return place
     read = native_frame if how.decoded else stored_frame
     return await read(services_of(request), row, number)
 
 
-def _single(request: Request, how: Encoded, content: bytes, tag: str) -> Response:
+def _size(content: Content) -> int:
+    return content.stop - content.start if isinstance(content, Place) else len(content)
+
+
+async def _sent(
+    request: Request, row: InstanceRow, content: Content, start: int, stop: int
+) -> AsyncIterator[bytes]:
+    """The bytes from `start` to `stop` of a frame."""
+    if isinstance(content, Place):
+        services = services_of(request)
+        first = content.start
+        async for chunk in services.objects.stream(address_of(services, row), first + start, first + stop):
+            yield chunk
+    else:
+        yield content[start:stop]
+
+
+def _single(request: Request, row: InstanceRow, how: Encoded, content: Content, tag: str) -> Response:
     """One frame without multipart; a stretch of it by Range."""
-    part = byte_range(request, len(content), tag)
-    start, stop = part or (0, len(content))
-    headers = {**CACHING, "ETag": tag, "Content-Type": how.media_type, **range_headers(part, len(content))}
-    return Response(content[start:stop], 200 if part is None else 206, headers=headers)
+    size = _size(content)
+    part = byte_range(request, size, tag)
+    start, stop = part or (0, size)
+    status = 200 if part is None else 206
+    headers = {"ETag": tag, **range_headers(part, size)}
+    if isinstance(content, Place):
+        chunks = _sent(request, row, content, start, stop)
+        return streamed(request, chunks, how.media_type, size=stop - start, status=status, headers=headers)
+    headers |= {**CACHING, "Content-Type": how.media_type}
+    return Response(content[start:stop], status, headers=headers)
 
 
 def _parts(
-    request: Request, row: InstanceRow, numbers: Sequence[int], how: Encoded, first: bytes, tag: str
+    request: Request, row: InstanceRow, numbers: Sequence[int], how: Encoded, first: Content, tag: str
 ) -> Response:
     """multipart/related; of several frames, each is read when its turn comes."""
     boundary = multipart.new_boundary()
     content_type = multipart.content_type(how.media_type, boundary)
     base = root_of(request).of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
 
-    def part(number: int, content: bytes) -> bytes:
-        head = OutPart(how.media_type, len(content), content, f"{base}/frames/{number}").head(boundary)
-        return head + content
+    def head(number: int, content: Content) -> bytes:
+        size = _size(content)
+        return OutPart(how.media_type, size, b"", f"{base}/frames/{number}").head(boundary)
 
-    if len(numbers) == 1:
-        body = (part(numbers[0], first) + multipart.closing(boundary)).removeprefix(b"\r\n")
+    if len(numbers) == 1 and isinstance(first, bytes):
+        body = head(numbers[0], first) + first + multipart.closing(boundary)
         return Response(body, headers={**CACHING, "ETag": tag, "Content-Type": content_type})
 
     async def parts() -> AsyncIterator[bytes]:
-        yield part(numbers[0], first)
-        for number in numbers[1:]:
-            yield part(number, await _content(request, row, number, how))
+        for index, number in enumerate(numbers):
+            content = first if index == 0 else await _content(request, row, number, how)
+            if isinstance(content, bytes):
+                yield head(number, content) + content
+                continue
+            yield head(number, content)
+            async for chunk in _sent(request, row, content, 0, _size(content)):
+                yield chunk
         yield multipart.closing(boundary)
 
-    return streamed(request, multipart.from_delimiter(parts()), content_type, headers={"ETag": tag})
+    return streamed(request, parts(), content_type, headers={"ETag": tag})

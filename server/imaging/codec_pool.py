@@ -64,6 +64,14 @@ class _Process:
             raise Failed()
         return found
 
+    @property
+    def is_alive(self) -> bool:
+        return self._child.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
     def end(self) -> None:
         self._child.kill()
         self._child.wait()
@@ -118,8 +126,12 @@ class CodecPool:
 
     def _take(self) -> _Process:
         with self._lock:
-            if self._free:
-                return self._free.pop()
+            free = self._free
+            while free:
+                process = free.pop()
+                if process.is_alive:
+                    return process
+                process.end()  # something ended it while it waited: no job's fault
         return _Process()
 
     def _give_back(self, process: _Process) -> None:

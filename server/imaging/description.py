@@ -9,12 +9,15 @@ from __future__ import annotations
 import base64
 import struct
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from .dicom_json import ROOT, Json
 from .overlays import Overlay, overlays_of
+
+_LARGEST_KEPT = 16 * 2**20  # bytes of a header
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,18 @@ class Description:
         return cls(**{**values, **tables, **made})
 
 
+def _parse(metadata: bytes) -> Json:
+    model: Json = orjson.loads(metadata.replace(ROOT, b""))
+    return model
+
+
+# Frame after frame of one object asks for the same header, which may have a thousand functional groups.
+_parsed = lru_cache(maxsize=4)(_parse)
+
+
 def describe(metadata: bytes, transfer_syntax: str, frame: int = 1) -> Description:
     """The description of one frame (from 1) by the instance's DICOM JSON."""
-    model: Json = orjson.loads(metadata.replace(ROOT, b""))
+    model = _parsed(metadata) if len(metadata) <= _LARGEST_KEPT else _parse(metadata)
     of_frame = _functional_groups(model, frame)
     pixels = next((tag for tag in ("7FE00010", "7FE00008", "7FE00009") if tag in model), "7FE00010")
     transform = _item(of_frame.get("00289145")) or model

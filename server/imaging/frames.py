@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,12 @@ from .room import room
 from .transfer_syntax import encoding, is_video
 
 _MAX_FRAME = 1 << 31
-_TABLES = re.compile(rb'/bulkdata(?:/[^"/]+)*/(?:00283006|0028120[123]|0028122[123])"')
-_GRAPHICS = re.compile(
-    _TABLES.pattern[:-2] + rb'|60[01][02468ACE]3000|00282000)"'
-)  # overlays, colour profile
+# What drawing needs and metadata may only name: look-up tables, overlays, a colour profile.
+_TABLES = re.compile(
+    rb'/bulkdata(?:/[^"/]+)*/(?:00283006|0028120[123]|0028122[123]|60[01][02468ACE]3000|00282000)"'
+)
+_TABLED: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()  # by the digest of the object: never untrue
+_MOST_TABLED = 8
 _INLINE_TABLES = 1 << 20
 _LARGE = 4 * 1_048_576  # more is unpacked in a thread
 
@@ -115,6 +118,18 @@ async def stored_frame(services: Services, row: InstanceRow, number: int) -> byt
     return content
 
 
+def as_it_lies(row: InstanceRow, number: int) -> Place | None:
+    """Where the frame's bytes lie when they can be sent as they are, without being held; None: `stored_frame` has them.
+
+    Raises NoFrame, NotDecoded.
+    """
+    place = frame_location(row, number)
+    how = encoding(row.transfer_syntax)
+    if place.pieced or place.shift or place.bits or how.deflated or how.big:
+        return None
+    return place
+
+
 async def native_frame(services: Services, row: InstanceRow, number: int) -> bytes:
     """The frame uncompressed, in little endian. Raises NotDecoded."""
     content = await stored_frame(services, row, number)
@@ -175,7 +190,7 @@ async def description_of(
 ) -> Description:
     """What decoding the frame needs, or `drawn`, showing it; the row must have been read with its metadata."""
     metadata = row.metadata
-    if (_GRAPHICS if drawn else _TABLES).search(metadata):
+    if drawn and _TABLES.search(metadata):
         metadata = await with_tables(services, row)
     if len(metadata) > _LARGE:
         return await asyncio.to_thread(describe, metadata, row.transfer_syntax, number)
@@ -184,8 +199,16 @@ async def description_of(
 
 async def with_tables(services: Services, row: InstanceRow) -> bytes:
     """The metadata of an instance with the tables, overlays and profiles that are too large for those kept."""
+    key = row.patient_id, row.sha256
+    if (held := _TABLED.get(key)) is not None:
+        return held
     address = address_of(services, row)
-    return await asyncio.to_thread(lambda: _with_tables(services, address))
+    metadata = await asyncio.to_thread(lambda: _with_tables(services, address))
+    if len(metadata) <= _LARGE:
+        _TABLED[key] = metadata
+        while len(_TABLED) > _MOST_TABLED:
+            _TABLED.popitem(last=False)
+    return metadata
 
 
 def _with_tables(services: Services, address: Address) -> bytes:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from server.core.errors import Unavailable
 from server.imaging.codec_pool import CodecPool, Failed
+from server.imaging.codec_worker import MAX_MEMORY
 from server.imaging.description import Description, describe
 from server.imaging.entry import entry_of
 from server.imaging.header import header_of
@@ -65,3 +69,46 @@ async def test_damaged_frames_are_refused(pool: CodecPool) -> None:
 async def test_too_many_wait(pool: CodecPool) -> None:
     results = await asyncio.gather(*(pool.do(*a_job()) for _ in range(6)), return_exceptions=True)
     assert [type(each) for each in results].count(Unavailable) == 2
+
+
+async def test_a_process_that_was_killed_while_it_waited_is_nobody_s_fault(pool: CodecPool) -> None:
+    await pool.do(*a_job())
+    os.kill(pool._free[0].pid, signal.SIGKILL)
+    await asyncio.sleep(0.05)
+    answer, _ = await pool.do(*a_job())
+    assert answer["ok"]
+
+
+async def test_killed_in_the_middle_of_a_job(pool: CodecPool) -> None:
+    await pool.do(*a_job())
+    pid = pool._free[0].pid
+    header, content = large_job()
+    job = asyncio.create_task(pool.do(header, content))
+    await asyncio.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(Failed):
+        await job
+    answer, _ = await pool.do(*a_job())
+    assert answer["ok"]
+
+
+async def test_memory_has_a_bound(pool: CodecPool) -> None:
+    await pool.do(*a_job())
+    limits = resource.prlimit(pool._free[0].pid, resource.RLIMIT_AS)
+    assert limits == (MAX_MEMORY, MAX_MEMORY)
+
+
+def large_job() -> tuple[dict[str, object], bytes]:
+    """Some seconds of work."""
+    side = 6000
+    description = Description("1.2.840.10008.1.2.1", side, side, 1, "MONOCHROME2", 16, 16)
+    header = {"job": "encode", "description": description.to_json(), "target": "1.2.840.10008.1.2.4.90"}
+    return header, os.urandom(side * side * 2)
+
+
+async def test_an_endless_encoder_is_ended(pool: CodecPool) -> None:
+    header, content = large_job()
+    with pytest.raises(Failed):
+        await pool.do(header, content, seconds=0.5)
+    answer, _ = await pool.do(*a_job())
+    assert answer["ok"]
