@@ -4,6 +4,7 @@ NIST SP 800-63B-4, 3.1.1: length instead of composition, a blocklist, and anythi
 """
 
 import asyncio
+import hashlib
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,10 @@ def require_good(password: str, *, least: int = LEAST, about: tuple[str, ...] = 
     Raises Unprocessable with the sentence for the form.
     """
     require_length(password, least)
+    if _is_breached(password):
+        raise Unprocessable(
+            "This password has leaked elsewhere, and is among the first that are tried. Choose another."
+        )
     if _is_common(password, about):
         raise Unprocessable("This password is too easy to guess; several unrelated words make a good one.")
 
@@ -148,9 +153,31 @@ def _words(text: str) -> list[str]:
     return "".join(each if each.isalpha() else " " for each in text.casefold()).split()
 
 
+def _is_breached(password: str) -> bool:
+    """Among those that leaked most often, with or without digits and signs at its end."""
+    plain = _normal(password).casefold()
+    stem = plain.rstrip("0123456789!?.,;:-_*#+ ")
+    return any(
+        _digest(each) in _breached() for each in (plain, stem) if len(each) >= LEAST_WITH_SECOND_FACTOR
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def _breached() -> frozenset[str]:
+    """Digests, so that the file can be shown to anybody."""
+    return _lines("breached_passwords.txt")
+
+
+def _lines(name: str) -> frozenset[str]:
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return frozenset(line for line in lines if line and not line.startswith("#"))
+
+
 @cache
 def _common_words() -> frozenset[str]:
-    lines = (
-        resources.files(__package__).joinpath("common_passwords.txt").read_text(encoding="utf-8").splitlines()
-    )
-    return frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    return _lines("common_passwords.txt")

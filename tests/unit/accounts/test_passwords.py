@@ -104,3 +104,17 @@ async def test_an_unknown_account_costs_as_much_as_a_known_one(monkeypatch):
 def test_the_real_hasher_is_argon2id_with_the_memory_it_says():
     """RFC 9106, 4: the tests run with a quick one, the server must not."""
     assert passwords.strong_hasher().hash("x").startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+@pytest.mark.parametrize(
+    "leaked", ["letmein123", "trustno1", "ilovejesus", "1qaz2wsx3edc4rfv", "Sunshine2024!"]
+)
+def test_what_leaked_often_is_refused(leaked):
+    """SP 800-63B-4, 3.1.1.2: a blocklist; also where a second factor makes short ones good enough."""
+    with pytest.raises(Unprocessable):
+        passwords.require_good(leaked, least=passwords.LEAST_WITH_SECOND_FACTOR)
+
+
+def test_the_list_of_leaked_ones_is_there():
+    assert len(passwords._breached()) > 10_000
+    passwords.require_good("kestrel lintel orbit", least=passwords.LEAST_WITH_SECOND_FACTOR)
