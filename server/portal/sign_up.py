@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import date
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
 
@@ -25,17 +25,19 @@ from .visit import Visit
 
 async def show_patient(visit: Visit) -> Response:
     """The form for a profile of one's own."""
-    return _page(visit, "patient", filled({"next": visit.query("next")}))
+    return _page(visit, "patient", _first(visit))
 
 
 async def show_doctor(visit: Visit) -> Response:
     """The form for a registered medical professional."""
-    return _page(visit, "doctor", filled({"next": visit.query("next")}))
+    return _page(visit, "doctor", _first(visit))
 
 
 async def submit_patient(visit: Visit) -> Response:
     """Make the account and the profile it owns, then have the address confirmed."""
     form = visit.form
+    if not _chose_here(visit, form):
+        return _page(visit, "patient", form)
     birth_date = form.day("birth_date", past=True)
     chosen = form.some_of("permission", [each.key for each in permissions.CHOICES])
     name, email, password = _person(form)
@@ -51,6 +53,8 @@ async def submit_patient(visit: Visit) -> Response:
 async def submit_doctor(visit: Visit) -> Response:
     """Make the account and the Practitioner, unverified until an operator looked."""
     form = visit.form
+    if not _chose_here(visit, form):
+        return _page(visit, "doctor", form)
     registration = Registration(
         number=form.text("number", most=80),
         authority=form.text("authority"),
@@ -137,8 +141,32 @@ async def _refused(visit: Visit, role: str, error: ServerError) -> Response:
     return _page(visit, role, visit.form)
 
 
+def _first(visit: Visit) -> Form:
+    return filled({"next": visit.query("next"), "region": visit.query("region")})
+
+
+def _chose_here(visit: Visit, form: Form) -> bool:
+    """Whether this region was chosen, where there is a choice (product row 64): data stays where it is first put."""
+    settings = visit.services.settings
+    return not settings.regions or form["region"] == settings.region
+
+
+def _region_page(visit: Visit, role: str, onward: str) -> Response:
+    """Which region: a required choice before anything is typed. Another one goes on at its own address."""
+    settings = visit.services.settings
+    path = "/sign-up" if role == "patient" else "/sign-up/doctor"
+    here = {"region": settings.region} | ({"next": onward} if onward != "/" else {})
+    there = [
+        (each.name, f"{each.address}{path}?{urlencode({'region': each.name})}") for each in settings.regions
+    ]
+    choices = sorted([(settings.region, f"{path}?{urlencode(here)}"), *there])
+    return render(visit.request, "region.html", here="sign-up", choices=choices)
+
+
 def _page(visit: Visit, role: str, form: Form) -> Response:
     onward = local_path(form["next"])
+    if not _chose_here(visit, form):
+        return _region_page(visit, role, onward)
     form.values["next"] = onward if onward != "/" else ""
     return render(
         visit.request,
