@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
+from PIL import Image
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -21,6 +22,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from server.core.errors import InvalidInput, TooLarge
 from server.core.media import MediaType
+from server.imaging.transfer_syntax import media_type
 
 from .dicom_xml import from_xml
 from .multipart import Part
@@ -39,6 +41,8 @@ _SYNTAX_OF = {
     "video/mpeg": "1.2.840.10008.1.2.4.100",
     "video/mp4": "1.2.840.10008.1.2.4.102",
 }
+# Of the process that a JPEG stream is of: baseline, extended, lossless.
+_JPEG_OF = {0xC0: "1.2.840.10008.1.2.4.50", 0xC1: "1.2.840.10008.1.2.4.51", 0xC3: "1.2.840.10008.1.2.4.70"}
 _PIXELS = "7FE00010"
 _NATIVE = frozenset({str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)})
 
@@ -58,9 +62,18 @@ async def composed(parts: AsyncIterator[Part]) -> AsyncIterator[Part]:
         if is_metadata:
             datasets += _datasets(kind, content)
         else:
-            bulk[part.headers.get("content-location", "")] = (kind, content)
+            for name in _names(part):
+                bulk[name] = (kind, content)
     for each in datasets:
         yield Part({"content-type": DICOM}, _once(await asyncio.to_thread(compose, each, bulk)))
+
+
+def _names(part: Part) -> list[str]:
+    """What a BulkDataURI may call the part: its Content-Location, or `cid:` and its Content-ID (RFC 2392)."""
+    names = [part.headers.get("content-location", "")]
+    if content_id := part.headers.get("content-id", "").strip("<>"):
+        names.append(f"cid:{content_id}")
+    return names
 
 
 async def _read(part: Part, most: int) -> bytes:
@@ -88,8 +101,8 @@ def _datasets(kind: MediaType, content: bytes) -> list[Json]:
 def compose(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> bytes:
     """One instance as a file. What cannot be composed comes out as bytes that the store refuses with a reason."""
     try:
-        syntax, pixels = _pixels(model, bulk)
-        whole = {
+        syntax, pixels, derived = _pixels(model, bulk)
+        whole = {**derived} | {
             tag: _filled(element, bulk) for tag, element in model.items() if tag not in (_PIXELS, "00083002")
         }
         made = Dataset.from_json({tag: each for tag, each in whole.items() if not tag.startswith("0002")})
@@ -103,23 +116,72 @@ def compose(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> bytes:
         out = io.BytesIO()
         made.save_as(out, enforce_file_format=True)
         return out.getvalue()
-    except Exception:  # pydicom raises what it likes on values of the wrong kind
+    except Exception:  # pydicom and Pillow raise what they like on values of the wrong kind
         return b""
 
 
-def _pixels(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> tuple[str, bytes | None]:
-    """The transfer syntax of the composed object, and its pixels."""
-    said = (model.get("00020010") or model.get("00083002") or {}).get("Value", [str(ExplicitVRLittleEndian)])[
-        0
-    ]
+def _pixels(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> tuple[str, bytes | None, Json]:
+    """The transfer syntax of the composed object, its pixels, and what their own header says of them."""
+    native = str(ExplicitVRLittleEndian)
     element = model.get(_PIXELS)
     if element is None:
-        return str(ExplicitVRLittleEndian), None
+        return native, None, {}
     if "InlineBinary" in element:
-        return str(ExplicitVRLittleEndian), base64.b64decode(element["InlineBinary"])
+        return native, base64.b64decode(element["InlineBinary"]), {}
     kind, content = bulk[element["BulkDataURI"]]
-    default = _SYNTAX_OF.get(kind.name, str(said) if str(said) in _NATIVE else str(ExplicitVRLittleEndian))
-    return kind.parameters.get("transfer-syntax", default), content
+    derived = _described(content) if kind.name.startswith("image/") else {}
+    return _syntax(model, kind, content), content, derived
+
+
+def _syntax(model: Json, kind: MediaType, content: bytes) -> str:
+    """As the part says; else as the metadata say where that is of its kind; else the usual one of its media type."""
+    if said := kind.parameters.get("transfer-syntax"):
+        return said
+    element = model.get("00083002") or model.get("00020010") or {}
+    said = str((element.get("Value") or [""])[0])
+    if kind.name not in _SYNTAX_OF:
+        return said if said in _NATIVE else str(ExplicitVRLittleEndian)
+    if media_type(said) == kind.name:
+        return said
+    return (
+        _JPEG_OF.get(_frame_marker(content), _SYNTAX_OF[kind.name])
+        if kind.name == "image/jpeg"
+        else (_SYNTAX_OF[kind.name])
+    )
+
+
+def _frame_marker(content: bytes) -> int:
+    """The start-of-frame marker of a JPEG stream, which tells its process (ISO 10918-1, B.2.2); 0 without one."""
+    at = 2
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return marker
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return 0
+
+
+def _described(content: bytes) -> Json:
+    """The Image Pixel Description that a compressed image tells itself: a sender may leave it out (10.5.2.2)."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            (columns, rows), mode, is_jpeg = picture.size, picture.mode, picture.format == "JPEG"
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return {}  # JPEG-LS, RLE: what the metadata say has to do
+    colour, bits = mode not in ("L", "I;16", "1"), 16 if mode == "I;16" else 8
+    described: dict[str, tuple[str, int | str]] = {
+        "00280002": ("US", 3 if colour else 1),
+        "00280004": ("CS", ("YBR_FULL_422" if is_jpeg else "RGB") if colour else "MONOCHROME2"),
+        "00280010": ("US", rows),
+        "00280011": ("US", columns),
+        "00280100": ("US", bits),
+        "00280101": ("US", bits),
+        "00280102": ("US", bits - 1),
+        "00280103": ("US", 0),
+    }
+    if colour:
+        described["00280006"] = ("US", 0)
+    return {tag: {"vr": vr, "Value": [value]} for tag, (vr, value) in described.items()}
 
 
 def _filled(element: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> Json:

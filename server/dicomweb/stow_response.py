@@ -64,6 +64,8 @@ def _referenced(each: StoredInstance, root: Root) -> dict[str, Any]:
     }
     if each.warning:
         item["00081196"] = _one("US", int(each.warning))
+    if each.comment:  # what was odd about it; it is stored all the same
+        item["00000902"] = _one("LO", each.comment)
     return dict(sorted(item.items()))
 
 

@@ -92,6 +92,47 @@ async def test_an_image(web: httpx.AsyncClient):
 
 
 @pytest.mark.parametrize(
+    ("mode", "format", "kind"), [("L", "JPEG", "image/jpeg"), ("RGB", "JPEG2000", "image/jp2")]
+)
+async def test_an_image_that_describes_itself(web: httpx.AsyncClient, mode: str, format: str, kind: str):
+    """10.5.2.2: rows, columns and the rest may be left out where the compressed image tells them."""
+    out = io.BytesIO()
+    Image.new(mode, (12, 8), 128 if mode == "L" else (128, 64, 32)).save(out, format)
+    described = model(**{"7FE00010": {"vr": "OB", "BulkDataURI": "cid:pixels"}})
+    json_kind = "application/dicom+json"
+    headers = {"Content-Type": f'multipart/related; type="{json_kind}"; boundary={BOUNDARY}'}
+    pixels = body((kind, "", out.getvalue())).replace(b"Content-Location: ", b"Content-ID: <pixels>", 1)
+    content = body((json_kind, "", json.dumps([described]).encode())).removesuffix(b"--apart--") + pixels
+    made = await stored(web, await web.post("/dicomweb/studies", content=content, headers=headers))
+    assert (made.Rows, made.Columns, made.SamplesPerPixel) == (8, 12, 1 if mode == "L" else 3)
+    uids = f"{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
+    drawn = await web.get(f"/dicomweb/studies/{uids}/rendered", headers={"Accept": "image/png"})
+    picture = Image.open(io.BytesIO(drawn.content))
+    assert picture.size == (12, 8)
+
+
+async def test_several_instances_and_a_video(web: httpx.AsyncClient):
+    """Metadata of several instances first, then the bulk data of each."""
+    film = model(**{"7FE00010": {"vr": "OB", "BulkDataURI": "film"}, "00280008": {"vr": "IS", "Value": [1]}})
+    paper = model(
+        **{
+            "00420011": {"vr": "OB", "BulkDataURI": "http://x/doc"},
+            "00420012": {"vr": "LO", "Value": ["application/pdf"]},
+        }
+    )
+    kind = "application/dicom+json"
+    answer = await post(
+        web,
+        kind,
+        (kind, "", json.dumps([film, paper]).encode()),
+        ("video/mp4", "film", b"\0\0\0\x18ftypmp42" + bytes(64)),
+        ("application/pdf", "http://x/doc", PDF),
+    )
+    assert answer.status_code in (200, 202), answer.text
+    assert len(answer.json()["00081199"]["Value"]) == 2
+
+
+@pytest.mark.parametrize(
     ("content", "status"),
     [
         (b"{", 400),
