@@ -66,7 +66,32 @@ Every statement carries the caller's reach (README). A refusal looks so:
 | a chain or `_has` through a type without a scope of its own | 403 |
 
 Practitioner, PractitionerRole and Organization are read by id and found by `_id` and `identifier` only.
-ImagingStudy and Endpoint are made from the images, AuditEvent from the log. A Consent is a share: see the README.
+AuditEvent is made from the log. A Consent is a share: see the README.
+
+## Made from the images
+Each study of the record gives an **ImagingStudy** (series, instances, SOP classes, counts, body site in SNOMED CT,
+laterality, performers, referrer, interpreters, reason, procedure codes; `basedOn` by accession number, and to the
+ServiceRequest itself where the record holds it, also when that comes later), the patient's **Endpoint**, a **Device**
+for each scanner that is named, and a **Provenance** that says who brought it. Structured reports and encapsulated PDF
+or CDA give a **DiagnosticReport** each: text of the tree (narrative, `presentedForm` as plain text), what stands under
+impression or conclusion, status by Completion, Preliminary and Verification Flag (`unknown` without them), authors,
+verifiers; a file as a **Binary** of up to 16 MiB. All are made anew under one lock, change their version only with
+their content, go with the instance and come back with it. Nobody writes them (405), save trusted systems an
+ImagingStudy of their own. Body parts without a code in PS3.16 Annex L keep their own words.
+
+**Corrections** by the patient (date, description, kind, body part) show in the ImagingStudy, in its reports' date and
+in the portal, which shows a corrected name too; a further Provenance says so. DICOMweb (QIDO, metadata, objects) goes
+on saying what the objects say, and scopes that filter studies ask that: a correction opens and closes nothing.
+
+**SMART Imaging Access** (Argonaut 0.1.0): an ImagingStudy scope also reads the Endpoints of the studies it selects, so
+that `_include=ImagingStudy:endpoint` answers an app that has no other scope. Endpoints are resources of their own;
+capability URLs without a token are not issued. A server that cannot answer now says 503 with Retry-After.
+
+**Manifest** (IHE RAD MADO, trial implementation): `Bundle/[id of the ImagingStudy]` is a document Bundle; a
+DocumentReference of type 18748-4 leads to it, found also by `study-instance-uid`, `accession-number`, `modality`,
+`anatomical-region`. The KOS form and web viewer Endpoints are not made; no profile is claimed in `meta.profile`.
+
+Every DiagnosticReport and DocumentReference that somebody brings has a Provenance too.
 
 ## Search
 Pages have {DEFAULT_COUNT} resources, at most {MOST_COUNT} (`_count`); the next one is a sealed link that neither

@@ -10,7 +10,9 @@ from server.records.document import Json
 
 from .call import Call
 
-MADE_FROM_IMAGES = frozenset({"ImagingStudy", "Endpoint", "DiagnosticReport", "Device", "Provenance"})
+MADE_FROM_IMAGES = frozenset(
+    {"ImagingStudy", "Endpoint", "DiagnosticReport", "Device", "DocumentReference", "Provenance"}
+)
 
 
 async def fresh(call: Call, reach: Reach, patients: Sequence[str] = ()) -> None:

@@ -219,8 +219,8 @@ async def held_instance(db: Database, patient_id: str, sop_uid: str) -> Instance
         "study.patient_id = :patient_id AND instance.sop_uid = :sop_uid",
         {"patient_id": patient_id, "sop_uid": sop_uid},
     )
-    values = {"metadata": False, "table_from": 1, "table_size": 0, "limit": 1}
-    row = await db.fetch_one(QUERIES["instances_of"], values, reach=TRUE, of=of)
+    values = {"metadata": False, "table_from": 1, "table_size": 0}
+    row = await db.fetch_one(QUERIES["instances_of"], values, reach=TRUE, of=of, limit=Where("1"))
     if row is None:
         raise NotFound()
     return _instance(row, 1)

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import structlog
 
+from server.access.reach import Reach
 from server.access.services import Services
 from server.core.errors import ServerError, TooLarge
 from server.records import store
@@ -24,6 +25,7 @@ from server.storage.sql import load
 from . import bulk, catalogue
 from .dicom_json import ROOT, from_column
 from .to_fhir import device, diagnostic_report
+from .to_fhir import manifest as manifests
 from .to_fhir.diagnostic_report import Document
 from .to_fhir.imaging_study import Series, Study, text
 
@@ -40,6 +42,7 @@ class Source:
     """A study that resources are made of, as it is shown, and where it came from."""
 
     study: Study
+    resource: Json  # its ImagingStudy
     row: Record  # study_to_rebuild
     authors: Sequence[str]  # who brought its series
 
@@ -72,6 +75,13 @@ async def ordered(services: Services, patient_id: str, order: Json) -> None:
     if values:
         key = {"patient_id": patient_id, "accessions": values}
         await services.db.execute(QUERIES["ordered_studies"], key)
+
+
+async def frames_of(services: Services, patient_id: str, study_uid: str, *, reach: Reach) -> dict[str, int]:
+    """The number of frames of multi-frame instances, by SOP Instance UID."""
+    key = {"patient_id": patient_id, "study_uid": study_uid}
+    rows = await services.db.fetch_all(QUERIES["frames_of_study"], key, reach=reach.studies())
+    return {row["sop_uid"]: row["frame_count"] for row in rows}
 
 
 async def make(services: Services, source: Source, devices: Sequence[Json]) -> None:
@@ -211,7 +221,10 @@ async def _origins(services: Services, source: Source) -> list[Json]:
         found.append(
             provenance(id, target, row["created_at"], by or _patient(study.patient_id), activity="UPDATE")
         )
-    return found
+    manifest = manifests.document_reference(
+        derived_id("manifest", study.id), source.resource, source.row["created_at"]
+    )
+    return [*found, manifest]
 
 
 async def _agents(services: Services, source: Source, authors: Sequence[str]) -> list[Json]:

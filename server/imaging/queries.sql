@@ -419,7 +419,13 @@ SELECT instance.sop_uid, instance.sop_class, instance.metadata, instance.created
 -- What the server made of a study, the ImagingStudy and its Endpoint aside.
 SELECT type, id, CASE WHEN type = 'DiagnosticReport' THEN json END AS report FROM resource
  WHERE patient_id = :patient_id AND study_uid = :study_uid AND author = 'server' AND NOT deleted
-   AND type IN ('DiagnosticReport', 'Binary', 'Device')
+   AND type IN ('DiagnosticReport', 'Binary', 'Device', 'DocumentReference')
+
+-- name: frames_of_study
+SELECT instance.sop_uid, instance.frame_count
+  FROM instance JOIN series USING (patient_id, study_uid, series_uid) JOIN study USING (patient_id, study_uid)
+ WHERE patient_id = :patient_id AND study_uid = :study_uid AND instance.frame_count > 1
+   AND instance.deleted_at IS NULL AND series.deleted_at IS NULL AND {reach}
 
 -- name: latest_correction
 -- When a correction was last made, and by whom.

@@ -178,8 +178,9 @@ async def _make(services: Services, row: Record) -> None:
     study = overlaid(as_stored, orjson.loads(row["corrected"]))
     place = endpoint(study.patient_id, services.settings.patient_dicomweb(study.patient_id))
     await store.put(services.db, place, patient_id=study.patient_id, author="server")
-    await store.put(services.db, imaging_study(study), **key, author="server")
-    await derived.make(services, derived.Source(study, row, [each.author for each in series]), devices)
+    made = imaging_study(study)
+    await store.put(services.db, made, **key, author="server")
+    await derived.make(services, derived.Source(study, made, row, [each.author for each in series]), devices)
 
 
 async def _series(services: Services, key: dict[str, str]) -> list[Series]:

@@ -27,6 +27,7 @@ _NOT_R4 = (
     "Code 'unknown' is not in required ValueSet",
     "is not in required ValueSet _r4b_format",
     "Binary.data must be EncodedBytes",
+    "Unknown element Composition.section",
 )
 
 

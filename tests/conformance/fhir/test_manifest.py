@@ -1,0 +1,95 @@
+"""IHE RAD MADO: the manifest of a study as a document Bundle, and the DocumentReference that leads to it."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.conformance.dicomweb.samples import Sample, instance, multiframe
+from tests.factories import People, Person, bearer
+
+from .conftest import Api, Json
+from .outside import findings
+from .test_smart_imaging import keep
+
+MADO = "https://profiles.ihe.net/RAD/MADO/StructureDefinition"
+
+
+@pytest.fixture
+async def ct(api: Api) -> Sample:
+    sample = instance(BodyPartExamined="CHEST", Manufacturer="ACME", TimezoneOffsetFromUTC="+0100")
+    await keep(api, sample)
+    await keep(api, multiframe(5, study=sample.study, Modality="OT"))
+    return sample
+
+
+async def reference(api: Api, query: str) -> list[Json]:
+    answer = await api.get(f"DocumentReference?patient={api.patient}{query}")
+    assert answer.status_code == 200, answer.text
+    return [each["resource"] for each in answer.json().get("entry", [])]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("&type=http://loinc.org|18748-4&status=current", 1),
+        ("&study-instance-uid=urn:oid:{study}", 1),
+        ("&study-instance-uid=urn:dicom:uid|urn:oid:1.2.3", 0),
+        ("&related:identifier=urn:dicom:uid|urn:oid:{study}", 1),
+        ("&accession-number=A1", 1),
+        ("&modality=CT", 1),
+        ("&modality=MR", 0),
+        ("&anatomical-region=http://snomed.info/sct|816094009", 1),
+        ("&period=ge2024-01", 1),
+        ("&format=urn:ihe:rad:MADO:fhir-manifest:2026", 1),
+    ],
+)
+async def test_it_is_found(api: Api, ct: Sample, query: str, found: int) -> None:
+    assert len(await reference(api, query.format(study=ct.study))) == found
+
+
+async def test_the_document(api: Api, ct: Sample) -> None:
+    """Composition first; ImagingStudy, Patient, Endpoint, who made it; the same again when asked again."""
+    [pointer] = await reference(api, "")
+    [content] = pointer["content"]
+    assert content["attachment"]["contentType"] == "application/fhir+json"
+    document = (await api.get(content["attachment"]["url"])).json()
+    assert document["type"] == "document"
+    assert document["identifier"] == pointer["masterIdentifier"]
+    kinds = [each["resource"]["resourceType"] for each in document["entry"]]
+    assert kinds == ["Composition", "ImagingStudy", "Patient", "Endpoint", "Device", "Organization"]
+    by_kind = {each["resource"]["resourceType"]: each["resource"] for each in document["entry"]}
+    study, composition = by_kind["ImagingStudy"], by_kind["Composition"]
+    assert composition["event"][0]["detail"][0]["reference"] == f"ImagingStudy/{study['id']}"
+    assert study["identifier"][0]["type"]["coding"][0]["code"] == "110180"
+    assert all(each["endpoint"] for each in study["series"])
+    counts = [
+        each["extension"][0] for one in study["series"] for each in one["instance"] if "extension" in each
+    ]
+    assert counts == [{"url": f"{MADO}/MadoNumberOfFrames", "valueInteger": 5}]
+    assert study["procedureCode"][0]["text"]
+    assert len(composition["section"]) == 2
+    again = (await api.get(content["attachment"]["url"])).json()
+    assert again == document
+    assert await findings([document, pointer]) == []
+
+
+async def test_it_shows_what_its_reader_may_see(
+    client: httpx.AsyncClient, people: People, ada: Person, api: Api, stranger: Api, ct: Sample
+) -> None:
+    """404 for a stranger and for a study that a scope denies; no Patient without a scope for it."""
+    [pointer] = await reference(api, "")
+    path = pointer["content"][0]["attachment"]["url"]
+    assert (await stranger.get(path)).status_code == 404
+    dcm = "http://dicom.nema.org/resources/ontology/DCM"
+    for scope, status in (
+        ("patient/ImagingStudy.rs", 200),
+        (f"patient/ImagingStudy.rs?modality={dcm}|MR", 404),
+    ):
+        token = await people.token(ada, scope)
+        answer = await client.get(f"/fhir/{path}", headers=bearer(token))
+        assert answer.status_code == status
+        if status == 200:
+            assert "Patient" not in [each["resource"]["resourceType"] for each in answer.json()["entry"]]
+    token = await people.token(ada, "patient/Patient.rs")
+    assert (await client.get(f"/fhir/{path}", headers=bearer(token))).status_code == 403
