@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -17,7 +18,7 @@ import orjson
 from starlette.responses import Response
 
 from server.access.action import Action, Verb
-from server.core.errors import NotFound
+from server.core.errors import Gone, NotFound
 from server.core.texts import N_, translations
 from server.records import store
 from server.records.references import target
@@ -105,10 +106,12 @@ async def keep(visit: Visit, parts: list[Part], *, patient_id: str, study_uid: s
 
 
 async def drop(visit: Visit, attachments: list[Json]) -> None:
-    """End the Binaries that these attachments lead to."""
+    """End the Binaries that these attachments lead to; one that is gone already is no obstacle."""
     reach = await visit.reach(BINARY_DELETE)
     for each in attachments:
-        if (binary := _binary_of(each)) is not None:
+        if (binary := _binary_of(each)) is None:
+            continue
+        with suppress(NotFound, Gone):
             await store.delete(visit.services.db, "Binary", binary, reach=reach, author=visit.actor.author)
 
 
