@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -73,7 +73,8 @@ async def show_proof(visit: Visit) -> Response:
     """How far it is, and at the end the proof; for whoever knows the random number. No name stands here."""
     row = await erasure.state_of(visit.services, _uuid(visit))
     proof = orjson.loads(row["proof"]) if row["proof"] else None
-    steps = orjson.loads(row["steps"])
+    done = orjson.loads(row["steps"]).items()
+    steps = {name: {"at": datetime.fromisoformat(facts["at"])} for name, facts in done if "at" in facts}
     return render(visit.request, "erased.html", erasure=row, proof=proof, steps=steps)
 
 
