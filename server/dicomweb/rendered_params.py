@@ -55,7 +55,7 @@ def parse(parameters: Mapping[str, str]) -> RenderedQuery:
         viewport=_viewport(parameters["viewport"]) if parameters.get("viewport") else None,
         window=_window(parameters["window"]) if parameters.get("window") else None,
         quality=quality(parameters["quality"]) if parameters.get("quality") else None,
-        annotation=_annotation(parameters.get("annotation", "")),
+        annotation=annotation(parameters.get("annotation", "")),
         iccprofile=_profile(parameters.get("iccprofile", "no")),
     )
 
@@ -98,7 +98,7 @@ def quality(text: str) -> int:
     return int(text)
 
 
-def _annotation(text: str) -> frozenset[str]:
+def annotation(text: str) -> frozenset[str]:
     """PS3.18, 8.3.5.1.1; others than the two of the standard are left out, as it allows."""
     return frozenset(part.strip().lower() for part in text.split(",")) & _ANNOTATIONS
 

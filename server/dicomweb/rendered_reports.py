@@ -18,19 +18,24 @@ from .conditional import CACHING, etag, not_modified
 from .representations import wishes
 from .urls import accept_of, services_of
 
-_TYPES = {"text/html": sr_text.html, "text/plain": sr_text.plain}
+TYPES = {"text/html": sr_text.html, "text/plain": sr_text.plain}
 
 
 async def report_answer(request: Request, row: InstanceRow) -> Response:
     """The report as a page or as text. Raises NotAcceptable."""
-    name = next((name for wish in wishes(accept_of(request)) for name in _TYPES if wish.covers(name)), None)
+    name = next((name for wish in wishes(accept_of(request)) for name in TYPES if wish.covers(name)), None)
     if name is None:
-        raise not_acceptable(list(_TYPES))
+        raise not_acceptable(list(TYPES))
+    return await report_as(request, row, name)
+
+
+async def report_as(request: Request, row: InstanceRow, name: str) -> Response:
+    """The report in one of `TYPES`; the row was read with its metadata."""
     await trail.viewed(request, row.patient_id, row.study_uid)
     tag = etag(row.sha256, name)
     if (answer := not_modified(request, tag)) is not None:
         return answer
-    text = _TYPES[name](await with_tables(services_of(request), row))
+    text = TYPES[name](await with_tables(services_of(request), row))
     headers = {
         **CACHING,
         "ETag": tag,

@@ -14,7 +14,7 @@ from server.core.errors import InvalidInput, NotFound
 from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import NoFrame, has_frames, with_tables
 from server.imaging.picture import Look
-from server.imaging.presentation import references, state_of
+from server.imaging.presentation import is_presentation_state, references, state_of
 
 from .rendered_params import RenderedQuery
 from .urls import services_of
@@ -53,3 +53,20 @@ async def pictures_of_state(
     if not found:
         raise NoFrame("None of the images that this presentation state is for is held here.")
     return found
+
+
+async def look_by_state(
+    request: Request, study_uid: str, series_uid: str, state_uid: str, picture: Picture
+) -> tuple[Look, bytes]:
+    """How the image looks by a state of its study, and the digest of the state (PS3.18, 9.1.2.2.3: presentationUID).
+
+    Raises NotFound when there is no such state in reach, InvalidInput when it is not for this image.
+    """
+    (state,) = await rows_of(request, Right.IMAGES, of=(study_uid, series_uid, state_uid), metadata=True)
+    if not is_presentation_state(state.sop_class):
+        raise InvalidInput("presentationUID does not name a presentation state.")
+    row, number, look = picture
+    metadata = await with_tables(services_of(request), state)
+    if not any(each.sop_uid == row.sop_uid for each in references(metadata)):
+        raise InvalidInput("This presentation state is not for this image.")
+    return replace(look, state=state_of(metadata, state.sop_class, row.sop_uid, number)), state.sha256

@@ -19,18 +19,21 @@ from server.imaging import render
 from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import has_frames
 from server.imaging.render import Look
+from server.imaging.sr_text import is_report
 
 from . import trail
 from .conditional import CACHING, etag, not_modified
 from .objects import sendings
-from .rendered_params import MAX_SIDE, window
+from .rendered_params import MAX_SIDE, annotation, window
 from .rendered_params import quality as quality_of
+from .rendered_reports import TYPES, report_as
+from .rendered_states import Picture, look_by_state
 from .representations import DICOM
 from .urls import is_identifier, services_of
 from .wado import rows_of, single_part
 from .wado_rendered import FORMATS
 
-_NOT_SUPPORTED = ("anonymize", "presentationUID", "presentationSeriesUID")
+_STATE = ("presentationSeriesUID", "presentationUID")
 
 
 async def retrieve(request: Request) -> Response:
@@ -41,10 +44,15 @@ async def retrieve(request: Request) -> Response:
     uids = _uids(asked)
     # The right to look is asked first; files need the right to download besides (decision 4).
     (row,) = await rows_of(request, Right.IMAGES, of=uids)
-    default = "image/jpeg" if has_frames(row) else DICOM
-    name = _chosen(asked.get("contentType"), default, [*FORMATS, DICOM] if has_frames(row) else [DICOM])
+    offers = (
+        [*FORMATS, DICOM] if has_frames(row) else [*TYPES, DICOM] if is_report(row.sop_class) else [DICOM]
+    )
+    name = _chosen(asked.get("contentType"), offers)
     if name == DICOM:
         return await _file(request, uids, asked.get("transferSyntax"))
+    if name in TYPES:
+        (row,) = await rows_of(request, Right.IMAGES, of=uids, metadata=True)
+        return await report_as(request, row, name)
     return await _picture(request, uids, name, asked)
 
 
@@ -52,18 +60,17 @@ def _uids(asked: Mapping[str, str]) -> tuple[str, str, str]:
     """Raises InvalidInput for what 9.1.2.1 demands and is not there."""
     if asked.get("requestType", "").upper() != "WADO":
         raise InvalidInput("requestType wants the value WADO.")
-    unsupported = [name for name in _NOT_SUPPORTED if asked.get(name)]
-    if unsupported:
-        raise InvalidInput(f"{unsupported[0]} is not supported.")
+    if asked.get("anonymize"):
+        raise InvalidInput("anonymize is not supported.")
     uids = [asked.get(name, "") for name in ("studyUID", "seriesUID", "objectUID")]
     if not all(map(is_identifier, uids)):
         raise InvalidInput("studyUID, seriesUID and objectUID are needed.")
     return uids[0], uids[1], uids[2]
 
 
-def _chosen(wanted: str | None, default: str, offers: list[str]) -> str:
-    """The default first among equals. Raises NotAcceptable."""
-    return best(wanted, [default, *offers]) if wanted else default
+def _chosen(wanted: str | None, offers: list[str]) -> str:
+    """The first of the offers is the default, and the first among equals. Raises NotAcceptable."""
+    return best(wanted, offers) if wanted else offers[0]
 
 
 async def _file(request: Request, uids: tuple[str, str, str], transfer_syntax: str | None) -> Response:
@@ -86,10 +93,25 @@ async def _picture(
     await trail.viewed(request, row.patient_id, row.study_uid)
     look = _with_region(look, asked, row)
     tag = etag(row.sha256, number, look)
+    if any(asked.get(name) for name in _STATE):
+        look, digest = await _by_state(request, uids[0], asked, (row, number, look))
+        tag = etag(tag, digest)
     if (answer := not_modified(request, tag)) is not None:
         return answer
     image = await render.rendered(services_of(request), row, number, look)
     return Response(image, headers={**CACHING, "ETag": tag, "Content-Type": name})
+
+
+async def _by_state(
+    request: Request, study_uid: str, asked: Mapping[str, str], picture: Picture
+) -> tuple[Look, bytes]:
+    """9.1.2.2.3: both UIDs name the state; the window and the region are its own then."""
+    series_uid, state_uid = (asked.get(name, "") for name in _STATE)
+    if not (is_identifier(series_uid) and is_identifier(state_uid)):
+        raise InvalidInput("presentationSeriesUID and presentationUID come together.")
+    if picture[2].center is not None or picture[2].region is not None:
+        raise InvalidInput("A presentation state says itself how it is windowed and what part is seen.")
+    return await look_by_state(request, study_uid, series_uid, state_uid, picture)
 
 
 def _look(asked: Mapping[str, str], format: str) -> Look:
@@ -104,7 +126,7 @@ def _look(asked: Mapping[str, str], format: str) -> Look:
         look = replace(look, center=found.center, window=found.width)
     if asked.get("imageQuality"):
         look = replace(look, quality=quality_of(asked["imageQuality"]))
-    return look
+    return replace(look, annotation=tuple(sorted(annotation(asked.get("annotation", "")))))
 
 
 def _with_region(look: Look, asked: Mapping[str, str], row: InstanceRow) -> Look:

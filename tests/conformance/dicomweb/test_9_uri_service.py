@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conformance.dicomweb.conftest import Owner
 from tests.conformance.dicomweb.samples import Sample, multiframe, store
+from tests.conformance.dicomweb.test_8_3_5_rendering_parameters import state_for
 from tests.conformance.dicomweb.test_10_4_frames import held
 from tests.factories import People, bearer
 
@@ -60,7 +62,7 @@ async def test_how_it_is_to_look(web: httpx.AsyncClient):
 
 
 async def test_what_is_no_image_comes_as_it_is(web: httpx.AsyncClient):
-    path = (await held(web, "reportsi.dcm")).split("/")
+    path = (await held(web, "rtplan.dcm")).split("/")
     names = {"requestType": "WADO", "studyUID": path[2], "seriesUID": path[4], "objectUID": path[6]}
     answer = await web.get("/dicomweb/wado", params=names)
     assert answer.headers["content-type"].startswith("application/dicom")
@@ -106,3 +108,43 @@ async def test_rights(web: httpx.AsyncClient, stored: Sample, owner: Owner, peop
     assert (
         await web.get("/dicomweb/wado", params=query(stored), headers={"Authorization": ""})
     ).status_code == 401
+
+
+async def test_by_a_presentation_state(web: httpx.AsyncClient, stored: Sample):
+    """9.1.2.2.3: presentationSeriesUID and presentationUID."""
+    state = state_for(stored, ImageRotation=0, ImageHorizontalFlip="Y", PresentationLUTShape="INVERSE")
+    assert (await store(web, state)).status_code == 200
+    asked = {**query(stored), "contentType": "image/png"}
+    named = {"presentationSeriesUID": state.series, "presentationUID": state.sop}
+    plain = np.asarray(Image.open(io.BytesIO((await web.get("/dicomweb/wado", params=asked)).content)))
+    answer = await web.get("/dicomweb/wado", params={**asked, **named})
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), 255 - plain[:, ::-1])
+    refused = [
+        {"presentationUID": state.sop},
+        {**named, "windowCenter": "1", "windowWidth": "2"},
+        {"presentationSeriesUID": stored.series, "presentationUID": stored.sop},
+    ]
+    for wrong in refused:
+        assert (await web.get("/dicomweb/wado", params={**asked, **wrong})).status_code == 400
+    unknown = {"presentationSeriesUID": "1.2", "presentationUID": "1.2"}
+    assert (await web.get("/dicomweb/wado", params={**asked, **unknown})).status_code == 404
+
+
+async def test_a_report(web: httpx.AsyncClient):
+    """9.1.2.2.1: text/html by default."""
+    path = await held(web, "reportsi.dcm")
+    study, series, sop = path.split("/")[2::2]
+    asked = query(Sample(b"", study, series, sop))
+    answer = await web.get("/dicomweb/wado", params=asked)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    plain = await web.get("/dicomweb/wado", params={**asked, "contentType": "text/plain"})
+    assert plain.headers["content-type"] == "text/plain; charset=utf-8"
+    file = await web.get("/dicomweb/wado", params={**asked, "contentType": "application/dicom"})
+    assert file.headers["content-type"].startswith("application/dicom")
+
+
+async def test_words_on_it(web: httpx.AsyncClient, stored: Sample):
+    asked = {**query(stored), "contentType": "image/png", "rows": "200", "columns": "200"}
+    plain = await web.get("/dicomweb/wado", params=asked)
+    marked = await web.get("/dicomweb/wado", params={**asked, "annotation": "patient"})
+    assert plain.content != marked.content
