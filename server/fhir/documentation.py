@@ -30,8 +30,8 @@ organizations and doctors, among those they may search), `$versions`; `Prefer` (
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision. Resources are
 kept as JSON; XML (`_format=xml`, `application/fhir+xml`) is made of them and turned into them value by value.
 
-Not supported yet: composite search parameters, `_filter`, `_text`, `_content`, `_list`, `_query`,
-`:in`, `:not-in`, and `:above`/`:below` on tokens.
+Not supported: `_filter`, `_text`, `_content`, `_query`, `_contained`, functional lists in `_list`, `:in`, `:not-in`,
+and `:above`/`:below` on tokens and references (they need terminologies). Phonetic search is Soundex.
 
 ## Bulk Data export
 `$export`, `Patient/$export`, `Group/[id]/$export` (Bulk Data 2.0), by GET and POST, with `Prefer: respond-async`:

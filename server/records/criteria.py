@@ -31,6 +31,7 @@ MODIFIERS: dict[Kind, frozenset[str]] = {
     Kind.URI: frozenset({"missing", "below", "above"}),
     Kind.QUANTITY: frozenset({"missing"}),
     Kind.NUMBER: frozenset({"missing"}),
+    Kind.COMPOSITE: frozenset({"missing"}),
 }
 
 
@@ -70,6 +71,8 @@ def condition(type: ResourceType, name: str, value: str, *, links: int = 0) -> C
         raise InvalidInput("The chain is too long.")
     if name.startswith("_has:"):
         return _has(type, name, value, links)
+    if name == "_list":
+        return _list(type, value, links)
     if "." in name:
         return _chain(type, name, value, links)
     name, _, modifier = name.partition(":")
@@ -92,12 +95,27 @@ def _check_values(criterion: Criterion) -> None:
             raise InvalidInput(f"{criterion.param.name}:missing must be true or false.")
         return
     for value in criterion.values:
-        if criterion.param.kind is Kind.DATE:
+        if criterion.param.kind is Kind.COMPOSITE:
+            parts_of(value, criterion.param)
+        elif criterion.param.kind is Kind.DATE:
             dated(value, criterion.param.name)
         elif criterion.param.kind in (Kind.NUMBER, Kind.QUANTITY):
             measured(value, criterion.param.name)
         elif criterion.modifier == "of-type" and len(list(split(value, "|"))) != 3:
             raise InvalidInput(f"{criterion.param.name}:of-type must be system|code|value.")
+
+
+def parts_of(value: str, param: Param) -> list[Criterion]:
+    """The parts of `8480-6$gt140`, each a criterion of its own; raises InvalidInput (FHIR R4, 3.1.1.4.17)."""
+    texts = list(split(value, "$"))
+    if len(texts) != len(param.parts) or not all(texts):
+        raise InvalidInput(f"{param.name} must have {len(param.parts)} parts, as in a$b.")
+    found = []
+    for part, text in zip(param.parts, texts, strict=True):
+        one = Criterion(Param(param.type, param.name, part.kind, part.path), "", (text,))
+        _check_values(one)
+        found.append(one)
+    return found
 
 
 def _param(type: ResourceType, name: str) -> Param:
@@ -158,6 +176,14 @@ def _has(type: ResourceType, name: str, value: str, links: int) -> Has:
     if param.kind is not Kind.REFERENCE or not (type.name in param.targets or "*" in param.targets):
         raise InvalidInput(f"{source.name}.{parts[2]} does not refer to {type.name}.")
     return Has(param, condition(source, parts[3], value, links=links + 1))
+
+
+def _list(type: ResourceType, value: str, links: int) -> Has:
+    """R4, 3.1.1.4.3 `_list`: what a List refers to; the List must be one that the caller may search."""
+    if value.startswith("$"):
+        raise InvalidInput("Functional lists are not supported.")
+    owner = resource_type("List")
+    return Has(owner.params["item"], condition(owner, "_id", value, links=links + 1))
 
 
 @dataclass(frozen=True)

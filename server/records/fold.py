@@ -17,6 +17,28 @@ def fold(text: str) -> str:
     return _SPACE.sub(" ", plain.casefold()).strip()
 
 
+_SOUNDS = {
+    letter: digit
+    for letters, digit in (("bfpv", "1"), ("cgjkqsxz", "2"), ("dt", "3"), ("l", "4"), ("mn", "5"), ("r", "6"))
+    for letter in letters
+}
+
+
+def soundex(word: str) -> str:
+    """How a folded word sounds: `robert` and `rupert` are `r163`; nothing where it has no Latin letters."""
+    letters = [char for char in word if "a" <= char <= "z"]
+    if not letters:
+        return ""
+    code, last = letters[0], _SOUNDS.get(letters[0], "")
+    for letter in letters[1:]:
+        sound = _SOUNDS.get(letter, "")
+        if sound and sound != last:
+            code += sound
+        if letter not in "hw":
+            last = sound
+    return code[:4].ljust(4, "0")
+
+
 def words(text: str) -> frozenset[str]:
     """The words of a text, as a set: how this room writes long lists of names."""
     return frozenset(text.split())

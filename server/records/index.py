@@ -6,14 +6,17 @@ datatype (a CodeableConcept has `coding`, an Identifier `value`), so that one fu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import orjson
+
 from .document import Json, Number
-from .fold import fold
+from .fold import fold, soundex
 from .moments import EARLIEST, LATEST, Span, span
 from .references import Target, target
 from .registry import Kind, Param, ResourceType
@@ -35,6 +38,7 @@ class Rows:
     reference: set[tuple[str, str, str, str]] = field(default_factory=set)  # param, type, id, base
     uri: set[tuple[str, str]] = field(default_factory=set)  # param, value
     quantity: set[tuple[str, Decimal, Decimal, str, str, str]] = field(default_factory=set)
+    composite: list[Json] = field(default_factory=list)  # param, and the columns of each part by its slot
 
     def values(self) -> dict[str, Any]:
         """The rows as the arrays that the statements unnest."""
@@ -43,6 +47,7 @@ class Rows:
             rows = list(getattr(self, table))
             for place, name in enumerate(names):
                 columns[f"{table}_{name}"] = [row[place] for row in rows]
+        columns["composites"] = orjson.dumps(self.composite, default=str).decode()
         return columns
 
 
@@ -56,12 +61,29 @@ _COLUMNS = {
 }
 
 
+# A composite's row has the columns of each kind of index; each part writes those of its slot, the first of all in "f".
+SLOTS = {
+    Kind.TOKEN: "t",
+    Kind.STRING: "s",
+    Kind.DATE: "d",
+    Kind.QUANTITY: "q",
+    Kind.REFERENCE: "r",
+}
+MOST_PAIRS = 100  # of one composite in one resource
+
+
+def slots(param: Param) -> tuple[str, ...]:
+    """Where the parts of a composite lie in its row."""
+    first, *others = param.parts
+    return ("f" if first.kind is Kind.TOKEN else SLOTS[first.kind], *(SLOTS[part.kind] for part in others))
+
+
 def rows_of(resource: Json, type: ResourceType) -> Rows:
     """Everything that searches find this resource by."""
     rows = Rows()
     for param in type.params.values():
         for element in param.path.find(resource):
-            _INDEXERS[param.kind](rows, param, element)
+            _indexer(param)(rows, param, element)
     if type.name == "Patient":
         _deceased(rows, resource)
     return rows
@@ -215,6 +237,31 @@ def _quantity(rows: Rows, param: Param, element: Any) -> None:
         rows.quantity.add((param.key, value, value, "", "", ""))
 
 
+def _phonetic(rows: Rows, param: Param, element: Any) -> None:
+    """Words by how they sound (R4 leaves the way to the server: Soundex)."""
+    for text in _texts(element):
+        for word in fold(text).split():
+            if code := soundex(word):
+                rows.string.add((param.key, code, code))
+
+
+def _composite(rows: Rows, param: Param, element: Any) -> None:
+    """A row for each pair of values that stand in the same element."""
+    found: list[list[Json]] = []
+    for part, slot in zip(param.parts, slots(param), strict=True):
+        own = Rows()
+        for value in part.path.find(element):
+            _INDEXERS[part.kind](own, Param(param.type, param.name, part.kind, part.path), value)
+        names = _COLUMNS[part.kind][1:]
+        kept = (row for row in getattr(own, part.kind) if row[0] == param.key)
+        found.append([{f"{slot}_{n}": v for n, v in zip(names, row[1:], strict=True)} for row in kept])
+    for values in itertools.islice(itertools.product(*found), MOST_PAIRS):
+        joined: Json = {"param": param.key}
+        for one in values:
+            joined |= one
+        rows.composite.append(joined)
+
+
 def _number(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -232,6 +279,10 @@ def _deceased(rows: Rows, resource: Json) -> None:
     rows.token.add(("Patient.deceased", str(dead).lower(), ""))
 
 
+def _indexer(param: Param) -> Callable[[Rows, Param, Any], None]:
+    return _phonetic if param.name == "phonetic" else _INDEXERS[param.kind]
+
+
 _INDEXERS: dict[Kind, Callable[[Rows, Param, Any], None]] = {
     Kind.TOKEN: _token,
     Kind.STRING: _string,
@@ -240,4 +291,5 @@ _INDEXERS: dict[Kind, Callable[[Rows, Param, Any], None]] = {
     Kind.URI: _uri,
     Kind.QUANTITY: _quantity,
     Kind.NUMBER: _quantity,
+    Kind.COMPOSITE: _composite,
 }

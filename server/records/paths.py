@@ -11,6 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+# What a path may choose by and cannot write, for it has dots in it.
+_NAMED = {
+    "MADO_MODALITY": "https://profiles.ihe.net/RAD/MADO/StructureDefinition/ext-R5-DocumentReference.modality",
+    "MADO_BODY_SITE": "https://profiles.ihe.net/RAD/MADO/StructureDefinition/ext-R5-DocumentReference.bodySite",
+    "DICOM_UID": "urn:dicom:uid",
+}
 _STEP = re.compile(r"(?P<name>[A-Za-z]+)(?P<choice>\*)?(\[(?P<key>\w+)=(?P<value>\w+)\])?(<(?P<type>\w+)>)?$")
 
 
@@ -69,7 +75,12 @@ class Path:
 
 def path(text: str) -> Path:
     """Compile a path; raises ValueError where it cannot be read."""
-    return Path(tuple(tuple(_step(step) for step in one.strip().split(".")) for one in text.split("|")))
+    return Path(tuple(_steps(one.strip()) for one in text.split("|")))
+
+
+def _steps(text: str) -> tuple[Step, ...]:
+    """`.` is the element itself."""
+    return () if text == "." else tuple(_step(step) for step in text.split("."))
 
 
 def leads_to(reference: dict[str, Any], type: str) -> bool:
@@ -84,7 +95,13 @@ def _step(text: str) -> Step:
     found = _STEP.match(text)
     if found is None:
         raise ValueError(f"{text!r} is no step of a path")
-    return Step(found["name"], bool(found["choice"]), found["key"], found["value"], found["type"])
+    return Step(
+        found["name"],
+        bool(found["choice"]),
+        found["key"],
+        _NAMED.get(found["value"], found["value"]),
+        found["type"],
+    )
 
 
 def _walk(element: Any, steps: tuple[Step, ...]) -> Iterator[Any]:

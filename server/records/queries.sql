@@ -37,6 +37,13 @@ WITH written AS (
     SELECT written.patient_id, written.key, row.* FROM written,
            unnest(:quantity_param::text[], :quantity_low::numeric[], :quantity_high::numeric[],
                   :quantity_system::text[], :quantity_code::text[], :quantity_unit::text[]) AS row
+), composites AS (
+    INSERT INTO index_composite
+    SELECT written.patient_id, written.key, row.* FROM written,
+           jsonb_to_recordset(:composites::jsonb) AS row (
+               param text, f_code text, f_system text, t_code text, t_system text, s_folded text, s_value text,
+               d_low timestamptz, d_high timestamptz, q_low numeric, q_high numeric, q_system text, q_code text,
+               q_unit text, r_type text, r_id text, r_base text)
 )
 SELECT key FROM written;
 
@@ -56,6 +63,7 @@ WITH written AS (
 ), no_refs AS (DELETE FROM index_reference WHERE key = :key
 ), no_uris AS (DELETE FROM index_uri WHERE key = :key
 ), no_quantities AS (DELETE FROM index_quantity WHERE key = :key
+), no_composites AS (DELETE FROM index_composite WHERE key = :key
 ), tokens AS (
     INSERT INTO index_token (patient_id, key, param, code, system)
     SELECT written.patient_id, written.key, row.* FROM written,
@@ -81,6 +89,13 @@ WITH written AS (
     SELECT written.patient_id, written.key, row.* FROM written,
            unnest(:quantity_param::text[], :quantity_low::numeric[], :quantity_high::numeric[],
                   :quantity_system::text[], :quantity_code::text[], :quantity_unit::text[]) AS row
+), composites AS (
+    INSERT INTO index_composite
+    SELECT written.patient_id, written.key, row.* FROM written,
+           jsonb_to_recordset(:composites::jsonb) AS row (
+               param text, f_code text, f_system text, t_code text, t_system text, s_folded text, s_value text,
+               d_low timestamptz, d_high timestamptz, q_low numeric, q_high numeric, q_system text, q_code text,
+               q_unit text, r_type text, r_id text, r_base text)
 )
 SELECT version FROM written;
 
@@ -111,6 +126,7 @@ WITH written AS (
 ), no_refs AS (DELETE FROM index_reference WHERE key = :key
 ), no_uris AS (DELETE FROM index_uri WHERE key = :key
 ), no_quantities AS (DELETE FROM index_quantity WHERE key = :key
+), no_composites AS (DELETE FROM index_composite WHERE key = :key
 )
 SELECT version FROM written;
 

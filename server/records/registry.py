@@ -29,6 +29,15 @@ class Kind(StrEnum):
     URI = "uri"
     QUANTITY = "quantity"
     NUMBER = "number"
+    COMPOSITE = "composite"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a composite: `8480-6$gt140` has a token and a quantity, of the same element."""
+
+    kind: Kind
+    path: Path  # from the composite's element
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class Param:
     path: Path
     targets: tuple[str, ...] = ()  # types a reference may lead to; ('*',) = any
     system: str = ""  # code system of a plain code
+    parts: tuple[Part, ...] = ()  # of a composite
 
     @property
     def key(self) -> str:
@@ -125,11 +135,18 @@ def _param(type: str, row: str) -> Param:
     definition, _, extra = row.partition(" ; ")
     name, kind, where = definition.split(maxsplit=2)
     reference = kind == Kind.REFERENCE
+    composite = kind == Kind.COMPOSITE
     return Param(
         type=type,
         name=name,
         kind=Kind(kind),
         path=path(where),
         targets=tuple(extra.split(",")) if reference and extra else (),
-        system="" if reference else extra,
+        system="" if reference or composite else extra,
+        parts=tuple(_part(each) for each in extra.split("&")) if composite else (),
     )
+
+
+def _part(text: str) -> Part:
+    where, kind = text.split()
+    return Part(Kind(kind), path(where.replace(",", "|")))

@@ -7,6 +7,7 @@ that, a search would tell what a read refuses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,9 +15,9 @@ from typing import Any
 
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
-from .criteria import Chain, Condition, Criterion, Has, dated, measured, split, unescaped
-from .fold import fold
-from .index import cut
+from .criteria import Chain, Condition, Criterion, Has, dated, measured, parts_of, split, unescaped
+from .fold import fold, soundex
+from .index import cut, slots
 from .references import target
 from .registry import Kind, Param, resource_type
 from .search_ranges import date_within, last_updated_within, quantity_within
@@ -124,6 +125,8 @@ def _word(value: str) -> Where:
 
 def _string(criterion: Criterion, searching: Searching, alias: str) -> Where:
     one = {"exact": _exact, "contains": _contains}.get(criterion.modifier, _begins)
+    if criterion.param.name == "phonetic":
+        one = _phonetic
     return _exists(searching, "index_string", criterion.param.key, any_of(*map(one, criterion.values)), alias)
 
 
@@ -251,6 +254,40 @@ def _address(text: str, modifier: str) -> Where:
     return Where("row.value = :value", {"value": cut(text)})
 
 
+def _composite(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    """Rows whose columns, slot by slot, meet each part."""
+    found = []
+    for value in criterion.values:
+        parts = zip(parts_of(value, criterion.param), slots(criterion.param), strict=True)
+        found.append(all_of(*(_in_slot(_part(part, searching), slot) for part, slot in parts)))
+    return _exists(searching, "index_composite", criterion.param.key, any_of(*found), alias)
+
+
+def _part(part: Criterion, searching: Searching) -> Where:
+    [value] = part.values
+    match part.param.kind:
+        case Kind.TOKEN:
+            return _coded(value)
+        case Kind.DATE:
+            return date_within(dated(value, part.param.name), short=False)
+        case Kind.QUANTITY:
+            return quantity_within(measured(value, part.param.name))
+        case Kind.REFERENCE:
+            return _leads_to(value, part, searching)
+    return _begins(value)
+
+
+def _in_slot(where: Where, slot: str) -> Where:
+    """The same condition over the columns of a slot."""
+    return Where(re.sub(r"\brow\.", f"row.{slot}_", where.sql), where.values)
+
+
+def _phonetic(value: str) -> Where:
+    """Every word of it sounds like a word of the name: here, the first."""
+    words = fold(unescaped(value)).split()
+    return Where("row.folded = :sound", {"sound": soundex(words[0]) if words else ""})
+
+
 def _quantity(criterion: Criterion, searching: Searching, alias: str) -> Where:
     found = any_of(*(quantity_within(measured(value, criterion.param.name)) for value in criterion.values))
     return _exists(searching, "index_quantity", criterion.param.key, found, alias)
@@ -306,6 +343,7 @@ _TABLES = {
     Kind.URI: "index_uri",
     Kind.QUANTITY: "index_quantity",
     Kind.NUMBER: "index_quantity",
+    Kind.COMPOSITE: "index_composite",
 }
 _KINDS = {
     Kind.TOKEN: _token,
@@ -315,6 +353,7 @@ _KINDS = {
     Kind.URI: _uri,
     Kind.QUANTITY: _quantity,
     Kind.NUMBER: _quantity,
+    Kind.COMPOSITE: _composite,
 }
 
 

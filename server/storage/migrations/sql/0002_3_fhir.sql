@@ -3,6 +3,22 @@
 -- What scopes narrow by, of each version: the index below knows the latest only (access/filters.py).
 ALTER TABLE resource_version ADD COLUMN scoped text[] NOT NULL DEFAULT '{}';
 
+-- Composite search parameters: values of the same element, side by side. The letter says which index the columns are
+-- like: f and t tokens, s strings, d dates, q quantities, r references.
+CREATE TABLE index_composite (
+    patient_id text NOT NULL,
+    key        bigint NOT NULL REFERENCES resource (key) ON DELETE CASCADE,
+    param      text NOT NULL,
+    f_code text, f_system text,
+    t_code text, t_system text,
+    s_folded text, s_value text,
+    d_low timestamptz, d_high timestamptz,
+    q_low numeric, q_high numeric, q_system text, q_code text, q_unit text,
+    r_target_type text, r_target_id text, r_base text
+);
+CREATE INDEX index_composite_value ON index_composite (param, f_code, key);
+CREATE INDEX index_composite_key ON index_composite (key, param);
+
 -- An export copies no data: it keeps which version of which resource belongs to each file. A download reads them with
 -- the reach of whoever downloads, so that what was shared no longer is in no file any more.
 CREATE TABLE export (
