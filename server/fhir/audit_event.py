@@ -1,67 +1,33 @@
 """AuditEvents: the chained log of a patient's record, as FHIR resources. Rendered when read; nothing is kept twice.
 
-FHIR R4, AuditEvent; IHE Basic Audit Log Patterns (BALP) 1.1: type and subtype, the agents user and client, the
-entities patient and data.
+FHIR R4, AuditEvent. How an event looks: `audit_render.py`.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 from urllib.parse import urlencode
 from uuid import UUID
 
 from server.access.action import Verb
 from server.access.reach import Reach
 from server.audit import reading
-from server.audit.events import Event, Outcome
+from server.audit.events import Event
 from server.audit.reading import Happened
 from server.core.errors import InvalidInput
 from server.records.criteria import Condition, Criterion, dated, unescaped
-from server.records.document import Json, dump, instant
+from server.records.document import dump
 from server.records.references import here
 from server.records.store import Stored
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
 from . import trail
+from .audit_render import OUTCOMES, kind_of, render
 from .bundle import bundle, entry
 from .call import Call
 from .format import Answer
 from .paging import Page, seal
 from .search_params import Asked
-
-DCM = "http://dicom.nema.org/resources/ontology/DCM"
-TYPES = "http://terminology.hl7.org/CodeSystem/audit-event-type"
-INTERACTIONS = "http://hl7.org/fhir/restful-interaction"
-_ENTITY = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
-_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
-_REST = {"system": TYPES, "code": "rest", "display": "RESTful Operation"}
-_OUTCOMES = {Outcome.SUCCESS: "0", Outcome.REFUSED: "4", Outcome.FAILED: "8"}
-
-# Event -> action (C R U D E), subtype. What is missing is an execution of something: E, its own name.
-_INTERACTIONS: dict[str, tuple[str, str]] = {
-    Event.STUDY_STORED: ("C", "create"),
-    Event.STUDY_VIEWED: ("R", "read"),
-    Event.STUDY_DOWNLOADED: ("R", "read"),
-    Event.STUDY_SEARCHED: ("E", "search"),
-    Event.STUDY_DELETED: ("D", "delete"),
-    Event.STUDY_CORRECTED: ("U", "update"),
-    Event.RECORD_CREATED: ("C", "create"),
-    Event.RECORD_READ: ("R", "read"),
-    Event.RECORD_UPDATED: ("U", "update"),
-    Event.RECORD_DELETED: ("D", "delete"),
-    Event.RECORD_SEARCHED: ("E", "search"),
-    Event.SHARE_INVITED: ("C", "create"),
-    Event.SHARE_REQUESTED: ("C", "create"),
-    Event.SHARE_ACCEPTED: ("U", "update"),
-    Event.SHARE_DECLINED: ("U", "update"),
-    Event.SHARE_WITHDRAWN: ("U", "update"),
-    Event.SHARE_CHANGED: ("U", "update"),
-    Event.SHARE_ENDED: ("U", "update"),
-    Event.PROFILE_CREATED: ("C", "create"),
-    Event.PROFILE_CHANGED: ("U", "update"),
-}
 
 
 async def read(call: Call, id: str) -> Stored | None:
@@ -185,13 +151,13 @@ def _by_entity(value: str, base: str) -> Where:
 
 def _by_action(value: str, base: str) -> Where:
     code = unescaped(value).rpartition("|")[2]
-    events = [event for event in Event if _kind(event)[0] == code]
+    events = [event for event in Event if kind_of(event)[0] == code]
     return Where("happened.event = ANY (:events::text[])", {"events": [str(event) for event in events]})
 
 
 def _by_subtype(value: str, base: str) -> Where:
     code = unescaped(value).rpartition("|")[2]
-    events = [event for event in Event if _kind(event)[1] == code]
+    events = [event for event in Event if kind_of(event)[1] == code]
     return Where("happened.event = ANY (:events::text[])", {"events": [str(event) for event in events]})
 
 
@@ -201,7 +167,7 @@ def _by_type(value: str, base: str) -> Where:
 
 def _by_outcome(value: str, base: str) -> Where:
     code = unescaped(value).rpartition("|")[2]
-    outcomes = [str(outcome) for outcome, number in _OUTCOMES.items() if number == code]
+    outcomes = [str(outcome) for outcome, number in OUTCOMES.items() if number == code]
     return Where("happened.outcome = ANY (:outcomes::text[])", {"outcomes": outcomes})
 
 
@@ -237,102 +203,3 @@ _SEARCHES = {
     "subtype": _by_subtype,
     "type": _by_type,
 }
-
-
-def render(event: Happened, base: str) -> Json:
-    """The event as an AuditEvent."""
-    action, interaction = _kind(event.event)
-    return {
-        "resourceType": "AuditEvent",
-        "id": str(event.id),
-        "meta": {"versionId": "1", "lastUpdated": instant(event.at)},
-        "type": _REST,
-        "subtype": [
-            {"system": INTERACTIONS, "code": interaction},
-            {"system": "urn:lightbox:audit-event", "code": event.event},
-        ],
-        "action": action,
-        "recorded": instant(event.at),
-        "outcome": _OUTCOMES.get(Outcome(event.outcome), "8"),
-        "agent": list(_agents(event)),
-        "source": {
-            "site": base,
-            "observer": {"display": "Lightbox"},
-            "type": [{"system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4"}],
-        },
-        "entity": list(_entities(event)),
-    }
-
-
-def _kind(event: str) -> tuple[str, str]:
-    return _INTERACTIONS.get(event, ("E", "operation"))
-
-
-def _agents(event: Happened) -> Iterable[Json]:
-    who = event.who
-    user: Json = {
-        "type": _coded("http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "IRCP"),
-        "who": _who(event),
-        "requestor": True,
-    }
-    if who.name:
-        user["name"] = who.name
-    if who.token_id:
-        user["policy"] = [f"urn:ietf:params:oauth:jti:{who.token_id}"]
-    if who.address:
-        user["network"] = {"address": who.address, "type": "2"}
-    yield user
-    if who.client_id and who.account_id:
-        display = who.client_name or who.client_id
-        yield {
-            "type": _coded(DCM, "110153", "Source Role ID"),
-            "who": {"identifier": {"value": who.client_id}, "display": display},
-            "requestor": False,
-        }
-
-
-def _who(event: Happened) -> Json:
-    who = event.who
-    if who.practitioner_id:
-        return {"reference": f"Practitioner/{who.practitioner_id}", "display": who.name}
-    if who.organization_id:
-        return {"reference": f"Organization/{who.organization_id}", "display": who.name or who.client_name}
-    if who.role == "patient" and not who.client_id:
-        return {"display": who.name or "The patient"}
-    return {"display": who.name or who.client_name or "Lightbox"}
-
-
-def _entities(event: Happened) -> Iterable[Json]:
-    if event.patient_id:
-        yield {
-            "what": {"reference": f"Patient/{event.patient_id}"},
-            "type": {"system": _ENTITY, "code": "1", "display": "Person"},
-            "role": {"system": _ROLE, "code": "1", "display": "Patient"},
-        }
-    detail = event.detail
-    if what := _what(detail):
-        yield {
-            "what": what,
-            "type": {"system": _ENTITY, "code": "2", "display": "System Object"},
-            "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
-        }
-    if query := detail.get("query"):
-        yield {
-            "type": {"system": _ENTITY, "code": "2", "display": "System Object"},
-            "role": {"system": _ROLE, "code": "24", "display": "Query"},
-            "query": b64encode(str(query).encode()).decode(),
-        }
-
-
-def _what(detail: Any) -> Json | None:
-    type, id, study = detail.get("type"), detail.get("id"), detail.get("study")
-    if type and id:
-        return {"reference": f"{type}/{id}"}
-    if study:
-        return {"identifier": {"system": "urn:dicom:uid", "value": f"urn:oid:{study}"}}
-    return None
-
-
-def _coded(system: str, code: str, display: str = "") -> Json:
-    coding = {"system": system, "code": code} | ({"display": display} if display else {})
-    return {"coding": [coding]}

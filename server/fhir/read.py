@@ -66,5 +66,5 @@ async def vread(call: Call, type: str, id: str, version: int) -> Stored:
     resource_type(type)
     reach = await call.reach(type, Verb.READ)
     stored = await store.read_version(call.services.db, type, id, version, reach=reach)
-    await trail.read(call, stored)
+    await trail.read(call, stored, old=True)
     return stored

@@ -22,18 +22,20 @@ REMEMBERED = 10_000
 MOST_PATIENTS = 200  # of one search; beyond, the system's chain keeps how many
 
 
-async def read(call: Call, stored: Stored) -> None:
-    """A resource is about to be shown."""
+async def read(call: Call, stored: Stored, *, old: bool = False) -> None:
+    """A resource is about to be shown, as it is or as it was."""
     if not stored.patient_id:
         return
     caller = call.actor.account_id or call.actor.client_id
     through = call.actor.client_id or "session"
-    fold = f"fhir {caller} {through} {stored.type}/{stored.id} {clock.now():%Y-%m-%dT%H}"
+    seen = f"{stored.type}/{stored.id}" + (f"/{stored.version}" if old else "")
+    fold = f"fhir {caller} {through} {seen} {clock.now():%Y-%m-%dT%H}"
     await call.services.audit.record(
         Event.RECORD_READ,
         who=call.actor.who(),
         patient_id=stored.patient_id,
-        detail={"type": stored.type, "id": stored.id, "version": stored.version},
+        detail={"type": stored.type, "id": stored.id, "version": stored.version}
+        | ({"old": True} if old else {}),
         fold=fold,
     )
 

@@ -98,3 +98,52 @@ async def test_only_the_holder_reads_the_log(
         each for each in await events(api, f"agent=Practitioner/{doctor.fhir_id}") if each["action"] == "R"
     ]
     assert seen[0]["agent"][0]["who"]["reference"] == f"Practitioner/{doctor.fhir_id}"
+
+
+def coded(agent: Json) -> set[str]:
+    return {each["code"] for each in agent["type"]["coding"]}
+
+
+async def test_the_patterns_of_balp(api: Api) -> None:
+    """BALP PatientCreate, -Read, -Update, -Delete, -Query: client and server once each with their network, the user
+    as requestor without one, the token by its jti, the patient, the data or the query; nothing else is claimed."""
+    made = await api.made(api.observation())
+    path = f"Observation/{made['id']}"
+    await api.get(path)
+    await api.get(f"{path}/_history/1")
+    await api.put(path, made | {"status": "amended"})
+    await api.delete(path)
+    await api.get(f"Observation?patient={api.patient}&code=x")
+    await asyncio.sleep(1.2)
+    patterns = {}
+    for event in await events(api):
+        if profiles := event["meta"].get("profile"):
+            patterns.setdefault(profiles[0].rpartition(".")[2], event)
+    assert {"PatientCreate", "PatientRead", "PatientUpdate", "PatientDelete", "PatientQuery"} <= set(patterns)
+    for name, event in patterns.items():
+        assert event["type"]["code"] == "rest"
+        assert event["outcome"] == "0"
+        roles = ("110152", "110153") if name == "PatientRead" else ("110153", "110152")
+        [client] = [each for each in event["agent"] if roles[0] in coded(each)]
+        [server] = [each for each in event["agent"] if roles[1] in coded(each)]
+        [user] = [each for each in event["agent"] if "IRCP" in coded(each)]
+        for agent in (client, server):
+            assert agent["who"]
+            assert agent["network"]["address"]
+            assert "media" not in agent
+        assert user["requestor"] is True
+        assert "network" not in user
+        assert user["policy"][0].startswith("urn:ietf:params:oauth:jti:")
+        assert ("AUT" in coded(user)) == (name in ("PatientCreate", "PatientUpdate", "PatientDelete"))
+        [patient] = [each for each in event["entity"] if each["type"]["code"] == "1"]
+        assert (patient["role"]["code"], patient["what"]["reference"]) == ("1", f"Patient/{api.patient}")
+        [data] = [each for each in event["entity"] if each["type"]["code"] == "2"]
+        if name == "PatientQuery":
+            assert data["role"]["code"] == "24"
+            assert base64.b64decode(data["query"])
+            assert "what" not in data
+        else:
+            assert data["role"]["code"] in ("3", "4", "20")
+            assert data["what"]
+    subtypes = {each["subtype"][0]["code"] for each in await events(api, "action=R")}
+    assert {"read", "vread"} <= subtypes
