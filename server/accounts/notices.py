@@ -6,6 +6,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from server.core.settings import Settings
+from server.core.texts import N_, translations
 from server.jobs import letter, mailer
 from server.jobs.mailer import Seal
 from server.storage.db import Database
@@ -18,15 +19,16 @@ HELP_PATH = "/help"
 
 # What happened, in a sentence; nothing of health, no address, no secret.
 WORDS = {
-    "factor-added": "A second step was added to your sign-in.",
-    "factor-removed": "A second step was taken off your sign-in.",
-    "codes-made": "New recovery codes were made. The ones before do not work any more.",
-    "recovery-used": "Somebody signed in with your password and one of your recovery codes.",
-    "codes-tried": "Somebody typed your password rightly and then several wrong codes. If it was not you, "
-    "choose a new password now.",
-    "password-changed": "Your password was changed, and every other device was signed out.",
-    "email-undone": "The change of your e-mail address was taken back, and every device was signed out.",
-    "ended-all": "All other devices and all apps were signed out.",
+    "factor-added": N_("A second step was added to your sign-in."),
+    "factor-removed": N_("A second step was taken off your sign-in."),
+    "codes-made": N_("New recovery codes were made. The ones before do not work any more."),
+    "recovery-used": N_("Somebody signed in with your password and one of your recovery codes."),
+    "codes-tried": N_(
+        "Somebody typed your password rightly and then several wrong codes; you may want a new one."
+    ),
+    "password-changed": N_("Your password was changed, and every other device was signed out."),
+    "email-undone": N_("The change of your e-mail address was taken back, and every device was signed out."),
+    "ended-all": N_("All other devices and all apps were signed out."),
 }
 
 
@@ -46,7 +48,7 @@ async def tell(services: Needs, account: Account, what: str) -> None:
     base = services.settings.base_url
     values = {
         "host": urlsplit(base).netloc,
-        "what": WORDS[what],
+        "what": translations(account.language).gettext(WORDS[what]),
         "link": base + SECURITY_PATH,
         "help": base + HELP_PATH,
     }

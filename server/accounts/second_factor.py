@@ -13,6 +13,7 @@ from uuid import UUID
 
 from server.core.errors import NotAuthenticated
 from server.core.settings import Settings
+from server.core.texts import N_
 from server.jobs.mailer import Seal
 from server.storage.db import Database
 from server.storage.sql import load
@@ -23,7 +24,7 @@ from .people import Account
 QUERIES = load(__package__, "second_factor.sql")
 
 STAFF = ("doctor", "provider", "operator")
-WRONG = "This code is not right, or was used already."
+WRONG = N_("This code is not right, or was used already.")
 
 PAIR = attempts.Limit("factor-network", free=5, longest=15 * 60)
 ACCOUNT = attempts.Limit("factor", free=10, longest=5 * 60)

@@ -19,6 +19,7 @@ import segno
 from server.core import clock
 from server.core.errors import Conflict, ServerError, Unprocessable
 from server.core.settings import Settings
+from server.core.texts import N_
 from server.jobs.mailer import Seal
 from server.storage.db import Database
 from server.storage.sql import load
@@ -28,8 +29,8 @@ QUERIES = load(__package__, "second_factor.sql")
 STEP = 30  # seconds
 DIGITS = 6
 DRIFT = (0, -1, 1)  # clocks of telephones go wrong by half a minute
-WRONG = "This code is not right. Wait for the next one, and see that the clock of your device is."
-STALE = "This page has gone stale. Begin again with the new picture."
+WRONG = N_("This code is not right. Wait for the next one, and see that the clock of your device is.")
+STALE = N_("This page has gone stale. Begin again with the new picture.")
 
 
 @dataclass(frozen=True)

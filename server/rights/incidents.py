@@ -19,7 +19,7 @@ from server.accounts import people
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, NotFound, Unprocessable
-from server.core.texts import N_
+from server.core.texts import N_, translations
 from server.storage.db import Record
 from server.storage.sql import load
 
@@ -209,8 +209,9 @@ async def count_open(services: Services) -> None:
 async def _tell_operators(services: Services, incident_id: UUID, number: int, rule: str) -> None:
     for each in await people.operators_with(services.db, "security"):
         path = f"/operator/incidents/{incident_id}"
+        words = translations(each.language).gettext(RULES[rule])
         await letters.post(
-            services, "alert", each.email, each.language, path=path, number=str(number), rule=RULES[rule]
+            services, "alert", each.email, each.language, path=path, number=str(number), rule=words
         )
 
 
