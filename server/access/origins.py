@@ -11,7 +11,7 @@ from .sign_in import QUERIES
 
 OPEN = ("/fhir/metadata", "/app-state/metadata", "/fhir/.well-known/", "/.well-known/", "/oauth/jwks")
 # Pages where a person decides: never read by another origin.
-NEVER = ("/oauth/authorize", "/oauth/manage")
+NEVER = ("/oauth/authorize", "/oauth/manage", "/oauth/launch", "/oauth/developers")
 SHARED = ("/fhir", "/app-state", "/dicomweb", "/patients/", "/oauth/")
 REMEMBERED_SECONDS = 30.0
 ANEW_SECONDS = 1.0  # an origin not known may have been registered a moment ago

@@ -118,6 +118,96 @@ async def test_an_app_takes_its_registration_back(
     assert refreshed.status_code in (400, 401)
 
 
+async def test_a_registration_is_replaced(
+    server: RunningServer, client: httpx.AsyncClient, browser: Browser, patient: Person
+) -> None:
+    """RFC 7592, 2.2 and 3: the whole of it anew; the token that manages it is another one from then on."""
+    body = (await post(client, client_uri="https://maker.example/", contacts=["a@maker.example"])).json()
+    app, address = App(server, body["client_id"]), body["registration_client_uri"]
+    assert (await browser.connect(app))["patient"] == patient.fhir_id
+    first = bearer(body["registration_access_token"])
+    shown = (await client.get(address, headers=first)).json()
+    assert shown["registration_client_uri"] == address
+    assert shown["registration_access_token"] == body["registration_access_token"]
+    assert shown["client_uri"] == "https://maker.example/"
+    wanted = GOOD | {"client_id": app.id, "client_name": "Renamed", "scope": "patient/Patient.rs"}
+    changed = await client.put(address, headers=first, json=wanted)
+    assert changed.status_code == 200, changed.text
+    now = changed.json()
+    assert (now["client_id"], now["client_name"], now["scope"]) == (app.id, "Renamed", "patient/Patient.rs")
+    assert "client_uri" not in now, "what is left out is gone"
+    assert now["registration_access_token"] != body["registration_access_token"]
+    assert (await client.get(address, headers=first)).status_code == 401, "rotated"
+    assert (await client.get(address, headers=bearer(now["registration_access_token"]))).status_code == 200
+    page = await browser.ask(app.with_scope("launch/patient patient/Patient.rs patient/ImagingStudy.rs"))
+    assert "Renamed" in page.text
+    assert 'value="patient/ImagingStudy.rs"' not in page.text
+
+
+async def test_a_registration_that_shrinks_shrinks_what_is_refreshed(
+    server: RunningServer, client: httpx.AsyncClient, browser: Browser, patient: Person
+) -> None:
+    body = (await post(client)).json()
+    app, address = App(server, body["client_id"]), body["registration_client_uri"]
+    tokens = await browser.connect(app)
+    wanted = GOOD | {"client_id": app.id, "scope": "launch/patient offline_access patient/Patient.rs"}
+    assert (
+        await client.put(address, headers=bearer(body["registration_access_token"]), json=wanted)
+    ).status_code == 200
+    again = (await client.post("/oauth/token", data=app.refresh(tokens["refresh_token"]))).json()
+    assert again["scope"] == "launch/patient offline_access patient/Patient.rs"
+
+
+async def test_an_app_becomes_confidential(client: httpx.AsyncClient) -> None:
+    """A secret where one is needed and there was none; kept where there is one."""
+    body = (await post(client)).json()
+    address = body["registration_client_uri"]
+    wanted = GOOD | {"client_id": body["client_id"], "token_endpoint_auth_method": "client_secret_post"}
+    one = (await client.put(address, headers=bearer(body["registration_access_token"]), json=wanted)).json()
+    assert one["client_secret"]
+    assert one["token_endpoint_auth_method"] == "client_secret_post"
+    wanted |= {"client_secret": one["client_secret"]}
+    two = await client.put(address, headers=bearer(one["registration_access_token"]), json=wanted)
+    assert two.status_code == 200, two.text
+    assert "client_secret" not in two.json()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"client_id": "another"},
+        {"client_id": None},
+        {"client_secret": "chosen"},
+        {"registration_access_token": "mine"},
+        {"registration_client_uri": "https://elsewhere.example/"},
+        {"redirect_uris": ["http://elsewhere.example/"]},
+        {"grant_types": ["client_credentials"]},
+        {"scope": "banana"},
+        {"jwks_uri": "http://127.0.0.1/keys"},
+    ],
+)
+async def test_a_replacement_that_cannot_be_changes_nothing(
+    client: httpx.AsyncClient, changed: dict[str, Any]
+) -> None:
+    body = (await post(client)).json()
+    address, mine = body["registration_client_uri"], bearer(body["registration_access_token"])
+    wanted = {k: v for k, v in (GOOD | {"client_id": body["client_id"]} | changed).items() if v is not None}
+    refused = await client.put(address, headers=mine, json=wanted)
+    assert refused.status_code == 400, refused.text
+    assert "error" in refused.json()
+    assert (await client.get(address, headers=mine)).json()["redirect_uris"] == [CALLBACK]
+
+
+async def test_a_registration_is_managed_by_its_own_token_only(client: httpx.AsyncClient) -> None:
+    one, two = (await post(client)).json(), (await post(client)).json()
+    other = bearer(two["registration_access_token"])
+    for method in ("GET", "PUT", "DELETE"):
+        answer = await client.request(
+            method, one["registration_client_uri"], headers=other, json=GOOD | {"client_id": one["client_id"]}
+        )
+        assert answer.status_code == 401, method
+
+
 async def test_a_provider_registers_a_backend_service_of_its_own_organization(
     server: RunningServer, browser: Browser, people: People
 ) -> None:
