@@ -33,6 +33,7 @@ from server.storage import embedded
 from server.storage.db import Database
 from server.storage.keyring import KeyRing
 from server.storage.migrate import migrate
+from tests import logs
 
 if TYPE_CHECKING:
     from server.access.services import Services
@@ -53,6 +54,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:  # deselected, not skipped: they are not part of this run (README, "Tests")
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if "long" not in item.keywords]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_hold_no_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What all tests of this worker log is searched at the end."""
+    with logs.searched(tmp_path_factory.mktemp("logs") / "server.log"):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

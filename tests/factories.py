@@ -15,6 +15,7 @@ from server.audit.who import Who
 from server.oauth import clients
 from server.oauth.operator import issue_for_operator
 from server.records import people as records
+from tests import logs
 
 PASSWORD = "a long enough pass phrase"
 _numbers = itertools.count(1)
@@ -141,6 +142,7 @@ class People:
 
     async def _account(self, role: str, name: str, email: str | None = None) -> accounts.Account:
         address = email or f"person{next(_numbers)}@example.org"
+        logs.NAMES.update((name, address, PASSWORD))
         return await accounts.add(
             self.services.db,
             email=address,
