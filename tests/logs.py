@@ -7,6 +7,7 @@ person. The last test of a worker fails when one of them stands in what that wor
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from server.access.tokens import Tokens
 
 NAMES: set[str] = set()  # of people that factories made
 _SECRETS: set[str] = set()
+_RUN = re.compile(r"[\w-]{20,}")  # what may be a secret: they are URL-safe, and long
 
 
 @contextmanager
@@ -46,8 +48,9 @@ def searched(file: Path) -> Iterator[None]:
 
 def leaks(text: str) -> list[str]:
     """The lines that hold a noted secret, or a name."""
-    words = {each for each in _SECRETS | NAMES if len(each) > 5}
-    return [line for line in text.splitlines() if any(word in line for word in words)]
+    runs = set(_RUN.findall(text))
+    words = (runs & _SECRETS) | {name for name in NAMES if len(name) > 5 and name in text}
+    return [line for line in text.splitlines() if any(word in line for word in words)] if words else []
 
 
 def note(secret: str) -> str:
