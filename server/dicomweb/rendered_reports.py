@@ -5,18 +5,19 @@ DICOM PS3.18, 10.4.1.1.3 and Table 8.7.4-1 (rendered media types of SR: text/htm
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.core.media import not_acceptable
 from server.imaging import sr_text
 from server.imaging.catalogue import InstanceRow
-from server.imaging.frames import with_tables
 
 from . import trail
 from .conditional import CACHING, etag, not_modified
 from .representations import wishes
-from .urls import accept_of, services_of
+from .urls import accept_of
 
 TYPES = {"text/html": sr_text.html, "text/plain": sr_text.plain}
 
@@ -35,7 +36,7 @@ async def report_as(request: Request, row: InstanceRow, name: str) -> Response:
     tag = etag(row.sha256, name)
     if (answer := not_modified(request, tag)) is not None:
         return answer
-    text = TYPES[name](await with_tables(services_of(request), row))
+    text = await asyncio.to_thread(TYPES[name], row.metadata)
     headers = {
         **CACHING,
         "ETag": tag,

@@ -5,7 +5,10 @@ DICOM PS3.18, 10.4.1.1.3 (rendered: presentation states are applied to the image
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from starlette.requests import Request
 
@@ -14,7 +17,8 @@ from server.core.errors import InvalidInput, NotFound
 from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import NoFrame, has_frames, with_tables
 from server.imaging.picture import Look
-from server.imaging.presentation import is_presentation_state, references, state_of
+from server.imaging.presentation import Reference, is_presentation_state, references, state_of
+from server.storage.where import Where
 
 from .rendered_params import RenderedQuery
 from .urls import services_of
@@ -35,24 +39,42 @@ async def pictures_of_state(
     if query.window is not None or look.region is not None:
         raise InvalidInput("A presentation state says itself how it is windowed and what part is seen.")
     metadata = await with_tables(services_of(request), state)
-    found: list[Picture] = []
-    for reference in references(metadata):
-        of = (state.study_uid, reference.series_uid, reference.sop_uid)
-        try:
-            (row,) = await rows_of(request, Right.IMAGES, of=of)
-        except NotFound:
-            continue  # not sent to us yet, or deleted
-        if not has_frames(row) or row.patient_id != state.patient_id:
-            continue
-        for number in reference.frames or range(1, row.frame_count + 1):
-            if 1 <= number <= row.frame_count and len(found) < MOST:
-                seen = state_of(metadata, state.sop_class, row.sop_uid, number)
-                found.append((row, number, replace(look, state=seen)))
-                if not everything:
-                    return found
-    if not found:
+    wanted = references(metadata)[:MOST]
+    rows = await _held(request, state, wanted)
+    frames = (
+        (row, number)
+        for reference in wanted
+        if (row := rows.get(reference.sop_uid)) is not None and row.series_uid == reference.series_uid
+        for number in reference.frames or range(1, row.frame_count + 1)
+        if 1 <= number <= row.frame_count
+    )
+    some = list(islice(frames, MOST if everything else 1))
+    if not some:
         raise NoFrame("None of the images that this presentation state is for is held here.")
-    return found
+
+    def seen() -> list[Picture]:
+        kind = state.sop_class
+        return [
+            (row, number, replace(look, state=state_of(metadata, kind, row.sop_uid, number)))
+            for row, number in some
+        ]
+
+    return await asyncio.to_thread(seen)
+
+
+async def _held(request: Request, state: InstanceRow, wanted: Sequence[Reference]) -> dict[str, InstanceRow]:
+    """Of the images that are wanted, those of the state's study and patient that are held and in reach."""
+    uids = [reference.sop_uid for reference in wanted]
+    try:
+        rows = await rows_of(
+            request,
+            Right.IMAGES,
+            of=(state.study_uid, None, None),
+            match=Where("instance.sop_uid = ANY(:images)", {"images": uids}),
+        )
+    except NotFound:
+        return {}
+    return {row.sop_uid: row for row in rows if has_frames(row) and row.patient_id == state.patient_id}
 
 
 async def look_by_state(

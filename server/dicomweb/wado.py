@@ -18,6 +18,7 @@ from server.core.errors import Conflict, InvalidInput, NotAcceptable, NotFound
 from server.core.media import not_acceptable
 from server.imaging import catalogue
 from server.imaging.catalogue import InstanceRow, address_of
+from server.storage.where import TRUE, Where
 
 from . import multipart, trail
 from .archive import Member, members_with_directory, zipped
@@ -101,8 +102,9 @@ async def rows_of(
     of: tuple[str, str | None, str | None] | None = None,
     frames: tuple[int, int] | None = None,
     metadata: bool = False,
+    match: Where = TRUE,
 ) -> list[InstanceRow]:
-    """The instances that the address (or `of`) names, of one patient.
+    """The instances that the address (or `of`) names, of one patient; those of them that `match`.
 
     Raises NotFound when none is in reach, Conflict when they are of two patients.
     """
@@ -111,7 +113,9 @@ async def rows_of(
         request, STUDY_READ, patient_id=patient_of(request), right=right, lazily=True
     )
     uids = of or uids_of(request)
-    rows = await catalogue.instances_of(services.db, *uids, reach=reach, frames=frames, metadata=metadata)
+    rows = await catalogue.instances_of(
+        services.db, *uids, reach=reach, frames=frames, metadata=metadata, match=match
+    )
     if not rows:
         await services.gate.confirm(request)
         raise NotFound()

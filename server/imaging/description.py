@@ -86,9 +86,14 @@ def _parse(metadata: bytes) -> Json:
 _parsed = lru_cache(maxsize=4)(_parse)
 
 
+def model_of(metadata: bytes) -> Json:
+    """The DICOM JSON of an instance, to be read only: it may have been parsed before."""
+    return _parsed(metadata) if len(metadata) <= _LARGEST_KEPT else _parse(metadata)
+
+
 def describe(metadata: bytes, transfer_syntax: str, frame: int = 1) -> Description:
     """The description of one frame (from 1) by the instance's DICOM JSON."""
-    model = _parsed(metadata) if len(metadata) <= _LARGEST_KEPT else _parse(metadata)
+    model = model_of(metadata)
     of_frame = _functional_groups(model, frame)
     pixels = next((tag for tag in ("7FE00010", "7FE00008", "7FE00009") if tag in model), "7FE00010")
     transform = _item(of_frame.get("00289145")) or model

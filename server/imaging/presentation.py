@@ -10,10 +10,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import orjson
-
-from .description import Description, Table, palette_of, table_in, windows_in
-from .dicom_json import ROOT, Json
+from .description import Description, Table, model_of, palette_of, table_in, windows_in
+from .dicom_json import Json
 from .overlays import Overlay, overlays_of
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1.11."
@@ -107,7 +105,7 @@ class State:
 
 def references(metadata: bytes) -> list[Reference]:
     """The images that a state is for, in its order."""
-    model: Json = orjson.loads(metadata.replace(ROOT, b""))
+    model = model_of(metadata)
     found = []
     for series in _items(model, "00081115"):
         for image in _items(series, "00081140"):
@@ -120,7 +118,7 @@ def references(metadata: bytes) -> list[Reference]:
 
 def state_of(metadata: bytes, sop_class: str, sop_uid: str, frame: int) -> State:
     """What the state says of this frame of this image."""
-    model: Json = orjson.loads(metadata.replace(ROOT, b""))
+    model = model_of(metadata)
     voi = next((item for item in _items(model, "00283110") if _is_for(item, sop_uid, frame)), {})
     area = next((item for item in _items(model, "0070005A") if _is_for(item, sop_uid, frame)), {})
     modality = next(iter(_items(model, "00283000")), None)

@@ -11,7 +11,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 
-import orjson
 from PIL import Image
 
 from server.access.reach import Reach
@@ -25,8 +24,7 @@ from . import catalogue
 from .annotation import patient_lines, technique_lines
 from .catalogue import InstanceRow
 from .codec import Undecodable, native
-from .description import Description
-from .dicom_json import ROOT, Json
+from .description import Description, model_of
 from .frames import (
     NoFrame,
     NotDecoded,
@@ -67,7 +65,7 @@ async def rendered(services: Services, row: InstanceRow, number: int, look: Look
 
 def _with_words(look: Look, row: InstanceRow, number: int) -> Look:
     """The look with the words in the corners that were asked for."""
-    model: Json = orjson.loads(row.metadata.replace(ROOT, b""))
+    model = model_of(row.metadata)
     patient = patient_lines(model) if "patient" in look.annotation else []
     technique = technique_lines(model, number, row.frame_count) if "technique" in look.annotation else []
     return replace(look, corners=(tuple(patient), tuple(technique)))
@@ -88,7 +86,7 @@ async def moving(services: Services, pictures: Sequence[tuple[InstanceRow, int, 
 
 def _milliseconds(metadata: bytes) -> int:
     """How long a frame is seen (PS3.3, C.7.6.5 Cine: Frame Time, or the rate recommended)."""
-    model: Json = orjson.loads(metadata.replace(ROOT, b""))
+    model = model_of(metadata)
     for tag, is_rate in (("00181063", False), ("00082144", True), ("00180040", True)):
         value = next(iter((model.get(tag) or {}).get("Value") or []), None)
         if isinstance(value, int | float) and value > 0:
