@@ -111,6 +111,8 @@ def _frame(share: Share) -> Json:
         "patient": patient,
         "dateTime": _instant(share.created_at),
         "performer": [patient],
+        "organization": [{"type": "Organization", "display": "Lightbox"}],
+        "sourceAttachment": {"title": "Agreed to in the portal, in the words of the policy"},
         "policy": [{"uri": POLICY}],
     }
 
