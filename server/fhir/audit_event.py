@@ -37,7 +37,7 @@ async def read(call: Call, id: str) -> Stored | None:
         match = Where("happened.id = :event_id", {"event_id": UUID(id)})
     except ValueError:
         return None
-    found = await _events(call, reach, match, limit=1, offset=0)
+    found = await _events(call, reach, match, limit=1)
     if not found:
         return None
     one = found[0]
@@ -53,26 +53,31 @@ async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -
     allowed = reach.patients()
     if patients is not None:
         allowed = allowed & Where("patient.id = :compartment", {"compartment": patients})
-    offset = page.offset if page else 0
+    before = page.offset if page else 0
+    narrowed = match & _after(page) if page else match
     found = (
         []
         if asked.only_count
-        else await _events(call, reach, match, limit=asked.count + 1, offset=offset, allowed=allowed)
+        else await _events(call, reach, narrowed, limit=asked.count + 1, allowed=allowed)
     )
     shown = found[: asked.count]
-    total = await _total(call, asked, allowed, match, offset + len(shown), more=len(found) > asked.count)
+    total = await _total(call, asked, allowed, match, before + len(shown), more=len(found) > asked.count)
     trail.searched(call, "AuditEvent", urlencode(asked.used), [*asked.query.patients()])
-    return Answer(200, _bundle(call, asked, shown, total, offset if len(found) > asked.count else None))
+    return Answer(200, _bundle(call, asked, shown, total, before if len(found) > asked.count else None))
 
 
 def _bundle(
-    call: Call, asked: Asked, shown: Sequence[Happened], total: int | None, offset: int | None
+    call: Call, asked: Asked, shown: Sequence[Happened], total: int | None, before: int | None
 ) -> bytes:
     query = urlencode(asked.used, safe=":,|/")
-    links = [("self", f"{call.base}/AuditEvent" + (f"?{query}" if query else ""))]
-    if offset is not None:
-        following = Page("AuditEvent", tuple(asked.used), (), offset + asked.count)
-        links.append(("next", f"{call.base}/AuditEvent?_page={seal(call.services.keyring, following)}"))
+    path = "AuditEvent"
+    if asked.query.compartment is not None:
+        path = f"Patient/{asked.query.compartment}/AuditEvent"
+    links = [("self", f"{call.base}/{path}" + (f"?{query}" if query else ""))]
+    if before is not None and shown:
+        last = (shown[-1].at, str(shown[-1].id))
+        following = Page(path, tuple(asked.used), last, before + asked.count)
+        links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, following)}"))
     entries = [
         entry(
             call.address("AuditEvent", str(one.id)),
@@ -82,6 +87,17 @@ def _bundle(
         for one in shown
     ]
     return bundle("searchset", entries, total=total, links=links)
+
+
+def _after(page: Page) -> Where:
+    """Events that come after the last one of the page before, newest first; new ones move nothing."""
+    if len(page.position) != 2:
+        raise InvalidInput("The paging link does not fit the search.")
+    at, id = page.position
+    return Where(
+        "happened.at < :last_at OR (happened.at = :last_at AND happened.id > :last_id)",
+        {"last_at": at, "last_id": UUID(id)},
+    )
 
 
 async def _total(
@@ -96,7 +112,7 @@ async def _total(
 
 
 async def _events(
-    call: Call, reach: Reach, match: Where, *, limit: int, offset: int, allowed: Where | None = None
+    call: Call, reach: Reach, match: Where, *, limit: int, allowed: Where | None = None
 ) -> list[Happened]:
     return await reading.events_of(
         call.services.db,
@@ -104,7 +120,6 @@ async def _events(
         reach=reach.patients() if allowed is None else allowed,
         match=match,
         limit=limit,
-        offset=offset,
     )
 
 

@@ -3,6 +3,9 @@
 -- What scopes narrow by, of each version: the index below knows the latest only (access/filters.py).
 ALTER TABLE resource_version ADD COLUMN scoped text[] NOT NULL DEFAULT '{}';
 
+-- The log of many patients, newest first: pages of a search of AuditEvents.
+CREATE INDEX audit_event_newest ON audit_event (at DESC, id);
+
 -- Composite search parameters: values of the same element, side by side. The letter says which index the columns are
 -- like: f and t tokens, s strings, d dates, q quantities, r references.
 CREATE TABLE index_composite (
