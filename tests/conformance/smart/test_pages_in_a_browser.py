@@ -19,7 +19,7 @@ SCOPE = (
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [320, 1280])
 async def test_pages_are_for_everyone(server: RunningServer, people: People, width: int) -> None:
     doctor = await people.doctor()
     for name in ("Ada Moor", "Karl Weiss"):
