@@ -17,7 +17,7 @@ from server.access.action import Right
 from server.core.errors import InvalidInput
 from server.core.media import not_acceptable
 from server.imaging.catalogue import InstanceRow, address_of
-from server.imaging.codec_encode import HTJ2K, J2K, LOSSLESS_SV1, LS
+from server.imaging.codec_encode import HTJ2K, J2K, JXL, LOSSLESS_SV1, LS
 from server.imaging.frames import (
     NotDecoded,
     Place,
@@ -48,6 +48,7 @@ _DEFAULTS = {
     "image/jls": LS,
     "image/jp2": J2K,
     "image/jphc": HTJ2K,
+    "image/jxl": JXL,
 }
 
 Content = bytes | Place

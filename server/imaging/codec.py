@@ -7,6 +7,7 @@ this runs in a process of its own (`codec_worker`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ MAX_PIXELS = 400_000_000  # of one frame
 
 # Which plugin first; those not named are not asked (pylibjpeg-libjpeg is not used: it is under the GPL).
 _JPEG = "1.2.840.10008.1.2.4."
-_TURBO = "imagecodecs"  # no plugin of pydicom's
+_TURBO, _PART_2, _XL = "libjpeg-turbo", "openjpeg", "libjxl"  # by imagecodecs: no plugins of pydicom's
 _PLUGINS: dict[str, tuple[str, ...]] = {
     "1.2.840.10008.1.2.5": ("gdcm", "pydicom"),
     f"{_JPEG}50": ("pillow", "gdcm"),
@@ -32,6 +33,9 @@ _PLUGINS: dict[str, tuple[str, ...]] = {
     f"{_JPEG}81": ("pyjpegls", "gdcm"),
     f"{_JPEG}90": ("pylibjpeg", "gdcm", "pillow"),
     f"{_JPEG}91": ("pylibjpeg", "gdcm", "pillow"),
+    f"{_JPEG}92": (_PART_2,),
+    f"{_JPEG}93": (_PART_2,),
+    **{f"{_JPEG}{n}": (_XL,) for n in (110, 111, 112)},
     f"{_JPEG}201": ("pylibjpeg",),
     f"{_JPEG}202": ("pylibjpeg",),
     f"{_JPEG}203": ("pylibjpeg",),
@@ -125,25 +129,27 @@ def _half_chroma(values: Array, description: Description) -> tuple[Array, Descri
 
 
 def _compressed(frame: bytes, description: Description) -> tuple[Array, Description]:
+    trouble: Exception | None = None
+    for plugin in _PLUGINS[description.transfer_syntax]:
+        try:
+            if plugin in _OWN:
+                return _OWN[plugin](frame, description)
+            return _by_pydicom(plugin, frame, description)
+        except Exception as error:
+            trouble = error
+    raise Undecodable(type(trouble).__name__ if trouble else "there is no decoder for it")
+
+
+def _by_pydicom(plugin: str, frame: bytes, description: Description) -> tuple[Array, Description]:
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
     decoder = get_decoder(description.transfer_syntax)
-    available = set(decoder.available_plugins)
+    if plugin not in decoder.available_plugins:
+        raise Undecodable("this decoder is not installed")
     source = encapsulate([frame], has_bot=False)
-    trouble: Exception | None = None
-    for plugin in _PLUGINS[description.transfer_syntax]:
-        if plugin not in available and plugin != _TURBO:
-            continue
-        try:
-            if plugin == _TURBO:
-                return _by_turbo(frame, description)
-            array, said = decoder.as_array(source, index=0, decoding_plugin=plugin, **_options(description))
-        except Exception as error:
-            trouble = error
-            continue
-        return _read(array, said, description)
-    raise Undecodable(type(trouble).__name__ if trouble else "there is no decoder for it")
+    array, said = decoder.as_array(source, index=0, decoding_plugin=plugin, **_options(description))
+    return _read(array, said, description)
 
 
 def _by_turbo(frame: bytes, description: Description) -> tuple[Array, Description]:
@@ -155,12 +161,45 @@ def _by_turbo(frame: bytes, description: Description) -> tuple[Array, Descriptio
         raise Undecodable("its colours are another decoder's")
     raw: dict[str, Any] = {"colorspace": "RGB", "outcolorspace": "RGB"} if description.samples == 3 else {}
     array = np.asarray(jpeg8_decode(frame, **raw))
+    return _fitted(array, description)
+
+
+def _by_openjpeg(frame: bytes, description: Description) -> tuple[Array, Description]:
+    """JPEG 2000 Part 2, of which single images are as those of Part 1; colours come as RGB."""
+    from imagecodecs import jpeg2k_decode
+
+    return _fitted(np.asarray(jpeg2k_decode(frame)), _as_rgb(description))
+
+
+def _by_libjxl(frame: bytes, description: Description) -> tuple[Array, Description]:
+    """JPEG XL; colours come as RGB."""
+    from imagecodecs import jpegxl_decode
+
+    return _fitted(np.asarray(jpegxl_decode(frame)), _as_rgb(description))
+
+
+def _as_rgb(description: Description) -> Description:
+    return replace(description, photometric="RGB") if description.samples == 3 else description
+
+
+def _fitted(array: Array, description: Description) -> tuple[Array, Description]:
+    """The array as the header says it is. Raises Undecodable where it is not."""
     wanted = (description.rows, description.columns, *([3] if description.samples == 3 else []))
     if array.shape != wanted or array.dtype.itemsize * 8 > max(8, description.bits_allocated):
         raise Undecodable("the frame is not what its header says")
-    array = array.astype(_dtype(replace(description, signed=False))).view(_dtype(description))
+    if array.dtype.kind == "i":
+        array = array.astype(_dtype(description))
+    else:
+        array = array.astype(_dtype(replace(description, signed=False))).view(_dtype(description))
     now = replace(description, transfer_syntax="1.2.840.10008.1.2.1", planar=0, high_bit=None)
     return _stored_bits(array, now), now
+
+
+_OWN: dict[str, Callable[[bytes, Description], tuple[Array, Description]]] = {
+    _TURBO: _by_turbo,
+    _PART_2: _by_openjpeg,
+    _XL: _by_libjxl,
+}
 
 
 def _options(description: Description) -> dict[str, Any]:

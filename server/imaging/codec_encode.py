@@ -1,4 +1,4 @@
-"""Frames into an encoding: RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K.
+"""Frames into an encoding: RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K, JPEG XL.
 
 DICOM PS3.5, 8.2 (encodings and what each may hold), A.4 (transfer syntaxes), G (RLE). Lossless ones give back every
 value; lossy ones say so in the header. Runs in the process apart (`codec_worker`), for the encoders are C and C++.
@@ -25,7 +25,7 @@ BASELINE, EXTENDED = f"{_JPEG}50", f"{_JPEG}51"
 LOSSLESS, LOSSLESS_SV1 = f"{_JPEG}57", f"{_JPEG}70"
 LS, LS_NEAR = f"{_JPEG}80", f"{_JPEG}81"
 J2K, J2K_LOSSY = f"{_JPEG}90", f"{_JPEG}91"
-HTJ2K = f"{_JPEG}201"
+HTJ2K, JXL = f"{_JPEG}201", f"{_JPEG}110"
 
 # What Lossy Image Compression Method (0028,2114) says of each that loses something (PS3.3, C.7.6.1.1.5.1).
 LOSSY_METHODS = {
@@ -56,6 +56,11 @@ def may_hold(description: Description, target: str) -> bool:
         return description.bits_stored == description.bits_allocated in (8, 16) and description.samples in (
             1,
             3,
+        )
+    if target == JXL:  # of what Supplement 232 allows, what has no sign
+        colours = ("RGB",) if description.samples == 3 else ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+        return (
+            not description.signed and description.bits_allocated <= 16 and description.photometric in colours
         )
     if target in (J2K, J2K_LOSSY) and not 2 <= description.bits_stored <= _MOST_BITS:
         return False
@@ -196,6 +201,12 @@ def _htj2k(array: Array, description: Description) -> bytes:
     return bytes(htj2k_encode(planes, reversible=True, **options))
 
 
+def _jpeg_xl(array: Array, description: Description) -> bytes:
+    from imagecodecs import jpegxl_encode
+
+    return bytes(jpegxl_encode(array, lossless=True, bitspersample=description.bits_stored))
+
+
 def _rle(array: Array, description: Description) -> bytes:
     """PS3.5, G: the planes of bytes, the high one first, each row packed for itself."""
     from imagecodecs import packbits_encode
@@ -230,4 +241,5 @@ _ENCODERS: dict[str, Callable[[Array, Description], bytes]] = {
     J2K: _jpeg_2000,
     J2K_LOSSY: _jpeg_2000_lossy,
     HTJ2K: _htj2k,
+    JXL: _jpeg_xl,
 }
