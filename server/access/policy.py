@@ -104,7 +104,12 @@ def _of_outsiders(actor: Actor, action: Action, right: Right | None) -> Iterator
         return
     if actor.kind is ActorKind.GUEST and actor.link_id and action.type in LINKED:
         yield Lane(Ground.LINK, actor.link_id, _needed(LINKED[action.type], right))
-    elif actor.kind is ActorKind.OPERATOR and actor.scopes is None and action.type in EMERGENCY:
+    elif (
+        actor.kind is ActorKind.OPERATOR
+        and actor.scopes is None
+        and actor.account_id
+        and action.type in EMERGENCY
+    ):
         yield Lane(Ground.EMERGENCY, str(actor.account_id))
 
 
