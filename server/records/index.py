@@ -91,9 +91,17 @@ def rows_of(resource: Json, type: ResourceType) -> Rows:
 
 def happened(resource: Json, type: ResourceType) -> datetime | None:
     """The first moment of the type's own date, to sort by."""
-    if type.happened is None:
-        return None
-    return min((found.low for each in type.happened.find(resource) for found in spans(each)), default=None)
+    return min((found.low for found in _own_spans(resource, type)), default=None)
+
+
+def happened_end(resource: Json, type: ResourceType) -> datetime | None:
+    """The first moment after the type's own date: with `happened`, what a search by it asks."""
+    return max((found.high for found in _own_spans(resource, type)), default=None)
+
+
+def _own_spans(resource: Json, type: ResourceType) -> Iterator[Span]:
+    for each in type.happened.find(resource) if type.happened is not None else ():
+        yield from spans(each)
 
 
 def spans(element: Any) -> Iterator[Span]:

@@ -2,9 +2,10 @@
 -- A new resource, its first version and its index rows in one statement; no row comes back when the patient it is
 -- for may not be written to by the caller.
 WITH written AS (
-    INSERT INTO resource (patient_id, type, id, version, last_updated, happened, study_uid, author, content_hash, json)
-    SELECT resource.patient_id, resource.type, resource.id, 1, :last_updated, :happened, resource.study_uid,
-           resource.author, :content_hash, :json
+    INSERT INTO resource (patient_id, type, id, version, last_updated, happened, happened_end, study_uid, author,
+                          content_hash, json)
+    SELECT resource.patient_id, resource.type, resource.id, 1, :last_updated, :happened, :happened_end,
+           resource.study_uid, resource.author, :content_hash, :json
       FROM (SELECT :patient_id::text AS patient_id, :type::text AS type, :id::text AS id,
                    :study_uid::text AS study_uid, :author::text AS author) AS resource
      WHERE {patient}
@@ -51,6 +52,7 @@ SELECT key FROM written;
 -- The next version of a row that was locked before; its index rows are made anew.
 WITH written AS (
     UPDATE resource SET version = version + 1, deleted = false, last_updated = :last_updated, happened = :happened,
+           happened_end = :happened_end,
            study_uid = :study_uid, author = :author, content_hash = :content_hash, json = :json
      WHERE key = :key
     RETURNING key, patient_id, type, id, version

@@ -60,6 +60,9 @@ def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
         return any_of(
             *(last_updated_within(dated(value, "_lastUpdated"), alias) for value in criterion.values)
         )
+    if criterion.modifier == "missing" and _is_happened(criterion.param):
+        there = "IS NULL" if criterion.values[0] == "true" else "IS NOT NULL"
+        return Where(f"{alias}.happened {there}")
     if criterion.modifier == "missing":
         found = _exists(searching, _TABLES[criterion.param.kind], criterion.param.key, TRUE, alias)
         return ~found if criterion.values[0] == "true" else found
@@ -162,10 +165,22 @@ def dates_at_once(criteria: Sequence[Criterion], searching: Searching, alias: st
     """Several conditions on the same date, of which a resource has one: one range of the index instead of two."""
     param = criteria[0].param
     short = _is_short(param)
-    each = (
-        any_of(*(date_within(dated(value, param.name), short) for value in one.values)) for one in criteria
-    )
-    return _exists(searching, "index_date", param.key, all_of(*each), alias)
+    dates = [[dated(value, param.name) for value in one.values] for one in criteria]
+    each = (any_of(*(date_within(date, short) for date in alternatives)) for alternatives in dates)
+    asked = all_of(*each)
+    if searching.bounded or not _is_happened(param):
+        return _exists(searching, "index_date", param.key, asked, alias)
+    # The same span stands beside the resource: the planner knows how many there are, and reads them in order.
+    columns = {"low": f"{alias}.happened", "high": f"{alias}.happened_end"}
+    return Where(re.sub(r"\brow\.(low|high)\b", lambda found: columns[found[1]], asked.sql), asked.values)
+
+
+@cache
+def _is_happened(param: Param) -> bool:
+    """Whether it looks at the date that `resource.happened` holds, of which there is one."""
+    found = date_elements(param)
+    once = bool(found) and not any(element.many or element.type == "Timing" for element in found)
+    return once and resource_type(param.type).happened == param.path
 
 
 def date_elements(param: Param) -> list[Element]:

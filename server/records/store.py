@@ -24,7 +24,7 @@ from server.storage.where import TRUE, Where
 
 from . import document, provenance
 from .document import Json
-from .index import Rows, happened, rows_of
+from .index import Rows, happened, happened_end, rows_of
 from .registry import resource_type
 
 QUERIES = load(__package__)
@@ -346,6 +346,7 @@ def _derived(whole: Json) -> dict[str, Any]:
         "scoped": _scoped(type.name, rows),
         "content_hash": document.content_hash(whole),
         "happened": happened(whole, type),
+        "happened_end": happened_end(whole, type),
     }
 
 

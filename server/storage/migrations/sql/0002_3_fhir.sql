@@ -3,6 +3,15 @@
 -- What scopes narrow by, of each version: the index below knows the latest only (access/filters.py).
 ALTER TABLE resource_version ADD COLUMN scoped text[] NOT NULL DEFAULT '{}';
 
+-- Until when the type's own date lasts: a search by it asks the resource alone, in the order of an index.
+ALTER TABLE resource ADD COLUMN happened_end timestamptz;
+UPDATE resource SET happened_end = (SELECT max(high) FROM index_date WHERE index_date.key = resource.key
+                                       AND index_date.low = resource.happened)
+ WHERE happened IS NOT NULL;
+
+-- The oldest first: the index of 0001 has nulls at the wrong end for that.
+CREATE INDEX resource_type_oldest ON resource (type, happened, key);
+
 -- The log of many patients, newest first: pages of a search of AuditEvents.
 CREATE INDEX audit_event_newest ON audit_event (at DESC, id);
 
