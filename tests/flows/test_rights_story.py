@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -17,8 +18,9 @@ from server.core import clock
 from server.core.errors import Conflict, Forbidden, NotFound
 from server.imaging.verify import verify
 from server.jobs.worker import Worker
-from server.rights import consents, disclosures, erasure, holds, policy, restriction
+from server.rights import consents, disclosures, erasure, holds, policy, proof, restriction
 from server.rights.background import KITS
+from server.storage.backup import back_up, keys_file
 from server.storage.sql import Statement
 from server.storage.tables import all_tables
 from tests.conformance.dicomweb.samples import instance, store
@@ -293,3 +295,45 @@ async def test_a_new_policy_is_told_and_asks(
     assert await policy.agreed(services, ada.account_id, asks)
     await policy.answer(services, ada.account_id, asks, agreed=False, **said)
     assert not await policy.agreed(services, ada.account_id, asks)
+
+
+async def test_a_doctor_leaves(fresh_server: RunningServer, crowd: People) -> None:
+    """Row 54: an account without a profile goes too; shares with it end, the patient's log keeps who looked."""
+    services, ada, bo = fresh_server.services, await crowd.patient("Ada Moor"), await crowd.doctor()
+    share = await crowd.share(ada, bo)
+    await erased(services, bo)
+    assert await mentions(services, str(bo.account_id)) == [
+        "public.resource",
+        "public.resource_version",
+    ]  # as author
+    state = Statement("state", "SELECT state FROM share WHERE id = :id")
+    assert await services.db.fetch_val(state, {"id": share}) == "ended"
+    assert (await chain.verify(services.db))[1] == []
+
+
+async def test_verify_shows_that_somebody_is_erased(
+    fresh_server: RunningServer, crowd: People, tmp_path: Path
+) -> None:
+    """Beyond the seed 9: not in this server, and not in a backup made before once its keys file is destroyed."""
+    services, ada, other = (
+        fresh_server.services,
+        await crowd.patient("Ada Moor"),
+        await crowd.patient("Still Here"),
+    )
+    await store_one(fresh_server, ada)
+    before, after = tmp_path / "before", tmp_path / "after"
+    await back_up(services.db, services.objects, services.keyring, before)
+    erasure_id = await erased(services, ada)
+    await back_up(services.db, services.objects, services.keyring, after)
+    for asked in (ada.fhir_id, str(erasure_id)):
+        found = await proof.of_erasure(services, asked)
+        assert found["proof_signed"]
+        assert (found["rows"], found["readable"]) == ({}, False)
+        with_keys = await proof.of_erasure(services, asked, backup=before, keys=keys_file(before))
+        assert with_keys["backup"]["rows"] > 0
+        assert with_keys["readable"]
+        aged_out = await proof.of_erasure(services, asked, backup=before, keys=keys_file(after))
+        assert not aged_out["readable"]
+        assert (await proof.of_erasure(services, asked, backup=after))["backup"]["rows"] == 0
+    with pytest.raises(NotFound):
+        await proof.of_erasure(services, other.fhir_id)
