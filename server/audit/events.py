@@ -67,6 +67,12 @@ class Event(StrEnum):
     PROFILE_CREATED = "profile:profile:created"
     PROFILE_CHANGED = "profile:profile:changed"
     PROFILE_CLAIMED = "profile:profile:claimed"
+    GUARDIAN_INVITED = "profile:guardian:invited"
+    GUARDIAN_ADDED = "profile:guardian:added"
+    GUARDIAN_ENDED = "profile:guardian:ended"
+    BREAK_GLASS_ALLOWED = "profile:emergency:allowed"  # doctors with the patient's code, for two hours
+    BREAK_GLASS_FORBIDDEN = "profile:emergency:forbidden"
+    BREAK_GLASS_OPENED = "profile:emergency:opened"
     # rights
     DATA_EXPORTED = "rights:copy:made"
     DATA_FETCHED = "rights:copy:fetched"

@@ -102,6 +102,12 @@ DONE = {
     "policy": N_("Your answer is saved."),
     "erasure-asked": N_("It will be deleted in 14 days. Until then you can take it back on this page."),
     "erasure-taken-back": N_("Nothing will be deleted."),
+    "claimed": N_("The record is yours now."),
+    "guardian": N_("You act in this record from now on."),
+    "child-added": N_("The record is ready. You act in it; the pages show it now."),
+    "shown": N_("The pages show this record now."),
+    "guardian-ended": N_("They can do nothing in this record any more."),
+    "no-emergency": N_("Nobody can open this record in an emergency any more."),
     "session-ended": N_("That device is signed out."),
 }
 

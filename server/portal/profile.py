@@ -11,7 +11,7 @@ import orjson
 from server.access.action import Action, Verb
 from server.core.errors import NotFound
 from server.records import store
-from server.records.people import fhir_id_of_account
+from server.sharing import holding
 
 from .visit import Visit
 
@@ -59,9 +59,12 @@ class Profile:
 
 
 async def own_id(visit: Visit) -> str:
-    """The profile of who is signed in; raises NotFound without one."""
-    patient_id = await fhir_id_of_account(visit.services, visit.signed_in.account_id)
-    if patient_id is None or visit.signed_in.role != "patient":
+    """The profile the pages show: the own one, or that of somebody they act for. Raises NotFound without one."""
+    me = visit.signed_in
+    if me.role != "patient":
+        raise NotFound()
+    patient_id = await holding.shown(visit.services, me.session_id, me.account_id)
+    if patient_id is None:
         raise NotFound()
     return patient_id
 

@@ -131,7 +131,8 @@ async def find_organization(services: Services, name: str) -> str | None:
 
 async def fhir_id_of_account(services: Services, account_id: UUID) -> str | None:
     """The Patient, Practitioner or Organization an account stands for; None for an operator."""
-    found: str | None = await services.db.fetch_val(QUERIES["fhir_id_of_account"], {"account": account_id})
+    values = {"account": account_id, "now": clock.now()}
+    found: str | None = await services.db.fetch_val(QUERIES["fhir_id_of_account"], values)
     return found
 
 

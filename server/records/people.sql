@@ -29,4 +29,5 @@ SELECT id FROM organization WHERE lower(name) = lower(:name) ORDER BY created_at
 SELECT coalesce(
     (SELECT id FROM practitioner WHERE account_id = :account),
     (SELECT organization_id FROM organization_member WHERE account_id = :account LIMIT 1),
-    (SELECT patient_id FROM holder WHERE account_id = :account AND as_what = 'self' ORDER BY since LIMIT 1))
+    (SELECT patient_id FROM holder WHERE account_id = :account AND as_what = 'self'
+        AND (until IS NULL OR until > :now) ORDER BY since LIMIT 1))

@@ -20,6 +20,7 @@ from server.audit.who import Who
 from server.core import clock
 from server.core.errors import Conflict
 from server.core.ids import digest
+from server.core.texts import N_
 from server.records import document, store
 from server.storage.db import Record
 from server.storage.sql import load
@@ -145,7 +146,7 @@ async def require_patience(services: Services, actor: Actor) -> None:
 async def require_unrestricted(services: Services, patient_id: str) -> None:
     """Raises Conflict while the record is restricted: nothing is shared anew (product row 55)."""
     if await services.db.fetch_val(QUERIES["is_restricted"], {"patient": patient_id}):
-        raise Conflict("This record is restricted: end the restriction before sharing it.")
+        raise Conflict(N_("This record is restricted: end the restriction before sharing it."))
 
 
 def by_secret(secret: str) -> Where:

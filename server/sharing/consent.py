@@ -20,6 +20,7 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, NotFound, Unprocessable
 from server.core.ids import new_id, new_secret
+from server.core.texts import N_
 from server.records import store
 from server.records.store import Stored
 
@@ -151,7 +152,7 @@ def moved(before: Share, wanted: Share, status: str, party: Party, now: datetime
     """Where a promise (active or proposed) brings a share; `wanted` is `before` with the terms of the Consent."""
     if before.state is State.ACTIVE:
         if status == "proposed":
-            raise Unprocessable("What holds cannot be proposed again; set it to inactive to end it.")
+            raise Unprocessable(N_("What holds cannot be proposed again; set it to inactive to end it."))
         return Step(wanted, Event.SHARE_CHANGED if wanted != before else None)
     if status == "active" and party.registered:
         return _held(wanted, party, now)
@@ -175,7 +176,9 @@ def _held(wanted: Share, party: Party, now: datetime) -> Step:
 
 def _invited(wanted: Share, event: Event, now: datetime) -> Step:
     if not wanted.email:
-        raise Unprocessable("Nobody can answer this: name a registered Practitioner and set it to active.")
+        raise Unprocessable(
+            N_("Nobody can answer this: name a registered Practitioner and set it to active.")
+        )
     return Step(replace(wanted, stored_state=State.INVITED, waits_until=now + WAITS), event, new_secret())
 
 
@@ -310,7 +313,7 @@ async def _require_patient(services: Services, patient_id: str, reach: Reach) ->
     """Locks the patient, so that two Consents for one recipient at once see each other."""
     values = {"patient": patient_id}
     if await services.db.fetch_val(QUERIES["lock_patient"], values, reach=reach.patients()) is None:
-        raise Unprocessable("The patient of this Consent is not one whose record you may share.")
+        raise Unprocessable(N_("The patient of this Consent is not one whose record you may share."))
 
 
 async def _require_free(services: Services, patient_id: str, party: Party, *, holds: bool) -> None:

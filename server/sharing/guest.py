@@ -29,6 +29,7 @@ from server.audit.who import Who
 from server.core import clock
 from server.core.errors import Conflict, Gone, NotFound, TooManyRequests, Unprocessable
 from server.core.ids import digest, new_id, new_secret
+from server.core.texts import N_
 from server.storage.db import Record
 from server.storage.sql import load
 
@@ -46,7 +47,7 @@ CODE_LIVES = timedelta(minutes=15)
 CODE_DIGITS = 8
 VISIT_LIVES = timedelta(hours=12)
 LOOK_EVERY = timedelta(minutes=1)
-DEAD = "This link does not work any more. Ask the person who gave it to you for a new one."
+DEAD = N_("This link does not work any more. Ask the person who gave it to you for a new one.")
 
 
 class LinkState(StrEnum):
@@ -136,7 +137,7 @@ async def create(
             raise NotFound()
         await require_unrestricted(services, patient_id)
         if await _birth_date(services, patient_id) is None:
-            raise Unprocessable("A link asks for your birth date: write it into your profile first.")
+            raise Unprocessable(N_("A link asks for your birth date: write it into your profile first."))
         chosen = await chosen_studies(services, patient_id, studies, reach)
         row = await services.db.fetch_one(
             QUERIES["add_link"], values | {"studies": chosen, "now": clock.now()}
@@ -175,7 +176,7 @@ async def revoke(services: Services, link_id: str, *, actor: Actor, reach: Reach
         values = {"id": before.id, "now": clock.now(), "why": "revoked"}
         row = await services.db.fetch_one(QUERIES["end_link"], values)
         if row is None:
-            raise Conflict("This link is over already.")
+            raise Conflict(N_("This link is over already."))
         link = _link(row)
         await _note(services, link, Event.LINK_ENDED, actor.who())
     return link
@@ -215,7 +216,7 @@ async def say_code(
         values = {"link": link.id, "secret_hash": digest(secret), "now": now}
         visit = await services.db.fetch_one(QUERIES["waiting_visit"], values)
         if visit is None:
-            raise Conflict("This code is too old. Begin again, and a new one is sent.")
+            raise Conflict(N_("This code is too old. Begin again, and a new one is sent."))
         right = hmac.compare_digest(visit["code_hash"], _code_hash(visit["id"], _digits(code)))
         if right:
             fresh, until = new_secret(), min(link.until, now + VISIT_LIVES)
@@ -257,7 +258,7 @@ async def _locked(services: Services, link_id: str) -> Link:
 
 async def _send_code(services: Services, link: Link) -> str:
     if await services.db.fetch_val(QUERIES["count_code"], {"id": link.id, "most": MOST_CODES}) is None:
-        raise TooManyRequests("Too many codes were sent for this link already.", retry_after=3600)
+        raise TooManyRequests(N_("Too many codes were sent for this link already."), retry_after=3600)
     secret, visit_id, now = new_secret(), uuid4(), clock.now()
     code = "".join(secrets.choice("0123456789") for _ in range(CODE_DIGITS))
     values = {"id": visit_id, "link": link.id, "patient": link.patient_id, "now": now}
@@ -321,14 +322,14 @@ def _digits(code: str) -> str:
 def _name(name: str) -> str:
     flat = " ".join(name.split())
     if not flat or len(flat) > 200:
-        raise Unprocessable("A guest needs a name.")
+        raise Unprocessable(N_("A guest needs a name."))
     return flat
 
 
 def _rights(rights: Iterable[str]) -> list[str]:
     chosen = set(rights)
     if not chosen <= {str(each) for each in OFFERED} or Right.IMAGES not in chosen:
-        raise Unprocessable("A link shows images, and reports and downloads where you choose so.")
+        raise Unprocessable(N_("A link shows images, and reports and downloads where you choose so."))
     return [str(each) for each in OFFERED if each in chosen]
 
 

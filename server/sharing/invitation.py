@@ -17,6 +17,7 @@ from server.audit.who import Who
 from server.core import clock
 from server.core.errors import Forbidden, Gone, NotFound
 from server.core.ids import digest
+from server.core.texts import N_
 from server.jobs import queue
 from server.storage.db import Record
 from server.storage.where import Where
@@ -26,7 +27,7 @@ from .acts import QUERIES, by_id, by_secret, living, record
 from .model import Share, share_of
 
 PATH = "/invitation/{secret}"
-DEAD = "This invitation does not work any more. Ask whoever invited you for a new one."
+DEAD = N_("This invitation does not work any more. Ask whoever invited you for a new one.")
 WRONG_ACCOUNT = (
     "This invitation is for a registered doctor who signs in with the address it was sent to, "
     "and who has confirmed that address."

@@ -18,6 +18,7 @@ from server.access.action import Right
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, Unprocessable
+from server.core.texts import N_
 from server.storage.db import Record
 
 WAITS = timedelta(hours=336)  # fourteen days; in hours, for days differ when clocks are put back
@@ -137,7 +138,7 @@ def share_of(row: Record) -> Share:
 def require_own(share: Share) -> None:
     """Raises Conflict for a share that a doctor passed on: its terms and its life are those of its parent."""
     if share.parent_id is not None:
-        raise Conflict("A doctor passed this on: end it, or invite this colleague yourself.")
+        raise Conflict(N_("A doctor passed this on: end it, or invite this colleague yourself."))
 
 
 def right_set(rights: Iterable[str]) -> list[str]:
@@ -147,12 +148,12 @@ def right_set(rights: Iterable[str]) -> list[str]:
     except ValueError as exc:
         raise Unprocessable(f"A share gives some of: {', '.join(Right)}.") from exc
     if not chosen:
-        raise Unprocessable("A share has to give something: choose images, reports or both.")
+        raise Unprocessable(N_("A share has to give something: choose images, reports or both."))
     return [str(right) for right in Right if right in chosen]
 
 
 def require_future(until: datetime | None) -> datetime | None:
     """A chosen end; raises Unprocessable when it has come already."""
     if until is not None and until <= clock.now():
-        raise Unprocessable("The end of a share lies in the future.")
+        raise Unprocessable(N_("The end of a share lies in the future."))
     return until

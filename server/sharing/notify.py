@@ -24,6 +24,7 @@ DOCTOR_PATH = "/"
 SIGN_UP_PATH = "/sign-up"
 ACTIVITY_PATH = "/activity"
 LINK_PATH = "/link/{link}"
+CLAIM_PATH = "/account/people"
 
 
 async def invited(services: Services, share: Share, secret: str) -> None:
@@ -101,6 +102,21 @@ async def link_code(services: Services, email: str, name: str, code: str, langua
 async def link_spent(services: Services, patient_id: str, name: str) -> None:
     """To the patient: too many wrong answers ended a link."""
     await _to_holders_of(services, patient_id, "guest_spent", name)
+
+
+async def profile_waits(services: Services, email: str, doctor: str) -> None:
+    """To the patient: a doctor has made a profile that waits to be claimed."""
+    await _to(services, email, "profile_waits", CLAIM_PATH, name=doctor)
+
+
+async def guardian_added(services: Services, patient_id: str, name: str) -> None:
+    """To whoever holds the profile: somebody acts in it from now on."""
+    await _to_holders_of(services, patient_id, "guardian_added", name)
+
+
+async def break_glass(services: Services, patient_id: str, name: str) -> None:
+    """To whoever holds the profile, at once: a doctor opened it in an emergency."""
+    await _to_holders_of(services, patient_id, "break_glass", name)
 
 
 async def looked(services: Services, email: str, count: int, *, daily: bool, language: str) -> None:

@@ -20,6 +20,7 @@ from server.audit.who import Who
 from server.core import clock
 from server.core.errors import Forbidden, Unprocessable
 from server.core.ids import new_id
+from server.core.texts import N_
 from server.jobs import queue
 from server.jobs.queue import Job
 from server.storage.db import Record
@@ -59,7 +60,7 @@ async def ask(
         raise Unprocessable(f"A message can have at most {MOST_MESSAGE} characters.")
     doctor = await services.db.fetch_one(QUERIES["practitioner_of_account"], {"account": actor.account_id})
     if doctor is None:
-        raise Forbidden("Only a registered doctor with a confirmed e-mail address can ask for access.")
+        raise Forbidden(N_("Only a registered doctor with a confirmed e-mail address can ask for access."))
     await attempts.begin(services.db, attempts.subject(LIMIT, str(actor.account_id)))
     request_id, now = new_id(), clock.now()
     values = {"id": request_id, "practitioner": doctor["id"], "email": address, "rights": right_set(rights)}

@@ -21,6 +21,7 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import AlreadyStored, Conflict, NotFound, Unprocessable
 from server.core.ids import digest, new_id, new_secret
+from server.core.texts import N_
 from server.storage.db import Record
 
 from . import notify
@@ -100,7 +101,7 @@ async def resend(services: Services, share_id: str, *, actor: Actor, reach: Reac
     async with services.db.transaction():
         before = await locked(services, share_id, reach)
         if before.stored_state not in (State.INVITED, State.EXPIRED) or not before.email:
-            raise Conflict("This invitation cannot be sent again.")
+            raise Conflict(N_("This invitation cannot be sent again."))
         require_own(before)
         await _require_unshared(services, before)
         secret = new_secret()
@@ -149,7 +150,7 @@ async def grant(
     async with services.db.transaction():
         before = await locked(services, share_id, reach)
         if before.state is not State.REQUESTED:
-            raise Conflict("This request does not wait for an answer any more.")
+            raise Conflict(N_("This request does not wait for an answer any more."))
         await _set_terms(services, before, rights or before.rights, studies, until, reach)
         return await activate(services, before, actor=actor)
 
@@ -168,7 +169,7 @@ async def change(
     async with services.db.transaction():
         before = await locked(services, share_id, reach)
         if before.state not in (State.INVITED, State.ACTIVE):
-            raise Conflict("This share is over; a new one can be made.")
+            raise Conflict(N_("This share is over; a new one can be made."))
         require_own(before)
         row = await _set_terms(services, before, rights, studies, until, reach)
         detail = {"rights_before": sorted(before.rights)}
@@ -290,7 +291,7 @@ async def chosen_studies(
     values = {"patient": patient_id, "uids": uids}
     rows = await services.db.fetch_all(QUERIES["studies_within"], values, reach=reach.studies())
     if len(rows) != len(uids):
-        raise Unprocessable("One of the chosen studies is not there.")
+        raise Unprocessable(N_("One of the chosen studies is not there."))
     return uids
 
 
@@ -300,15 +301,15 @@ async def require_another(
     """Raises Unprocessable when the address or the account holds the profile itself."""
     values = {"patient": patient_id, "folded": people.fold_email(email), "account": account_id}
     if await services.db.fetch_val(QUERIES["is_holder"], values):
-        raise Unprocessable("This is your own address; you see everything already.")
+        raise Unprocessable(N_("This is your own address; you see everything already."))
 
 
 async def _invite(services: Services, values: dict[str, Any], share_id: str | None) -> tuple[Record, Event]:
     before = await services.db.fetch_one(QUERIES["invitation_of"], values | {"now": clock.now()})
     if before is not None and before["state"] == "active":
-        raise AlreadyStored("You share with this doctor already; change what they can do on their page.")
+        raise AlreadyStored(N_("You share with this doctor already; change what they can do on their page."))
     if before is not None and before["state"] == "requested":
-        raise AlreadyStored("This doctor has asked for access already; answer the request.")
+        raise AlreadyStored(N_("This doctor has asked for access already; answer the request."))
     if before is not None:
         row = await services.db.fetch_one(QUERIES["invite_again"], values | {"id": before["id"]})
         event = Event.SHARE_RESENT
@@ -378,13 +379,13 @@ async def _require_unshared(services: Services, before: Share) -> None:
     values = {"patient": before.patient_id, "folded": people.fold_email(before.email), "now": clock.now()}
     other = await services.db.fetch_one(QUERIES["invitation_of"], values)
     if other is not None and other["id"] != before.id:
-        raise AlreadyStored("There is a newer invitation for this doctor.")
+        raise AlreadyStored(N_("There is a newer invitation for this doctor."))
 
 
 def _terms(name: str, rights: Iterable[str], until: datetime | None, message: str) -> dict[str, Any]:
     shown = " ".join(name.split())
     if not shown or len(shown) > people.MOST_NAME:
-        raise Unprocessable("The doctor's name is needed.")
+        raise Unprocessable(N_("The doctor's name is needed."))
     if len(message) > MOST_MESSAGE:
         raise Unprocessable(f"A message can have at most {MOST_MESSAGE} characters.")
     return {

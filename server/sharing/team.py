@@ -17,6 +17,7 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import AlreadyStored, Conflict, Forbidden, NotFound, Unprocessable
 from server.core.ids import new_id, new_secret
+from server.core.texts import N_
 from server.storage.where import TRUE
 
 from . import notify
@@ -48,11 +49,11 @@ async def pass_on(
     async with services.db.transaction():
         parent = await _own_share(services, share_id, actor)
         if Right.PASS_ON not in parent.rights:
-            raise Forbidden("The patient has not allowed this to be passed on.")
+            raise Forbidden(N_("The patient has not allowed this to be passed on."))
         if not given <= parent.rights:
-            raise Unprocessable("Nothing can be passed on that was not shared with you.")
+            raise Unprocessable(N_("Nothing can be passed on that was not shared with you."))
         if people.fold_email(parent.email) == people.fold_email(address):
-            raise Unprocessable("This is your own address; you can see the record already.")
+            raise Unprocessable(N_("This is your own address; you can see the record already."))
         await services.db.fetch_val(QUERIES["lock_patient"], {"patient": parent.patient_id}, reach=TRUE)
         await require_another(services, parent.patient_id, email=address)
         return await _invite(services, parent, _offer(parent, name, address, given, message), actor)
@@ -74,7 +75,7 @@ async def take_back(services: Services, share_id: str, *, actor: Actor) -> Share
             raise NotFound()
         after, event = taken_back(share_of(row), clock.now())
         if event is None:
-            raise Conflict("This is over already.")
+            raise Conflict(N_("This is over already."))
         saved = await services.db.fetch_one(QUERIES["save_share"], values_of(after))
         assert saved is not None  # locked above
         ended = await record(services, saved, event, who=actor.who(), author=actor.author)
@@ -93,7 +94,7 @@ async def _own_share(services: Services, share_id: str, actor: Actor) -> Share:
 def _offer(parent: Share, name: str, address: str, rights: frozenset[Right], message: str) -> Share:
     shown, now = " ".join(name.split()), clock.now()
     if not shown or len(shown) > people.MOST_NAME:
-        raise Unprocessable("The colleague's name is needed.")
+        raise Unprocessable(N_("The colleague's name is needed."))
     if len(message) > MOST_MESSAGE:
         raise Unprocessable(f"A message can have at most {MOST_MESSAGE} characters.")
     return replace(
@@ -118,7 +119,7 @@ async def _invite(services: Services, parent: Share, offer: Share, actor: Actor)
     known = {"patient": parent.patient_id, "parent": parent.id, "folded": people.fold_email(offer.email)}
     before = await services.db.fetch_one(QUERIES["child_of"], known)
     if before is not None and before["state"] == "active":
-        raise AlreadyStored("You have passed this on to them already.")
+        raise AlreadyStored(N_("You have passed this on to them already."))
     if before is not None:
         offer, event = replace(offer, id=before["id"], created_at=before["created_at"]), Event.SHARE_RESENT
     statement = QUERIES["add_share" if before is None else "save_share"]

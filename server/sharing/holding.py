@@ -1,0 +1,160 @@
+"""Who holds a profile: claiming one's own, and acting for a child or a relative (product rows 1, 41-42; decision 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from server.access.actor import Actor, ActorKind
+from server.access.reach import Reach
+from server.access.services import Services
+from server.audit.events import Event
+from server.core import clock
+from server.core.errors import Conflict, Forbidden, NotFound, Unprocessable
+from server.records.people import register_patient
+from server.storage.sql import load
+
+from . import notify, profile_code
+from .acts import living
+from .profile_code import Purpose
+
+QUERIES = load(__package__, "profiles.sql")
+MOST_HELD = 30
+
+
+@dataclass(frozen=True)
+class Held:
+    """A profile that a person holds."""
+
+    patient_id: str
+    name: str
+    is_own: bool
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Guardian:
+    """A person who acts for another."""
+
+    account_id: UUID
+    name: str
+    email: str
+    since: datetime
+
+
+async def claim(services: Services, code: str, birth_date: str, *, actor: Actor) -> Held:
+    """Make a waiting profile one's own, or become the guardian of its person, as the code says.
+
+    Raises Unprocessable (no such code, the birth date is another, it is yours already), TooManyRequests.
+    """
+    if actor.kind is not ActorKind.PATIENT:
+        raise Forbidden("Sign in as a patient to take over a profile.")
+    found = await profile_code.opened(
+        services, code, birth_date, Purpose.CLAIM, Purpose.GUARDIAN, actor=actor
+    )
+    patient_id, purpose = found["patient_id"], Purpose(found["purpose"])
+    now = clock.now()
+    async with services.db.transaction():
+        if not await services.gate.lives(actor.credential):
+            raise NotFound()
+        is_own = purpose is Purpose.CLAIM
+        if is_own and not await services.db.fetch_val(QUERIES["claim"], {"patient": patient_id, "now": now}):
+            raise Unprocessable(profile_code.WRONG)
+        values = {"patient": patient_id, "account": actor.account_id, "now": now}
+        as_what = "self" if is_own else "guardian"
+        if not await services.db.execute(QUERIES["hold"], values | {"as_what": as_what}):
+            raise Unprocessable("You hold this record already.")
+        await profile_code.drop(services, patient_id, purpose)
+        if is_own:
+            await services.db.fetch_all(QUERIES["leave_blank"], values)
+        event = Event.PROFILE_CLAIMED if is_own else Event.GUARDIAN_ADDED
+        await services.audit.record(event, who=actor.who(), patient_id=patient_id)
+        if not is_own:
+            await notify.guardian_added(services, patient_id, actor.name)
+    return Held(patient_id, _name(found["profile"]), is_own, now)
+
+
+async def add_child(services: Services, *, name: str, birth_date: date, actor: Actor) -> str:
+    """A new profile that the person who acts holds as a guardian; its id. Raises Forbidden, Conflict."""
+    if actor.kind is not ActorKind.PATIENT or actor.account_id is None:
+        raise Forbidden("Sign in as a patient to hold a record for somebody else.")
+    if len(await held_by(services, actor=actor)) >= MOST_HELD:
+        raise Conflict(f"One account holds at most {MOST_HELD} records.")
+    now = clock.now()
+    async with services.db.transaction():
+        if not await services.gate.lives(actor.credential):
+            raise NotFound()
+        patient_id = await register_patient(services, who=actor.who(), name=name, birth_date=birth_date)
+        values = {"patient": patient_id, "account": actor.account_id, "now": now}
+        await services.db.fetch_val(QUERIES["claim"], {"patient": patient_id, "now": now})
+        await services.db.execute(QUERIES["hold"], values | {"as_what": "guardian"})
+        await services.audit.record(Event.GUARDIAN_ADDED, who=actor.who(), patient_id=patient_id)
+    return patient_id
+
+
+async def guardian_code(services: Services, patient_id: str, *, actor: Actor, reach: Reach) -> str:
+    """A code for somebody who shall act for the person of this profile. Raises NotFound."""
+    await _require(services, patient_id, reach)
+    async with services.db.transaction():
+        code = await profile_code.make(services, patient_id, Purpose.GUARDIAN, actor=actor)
+        await services.audit.record(Event.GUARDIAN_INVITED, who=actor.who(), patient_id=patient_id)
+    return code
+
+
+async def guardians_of(services: Services, patient_id: str, *, reach: Reach) -> list[Guardian]:
+    """Who acts for the person of this profile."""
+    values = {"patient": patient_id, "now": clock.now()}
+    rows = await services.db.fetch_all(QUERIES["guardians_of"], values, reach=reach.of_holder().patients())
+    return [Guardian(row["account_id"], row["name"], row["email"], row["since"]) for row in rows]
+
+
+async def end_guardian(
+    services: Services, patient_id: str, account_id: UUID, *, actor: Actor, reach: Reach
+) -> None:
+    """From the next request on they act for this person no more. Raises NotFound; Conflict for the last holder."""
+    known = {each.account_id for each in await guardians_of(services, patient_id, reach=reach)}
+    if account_id not in known:
+        raise NotFound()
+    values = {"patient": patient_id, "guardian": account_id, "now": clock.now()}
+    async with services.db.transaction():
+        if not await services.db.fetch_val(QUERIES["end_guardian"], values):
+            raise Conflict("Nobody else holds this record: it would be nobody's.")
+        await services.audit.record(Event.GUARDIAN_ENDED, who=actor.who(), patient_id=patient_id)
+
+
+async def held_by(services: Services, *, actor: Actor) -> list[Held]:
+    """The profiles that the person who acts holds, their own first."""
+    values = {"account": actor.account_id, "now": clock.now()}
+    rows = await services.db.fetch_all(QUERIES["held_by"], values, alive=living(actor))
+    return [
+        Held(row["patient_id"], _name(row["profile"]), row["as_what"] == "self", row["since"]) for row in rows
+    ]
+
+
+async def show(services: Services, session_id: UUID, patient_id: str) -> None:
+    """The portal shows this record from now on; raises NotFound when the session's person does not hold it."""
+    values = {"session": session_id, "patient": patient_id, "now": clock.now()}
+    if not await services.db.execute(QUERIES["show_profile"], values):
+        raise NotFound()
+
+
+async def shown(services: Services, session_id: UUID, account_id: UUID) -> str | None:
+    """Whose record the portal shows in this session."""
+    values = {"session": session_id, "account": account_id, "now": clock.now()}
+    found: str | None = await services.db.fetch_val(QUERIES["shown_profile"], values)
+    return found
+
+
+async def _require(services: Services, patient_id: str, reach: Reach) -> None:
+    if not await services.gate.reaches_patient(reach.of_holder(), patient_id):
+        raise NotFound()
+
+
+def _name(profile: bytes | None) -> str:
+    names: list[dict[str, Any]] = (orjson.loads(profile) if profile else {}).get("name") or [{}]
+    first = names[0]
+    return str(first.get("text") or " ".join([*first.get("given", ()), first.get("family", "")]).strip())
