@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 NOT_FETCHED = 3  # exit status
 VIEWER = "ohif"
 STAMP = "made-from.txt"
-_RECIPE = 1  # raised when the steps below change: what older steps made is then made again
+_RECIPE = 2  # raised when the steps below change: what older steps made is then made again
 _MINUTES = 10
 _COMPRESSED = {".js", ".css", ".html", ".json", ".svg", ".wasm", ".webmanifest"}
 
@@ -66,8 +66,16 @@ def _fit_viewer(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     changed = sum(_replace(path, _JS_CHANGES) for path in folder.glob("*.js"))
     changed += sum(_replace(path, _CSS_CHANGES) for path in folder.glob("*.css"))
-    if not _replace(folder / "index.html", _HTML_CHANGES) or not changed:
+    arrays = sum(_replace(path, _ndarray_changes()) for path in folder.glob("*.js"))
+    if not _replace(folder / "index.html", _HTML_CHANGES) or not changed or arrays != 1:
         raise AssetsUnavailable("This build of OHIF is not the one our changes were written for.")
+
+
+def _ndarray_changes() -> tuple[tuple[str, str], ...]:
+    """The arrays that segmentations are read with, without making code of text: our policy forbids that."""
+    ours = (Path(__file__).parent / "viewer-ndarray.js").read_text(encoding="utf-8")
+    pattern = r"(?ms)^function compileConstructor\(dtype, dimension\) \{.*?(?=^function arrayDType)"
+    return ((pattern, ours.replace("\\", r"\\")),)
 
 
 # Neither served nor asked for: machine-learning segmentation, whole-slide microscopy, the service worker, sign-in by
