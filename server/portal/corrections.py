@@ -121,7 +121,7 @@ async def _page(visit: Visit, study: Study, form: Form) -> Response:
     gettext = translations(language).gettext
     known = sorted({*words.KINDS} - words.NO_KINDS)
     listed = study.said["modality"]
-    kinds = [(code, f"{gettext(words.KINDS[code])} ({code})") for code in known]
+    kinds = [(code, _with_code(gettext(words.KINDS[code]), code)) for code in known]
     if form["modality"] not in known:
         kinds.insert(0, (form["modality"], shown("modality", form["modality"], language) or "–"))
     originals = {name: shown(name, value, language) for name, value in study.said.items() if value}
@@ -138,3 +138,7 @@ async def _page(visit: Visit, study: Study, form: Form) -> Response:
         history=[Word(each, language) for each in said],
         in_force={each.attribute for each in said if each.in_force},
     )
+
+
+def _with_code(name: str, code: str) -> str:
+    return name if name == code else f"{name} ({code})"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
 from server.access.action import STUDY_READ, STUDY_SEARCH, Right
 from server.access.reach import Reach
+from server.core import clock
 from server.core.errors import NotFound
 from server.core.texts import N_, translations
 from server.storage.sql import load
@@ -16,7 +18,7 @@ from server.storage.sql import load
 from . import hard_copies, people_seeing, reports, studies, words
 from .hard_copies import HardCopy
 from .pages import HEADERS, language_of, render, see_other
-from .profile import own_id
+from .profile import acting_for, own, own_id
 from .studies import Series, Study
 from .study_visit import own_study, study_address, study_in_reach
 from .visit import Visit
@@ -106,6 +108,7 @@ async def _list_page(
     return render(
         visit.request,
         "imaging.html",
+        acting_for=await acting_for(visit, patient_id),
         here="imaging",
         total=total,
         differing=differing,
@@ -145,6 +148,22 @@ async def entries_of(
     count = await db.fetch_val(QUERIES["count_papers"], asked, papers=papers.resources())
     listed = [found[row["kind"], row["id"]] for row in rows if (row["kind"], row["id"]) in found]
     return listed, int(count)
+
+
+async def letter(visit: Visit) -> Response:
+    """A letter to print, for a hospital that keeps images of the patient."""
+    profile, language = await own(visit), language_of(visit.request, visit.me)
+    lines: dict[str, Any] = next(iter(profile.resource.get("address", [])), {})
+    place = " ".join(str(lines.get(each, "")) for each in ("postalCode", "city")).strip()
+    return render(
+        visit.request,
+        "letter.html",
+        here="imaging",
+        whose=profile,
+        birth_date=words.day(profile.birth_day, language),
+        address=[each for each in (*lines.get("line", []), place, lines.get("country", "")) if each],
+        today=words.day(clock.now(), language),
+    )
 
 
 async def study(visit: Visit) -> Response:

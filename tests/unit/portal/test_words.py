@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from server.core.texts import languages, negotiated
 from server.portal import words
-from server.portal.account import address_text, device
+from server.portal.account import address_text
+from server.portal.security_words import device
 from server.portal.studies import day_of, value
 
 
