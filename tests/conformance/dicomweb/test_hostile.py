@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -117,29 +115,3 @@ async def test_a_client_that_hangs_up(web: httpx.AsyncClient, server: RunningSer
     await asyncio.sleep(0.2)
     assert (await web.get(f"/dicomweb/studies/{one.study}/metadata")).status_code == 404
     assert (await store(web, instance())).status_code == 200
-
-
-def resident() -> int:
-    """Bytes of memory that this process has."""
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.long
-async def test_memory_stays_bounded(web: httpx.AsyncClient):
-    """A part of 3 GB without end of pixels: at most 300 MB more than before (this process is the client too)."""
-    before = resident()
-    highest = before
-
-    async def endless() -> AsyncIterator[bytes]:
-        nonlocal highest
-        yield HEAD + instance().data[:-520]
-        for _ in range(3 * 1024):
-            highest = max(highest, resident())
-            yield b"\0" * 2**20
-
-    answer = await web.post(
-        "/dicomweb/studies", content=endless(), headers={"Content-Type": MULTIPART}, timeout=600
-    )
-    assert answer.status_code in (202, 400, 409)
-    assert highest - before < 300 * 2**20
