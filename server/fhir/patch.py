@@ -7,12 +7,14 @@ changes nothing makes no version.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace as replace_fields
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.access.action import Verb
+from server.access.action import Action, Verb
+from server.access.policy import is_named
 from server.core.errors import Gone, InvalidInput, UnsupportedMediaType
 from server.records import document, store
 from server.records.document import Json
@@ -62,7 +64,14 @@ async def patch(
         patched = change(was)
         _require_same_identity(was, patched)
         stored = await replace(call, before, patched, reach=reach, if_match=if_match, method="PATCH")
-    return written(prefer, stored, 200, call.base)
+    return written(_shown(call, type, prefer), stored, 200, call.base)
+
+
+def _shown(call: Call, type: str, prefer: Prefer) -> Prefer:
+    """A token that may change and not read is not shown the whole for a patch that changes nothing."""
+    if is_named(call.actor, Action(type, Verb.READ)) or prefer.returning != "representation":
+        return prefer
+    return replace_fields(prefer, returning="minimal")
 
 
 def _change(body: bytes) -> Callable[[Json], Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import date
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,6 +19,7 @@ from server.core.texts import DEFAULT, languages, locale, negotiated, translatio
 
 Say = Callable[[str], str]
 
+_MOMENT = "d MMMM y, HH:mm"
 _STYLE = resources.files(__package__).joinpath("templates/style.css").read_bytes()
 
 
@@ -80,10 +82,19 @@ def _environment(language: str) -> Environment:
     environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     region = locale(language)
     environment.filters["day"] = lambda value: format_date(value, "long", locale=region)
-    environment.filters["moment"] = lambda value: format_datetime(value, "long", locale=region)
+    environment.filters["moment"] = lambda value: f"{format_datetime(value, _MOMENT, locale=region)} UTC"
+    environment.filters["born"] = lambda text: _born(text, language)
     environment.filters["host"] = lambda url: urlsplit(url).hostname or url
     environment.globals["language"] = language
     return environment
+
+
+def _born(text: str, language: str) -> str:
+    """A FHIR date, which may be a year alone, spelled out where it is a day."""
+    try:
+        return format_date(date.fromisoformat(text), "long", locale=locale(language))
+    except ValueError:
+        return text
 
 
 def _headers(leads_to: Iterable[str]) -> dict[str, str]:

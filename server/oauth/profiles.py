@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import orjson
@@ -43,7 +44,8 @@ class Study:
 
     id: str  # of its ImagingStudy
     patient_id: str
-    label: str
+    day: date | None
+    what: str
 
 
 async def in_reach(request: Request, services: Services, signed_in: SignedIn) -> list[Profile]:
@@ -76,7 +78,7 @@ async def studies(
     actor = signed_in.actor(address_of(request))
     reach = await services.gate.reach_for_actor(actor, STUDY_SEARCH, patient_id=patient_id)
     rows = await services.db.fetch_all(QUERIES["studies_in_reach"], {}, reach=reach.studies())
-    return [Study(row["fhir_id"], row["patient_id"], _label(row)) for row in rows]
+    return [Study(row["fhir_id"], row["patient_id"], row["study_date"], _what(row)) for row in rows]
 
 
 async def reaches_study(
@@ -138,9 +140,8 @@ def _profile(row: Record) -> Profile:
     return Profile(row["id"], text.strip() or NAMELESS, born, own=row["own"], guardian=row["guardian"])
 
 
-def _label(row: Record) -> str:
-    when = row["study_date"].isoformat() if row["study_date"] else "?"
-    return f"{when}: {', '.join(row['modalities'])} {row['title_folded']}".strip()
+def _what(row: Record) -> str:
+    return " ".join(part for part in (", ".join(row["modalities"]), row["title_folded"]) if part)
 
 
 def _visit_label(encounter: dict[str, Any]) -> str:

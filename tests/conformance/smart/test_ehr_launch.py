@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 
 from tests.conftest import RunningServer
-from tests.factories import People, Person
+from tests.factories import People, Person, bearer
 
 from .driver import App, Browser, Form, register, returned
 from .test_resources import store
@@ -48,6 +49,66 @@ async def test_the_patient_and_the_study_are_in_context(app: App, browser: Brows
     assert body["patient"] == patient.fhir_id
     assert body["fhirContext"] == [{"reference": f"ImagingStudy/{study}"}]
     assert "launch/imagingstudy" in body["scope"]
+
+
+async def encounter(server: RunningServer, people: People, patient: Person) -> str:
+    """A visit in the patient's record."""
+    body = {
+        "resourceType": "Encounter",
+        "status": "finished",
+        "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+        "subject": {"reference": f"Patient/{patient.fhir_id}"},
+        "period": {"start": "2024-01-31"},
+        "type": [{"text": "Follow-up"}],
+    }
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as client:
+        answer = await client.post("/fhir/Encounter", json=body, headers=bearer(await people.token(patient)))
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def test_the_visit_is_in_context(
+    server: RunningServer, browser: Browser, own_patient: Person, people: People
+) -> None:
+    """context-ehr-encounter: `encounter` in the token response, after a refresh, and in introspection."""
+    app = (await register(server, launch_url=START)).with_scope(f"{SCOPE} launch/encounter offline_access")
+    visit = await encounter(server, people, own_patient)
+    page = await browser.client.get("/oauth/launch", params={"patient": own_patient.fhir_id})
+    assert "Follow-up" in page.text, "the person picks among the visits"
+    got = await started(browser, app, patient=own_patient.fhir_id, encounter=visit)
+    asked = await browser.ask(app, launch=got["launch"])
+    code = returned(await browser.decide(asked))["code"]
+    tokens = (await browser.client.post("/oauth/token", data=app.exchange(code))).json()
+    assert (tokens["patient"], tokens["encounter"]) == (own_patient.fhir_id, visit)
+    assert "launch/encounter" in tokens["scope"].split()
+    assert "fhirContext" not in tokens
+    again = (await browser.client.post("/oauth/token", data=app.refresh(tokens["refresh_token"]))).json()
+    assert again["encounter"] == visit
+    asker = bearer(again["access_token"])
+    form = {"token": again["access_token"]}
+    known = (await browser.client.post("/oauth/introspect", data=form, headers=asker)).json()
+    assert known["encounter"] == visit
+    untold = returned(await browser.decide(asked, untick=("launch/encounter",)))["code"]
+    tokens = (await browser.client.post("/oauth/token", data=app.exchange(untold))).json()
+    assert "encounter" not in tokens
+    assert "launch/encounter" not in tokens["scope"]
+
+
+async def test_a_visit_of_somebody_else_is_none(
+    server: RunningServer, browser: Browser, own_patient: Person, people: People
+) -> None:
+    theirs = await encounter(server, people, await people.patient("Other One"))
+    what = {"patient": own_patient.fhir_id, "encounter": theirs}
+    assert (await browser.client.get("/oauth/launch", params=what)).status_code == 404
+
+
+async def test_a_standalone_launch_has_no_visit(
+    server: RunningServer, browser: Browser, patient: Person
+) -> None:
+    app = (await register(server)).with_scope("launch/patient launch/encounter patient/Patient.rs")
+    tokens = await browser.connect(app)
+    assert "encounter" not in tokens
+    assert "launch/encounter" not in tokens["scope"]
 
 
 async def test_a_launch_is_of_one_app_and_one_person(
