@@ -16,12 +16,13 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
 
-from server.core.errors import ServerError
+from server.core.errors import OutOfSpace, ServerError
 
 from .keyring import KeyRing, KeyUnusable
 
@@ -67,19 +68,30 @@ class Writer:
     def finish(self, head: Json) -> None:
         """The last frame; then the file is on the disk under its name."""
         self.frame({"kind": END, **head})
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        except OSError as exc:
+            raise OutOfSpace("The backup could not be written: is there room left where it goes?") from exc
         self._draft.replace(self._path)
 
     def abandon(self) -> None:
         """Leave nothing of it."""
-        self._file.close()
+        with suppress(OSError):  # what is still in memory may find no room
+            self._file.close()
         self._draft.unlink(missing_ok=True)
 
     def _write(self, data: bytes | memoryview) -> None:
-        self._file.write(data)
+        """Raises OutOfSpace."""
+        try:
+            self._put(data)
+        except OSError as exc:
+            raise OutOfSpace("The backup could not be written: is there room left where it goes?") from exc
         self.size += len(data)
+
+    def _put(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
 
 
 class Frame:
