@@ -23,10 +23,10 @@ from server.imaging.frames import (
     Place,
     as_it_lies,
     encoded_frame,
+    frame_as_stored,
     frame_location,
     is_encapsulated,
     native_frame,
-    stored_frame,
 )
 from server.imaging.transcode import COMPRESSED, can_make
 from server.imaging.transfer_syntax import EXPLICIT, RLE, media_type
@@ -164,7 +164,7 @@ async def _content(request: Request, row: InstanceRow, number: int, how: Encoded
         place = as_it_lies(row, number)
         if place is not None and place.stop - place.start > SMALL:
             return place
-    read = native_frame if how.decoded else stored_frame
+    read = native_frame if how.decoded else frame_as_stored
     return await read(services_of(request), row, number)
 
 

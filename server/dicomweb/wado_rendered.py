@@ -98,8 +98,10 @@ async def _answer(
     tag = etag([(row.sha256, number) for row, number, _ in pictures], shown, wish.demands_parts, state)
     if (answer := not_modified(request, tag)) is not None:
         return answer
-    if wish.demands_parts:
+    if wish.demands_parts or (wish.multipart and len(pictures) > 1 and name != "image/gif"):
         return _parts(request, pictures, name, tag)
+    if len(pictures) > 1 and name != "image/gif":  # one picture cannot be several (10.4.4)
+        raise not_acceptable([f'multipart/related; type="{name}"', "image/gif"])
     image = await _still(request, pictures[0]) if len(pictures) == 1 else await _moving(request, pictures)
     return Response(image, headers={**CACHING, "ETag": tag, "Content-Type": name})
 

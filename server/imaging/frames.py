@@ -28,7 +28,7 @@ from .pixels import ROW
 from .room import room
 from .transfer_syntax import encoding, is_video
 
-_MAX_FRAME = 1 << 31
+_MAX_FRAME = 1 << 28  # bytes that are held; what is sent as it lies has no bound
 # What drawing needs and metadata may only name: look-up tables, overlays, a colour profile.
 _TABLES = re.compile(
     rb'/bulkdata(?:/[^"/]+)*/(?:00283006|0028120[123]|0028122[123]|60[01][02468ACE]3000|00282000)"'
@@ -130,25 +130,26 @@ def as_it_lies(row: InstanceRow, number: int) -> Place | None:
     return place
 
 
+async def frame_as_stored(services: Services, row: InstanceRow, number: int) -> bytes:
+    """`stored_frame`, when there is room for it."""
+    async with room().taken(stored_bytes(row, number)):
+        return await stored_frame(services, row, number)
+
+
 async def native_frame(services: Services, row: InstanceRow, number: int) -> bytes:
     """The frame uncompressed, in little endian. Raises NotDecoded."""
-    content = await stored_frame(services, row, number)
     if not is_encapsulated(row):
-        return content
-    decoded, _ = await decoded_frame(services, row, number, content)
+        return await frame_as_stored(services, row, number)
+    decoded, _ = await decoded_frame(services, row, number)
     return decoded
 
 
-async def decoded_frame(
-    services: Services, row: InstanceRow, number: int, content: bytes | None = None
-) -> tuple[bytes, Description]:
+async def decoded_frame(services: Services, row: InstanceRow, number: int) -> tuple[bytes, Description]:
     """The pixels of a frame and what is true of them once decoded; in a process apart. Raises NotDecoded."""
-    async with room().taken(frame_bytes(row)):
-        if content is None:
-            content = await stored_frame(services, row, number)
-        description = await description_of(services, row, number)
+    description = await description_of(services, row, number)
+    async with room().taken(frame_bytes(row, number)):
         header = {"job": "decode", "description": description.to_json()}
-        answer, pixels = await done(header, content)
+        answer, pixels = await done(header, await stored_frame(services, row, number))
         return pixels, Description.from_json(answer["description"])
 
 
@@ -163,10 +164,17 @@ async def done(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], 
     return answer, made
 
 
-def frame_bytes(row: InstanceRow) -> int:
-    """What a frame takes decoded; its compressed bytes are beside it, and fewer."""
+def stored_bytes(row: InstanceRow, number: int) -> int:
+    """What is read for a frame, whatever its header says; of a deflated object, all that lies before it too."""
+    place = frame_location(row, number)
+    return place.stop if encoding(row.transfer_syntax).deflated else place.stop - place.start
+
+
+def frame_bytes(row: InstanceRow, number: int) -> int:
+    """What a frame takes read and decoded."""
     bits = max(8, row.bits_allocated or 8)
-    return 2 * (row.pixel_rows or 1) * (row.pixel_columns or 1) * (row.samples or 1) * bits // 8
+    decoded = (row.pixel_rows or 1) * (row.pixel_columns or 1) * (row.samples or 1) * bits // 8
+    return stored_bytes(row, number) + decoded
 
 
 async def encoded_frame(
@@ -180,7 +188,7 @@ async def encoded_frame(
     if not may_hold(description, transfer_syntax):
         raise NotDecoded("The standard does not let this encoding hold such pixels.")
     header = {"job": "encode", "description": description.to_json(), "target": transfer_syntax}
-    async with room().taken(frame_bytes(row)):
+    async with room().taken(frame_bytes(row, number)):
         answer, encoded = await done(header, await stored_frame(services, row, number))
     return encoded, Description.from_json(answer["description"])
 
@@ -223,13 +231,14 @@ async def _read(services: Services, row: InstanceRow, start: int, stop: int) -> 
     if not encoding(row.transfer_syntax).deflated:
         return await services.objects.read(address, start, stop)
     content = await services.objects.read(address)
-    return (await asyncio.to_thread(inflated, content))[start:stop]
+    return (await asyncio.to_thread(inflated, content, stop))[start:stop]
 
 
-def inflated(content: bytes) -> bytes:
-    """A deflated object with its data set inflated; offsets of the catalogue count these bytes."""
+def inflated(content: bytes, most: int = MAX_INFLATED) -> bytes:
+    """A deflated object with its data set inflated, `most` bytes of it; offsets of the catalogue count these."""
     start = header_of(content).start
-    return content[:start] + zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], MAX_INFLATED)
+    wanted = min(max(1, most - start), MAX_INFLATED)
+    return content[:start] + zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], wanted)
 
 
 async def _word(services: Services, row: InstanceRow) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from .description import Description, Table, model_of, palette_of, table_in, windows_in
@@ -17,6 +18,8 @@ from .overlays import Overlay, overlays_of
 _STORAGE = "1.2.840.10008.5.1.4.1.1.11."
 GRAYSCALE, COLOUR, PSEUDO_COLOUR = f"{_STORAGE}1", f"{_STORAGE}2", f"{_STORAGE}3"
 _MOST_OBJECTS = 2000  # graphics of one image
+_MOST_POINTS = 200_000  # numbers in all of them together
+_MOST_WORDS = 20_000  # characters in all of them together
 
 
 def is_presentation_state(sop_class: str) -> bool:
@@ -142,7 +145,7 @@ def state_of(metadata: bytes, sop_class: str, sop_uid: str, frame: int) -> State
         shutter_value=int(_float(model, "00181622") or 0) * 255 // 65535 if "00181622" in model else 0,
         overlays=[each for each in overlays_of(model, frame) if _first(model, f"{each.group}1001")],
         active=[tag[:4] for tag in model if tag[:2] == "60" and tag[4:] == "1001" and _first(model, tag)],
-        graphics=list(_graphics(model, sop_uid, frame))[:_MOST_OBJECTS],
+        graphics=list(_bounded(_graphics(model, sop_uid, frame))),
     )
 
 
@@ -216,6 +219,16 @@ def _shutters(model: Json) -> list[Shutter]:
         if len(whole) == len(numbers) and (shape != "POLYGONAL" or len(whole) >= 6):
             found.append(Shutter(shape, whole))
     return found
+
+
+def _bounded(graphics: Iterable[Graphic]) -> Iterable[Graphic]:
+    """So many as can be drawn in sensible time."""
+    points = words = 0
+    for graphic in islice(graphics, _MOST_OBJECTS):
+        points, words = points + len(graphic.points), words + len(graphic.text)
+        if points > _MOST_POINTS or words > _MOST_WORDS:
+            return
+        yield graphic
 
 
 def _graphics(model: Json, sop_uid: str, frame: int) -> Iterable[Graphic]:

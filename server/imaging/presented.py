@@ -105,7 +105,13 @@ def _bounded(area: tuple[int, int, int, int], image: Image.Image) -> tuple[int, 
     """Left, top, right and bottom as Pillow counts them; an absurd area is the image."""
     left, top, right, bottom = area
     sides = right - left + 1, bottom - top + 1
-    if max(sides) > 4 * MAX_SIDE or right < 1 or bottom < 1 or left > image.width or top > image.height:
+    if (
+        sides[0] * sides[1] > MAX_SIDE**2
+        or right < 1
+        or bottom < 1
+        or left > image.width
+        or top > image.height
+    ):
         return 0, 0, image.width, image.height
     return left - 1, top - 1, right, bottom
 

@@ -41,7 +41,7 @@ QUERIES = load(__package__)
 
 KEPT_SIDE = 256  # of the thumbnails that are kept
 _WITH_PIXELS = Where("instance.frame_count > 0")
-_LARGE = 8 * 2**20  # bytes of a frame
+_LARGE = 16 * 2**20  # bytes of a frame and of its picture
 _DEFAULT_TIME = 100  # milliseconds that a frame of a moving picture is seen
 _MOST = 5000  # instances of a series that are looked at for its picture
 
@@ -54,13 +54,19 @@ async def rendered(services: Services, row: InstanceRow, number: int, look: Look
     description = await description_of(services, row, number, drawn=True)
     if look.annotation:
         look = _with_words(look, row, number)
-    async with room().taken(frame_bytes(row)):
+    drawn = 4 * (look.width or 0) * (look.height or 0)
+    async with room().taken(frame_bytes(row, number) + drawn):
         content = await stored_frame(services, row, number)
-        if not is_encapsulated(row) and len(content) <= _LARGE:
+        if not is_encapsulated(row) and len(content) + drawn <= _LARGE and _is_plain(description, look):
             return await asyncio.to_thread(_draw, content, description, look)
-        # Also what is only large: the process apart has a bound of memory, this one has other things to do.
+        # The process apart has a bound of memory and of time, and a crash there is one picture's.
         header = {"job": "picture", "description": description.to_json(), "look": look.to_json()}
         return (await done(header, content))[1]
+
+
+def _is_plain(description: Description, look: Look) -> bool:
+    """Whether nothing of somebody's making is drawn or read by a library in C: a state's graphics, a profile."""
+    return look.state is None and not (description.icc and look.icc != "no")
 
 
 def _with_words(look: Look, row: InstanceRow, number: int) -> Look:

@@ -74,9 +74,16 @@ class Room:
                 turn.set_result(None)
 
 
-_ROOMS: WeakKeyDictionary[asyncio.AbstractEventLoop, Room] = WeakKeyDictionary()
+_Rooms = WeakKeyDictionary[asyncio.AbstractEventLoop, Room]
+_ROOMS: _Rooms = WeakKeyDictionary()
+_INFLATED: _Rooms = WeakKeyDictionary()
 
 
 def room() -> Room:
     """The room of this process (of its event loop, for a test may have several)."""
     return _ROOMS.setdefault(asyncio.get_running_loop(), Room())
+
+
+def inflated_room() -> Room:
+    """Room for deflated objects, which are held whole while they are sent, be the caller as slow as it likes."""
+    return _INFLATED.setdefault(asyncio.get_running_loop(), Room())

@@ -29,6 +29,7 @@ from .elements import PIXEL_DATA, DataSet, Element
 from .frames import NotDecoded, decoded_frame, encoded_frame, inflated
 from .header import Header, header_of, read_header
 from .pixels import number, text
+from .room import inflated_room
 
 QUERIES = load(__package__)
 
@@ -107,6 +108,25 @@ async def transcoded(services: Services, row: InstanceRow, transfer_syntax: str)
     Raises NotDecoded before the first byte where it cannot be made.
     """
     address = address_of(services, row)
+    if syntaxes.encoding(row.transfer_syntax).deflated:
+        # Inflated, all of it is held until the last byte went.
+        size = await _inflated_size(services, address)
+        async with inflated_room().taken(size):
+            async for chunk in _transcoded(services, address, row, transfer_syntax):
+                yield chunk
+        return
+    async for chunk in _transcoded(services, address, row, transfer_syntax):
+        yield chunk
+
+
+async def _inflated_size(services: Services, address: Address) -> int:
+    content = await services.objects.read(address)
+    return (await asyncio.to_thread(header_of, content)).size
+
+
+async def _transcoded(
+    services: Services, address: Address, row: InstanceRow, transfer_syntax: str
+) -> AsyncIterator[bytes]:
     source, header = await _opened(services, address, row)
     pixels: bytes | None = None
     target = transfer_syntax if transfer_syntax in COMPRESSED else None

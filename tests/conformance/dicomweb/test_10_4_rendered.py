@@ -93,6 +93,17 @@ async def test_cine(web: httpx.AsyncClient):
     assert moving.n_frames > 1
 
 
+async def test_several_frames(web: httpx.AsyncClient):
+    """10.4.4: one picture cannot be several: parts, or one that moves."""
+    sample = multiframe(4)
+    await store(web, sample)
+    path = f"/dicomweb{sample.path}/frames/1,3/rendered"
+    assert (await web.get(path, headers={"Accept": "image/jpeg"})).status_code == 406
+    assert len(parts(await web.get(path, headers={"Accept": "*/*"}))) == 2
+    assert len(parts(await web.get(path, headers={"Accept": 'multipart/related; type="image/png"'}))) == 2
+    assert image(await web.get(path + "?window=2,4", headers={"Accept": "image/gif"})).format == "GIF"
+
+
 async def test_parts(web: httpx.AsyncClient):
     """Every image of a series, where parts are asked for."""
     one = instance()
