@@ -29,10 +29,15 @@ SECTIONS = (
     ("/account/profile", N_("Profile"), N_("Name, birth date, sex, address")),
     ("/account/permission", N_("Permission"), N_("Research, education, news: each a choice of its own")),
     ("/account/security", N_("Sign-in and devices"), N_("Password, where you are signed in")),
+    (
+        "/account/people",
+        N_("People and records"),
+        N_("Children and relatives, who acts for you, emergencies"),
+    ),
     ("/activity", N_("Activity"), N_("Everything that happened in your record")),
     ("/account/data", N_("Your data"), N_("Copy, correct, restrict, take back, delete")),
 )
-NOT_FOR_OTHERS = ("/account/profile", "/activity")
+NOT_FOR_OTHERS = ("/account/profile", "/account/people", "/activity")
 
 
 async def show(visit: Visit) -> Response:

@@ -13,7 +13,7 @@ from server.access.action import STUDY_SEARCH, Right
 from server.accounts import people
 from server.core.errors import AlreadyStored, Conflict, Forbidden, NotFound, TooManyRequests, Unprocessable
 from server.core.texts import N_
-from server.sharing import invitation, request, share, team
+from server.sharing import invitation, made_profile, request, share, team
 from server.storage.sql import load
 
 from . import studies, words
@@ -93,7 +93,7 @@ async def _ask_page(visit: Visit, form: Form) -> Response:
 
 async def patient(visit: Visit) -> Response:
     """One patient: everything they share, on one page."""
-    found = await _patient(visit)
+    found = await patient_of(visit)
     wanted = found.id
     reach = (await visit.reach(STUDY_SEARCH)).at(wanted)
     await share.note_look(visit.services, wanted, str(visit.signed_in.practitioner_id))
@@ -107,27 +107,29 @@ async def patient(visit: Visit) -> Response:
         patient=found,
         total=total,
         groups=list(studies.by_year(entries)),
+        may_add=Right.ADD in found.rights,
+        waits=await made_profile.is_waiting(visit.services, found.id),
         page=page_of(visit, number, PAGE, total + papers),
     )
 
 
 async def give_back(visit: Visit) -> Response:
     """End the access from the doctor's side; the patient is told."""
-    found = await _patient(visit)
+    found = await patient_of(visit)
     await invitation.give_back(visit.services, found.share_id, actor=visit.actor)
     return see_other("/my-patients", "given-back")
 
 
 async def show_pass_on(visit: Visit) -> Response:
     """Pass on to a colleague in the care team, where the patient allowed it."""
-    found = await _patient(visit, may_pass_on=True)
+    found = await patient_of(visit, may_pass_on=True)
     usual = [str(right) for right in share.USUAL_RIGHTS if right in found.rights]
     return await _pass_on_page(visit, found, filled({}, right=usual))
 
 
 async def pass_on(visit: Visit) -> Response:
     """Invite the colleague; the patient sees it at once, and that it came from here."""
-    found, form = await _patient(visit, may_pass_on=True), visit.form
+    found, form = await patient_of(visit, may_pass_on=True), visit.form
     name, email = form.text("name"), form.checked("email", people.normal_email)
     rights = form.some_of("right", [str(right) for right in _offered(found)])
     message = form.lines("message", required=False, most=1000)
@@ -152,7 +154,7 @@ async def pass_on(visit: Visit) -> Response:
 
 async def take_back(visit: Visit) -> Response:
     """End what was passed on."""
-    found = await _patient(visit)
+    found = await patient_of(visit)
     with suppress(Conflict):  # the page shows what it is by now
         await team.take_back(visit.services, visit.place("share"), actor=visit.actor)
     return see_other(f"/my-patients/{found.id}/pass-on", "taken-back")
@@ -177,7 +179,8 @@ def _offered(found: Patient) -> list[Right]:
     return [right for right in Right if right in found.rights and right is not Right.PASS_ON]
 
 
-async def _patient(visit: Visit, *, may_pass_on: bool = False) -> Patient:
+async def patient_of(visit: Visit, *, may_pass_on: bool = False) -> Patient:
+    """The patient of the path, who shares with the doctor now. Raises NotFound."""
     wanted = visit.place("patient")
     found = next((each for each in await _patients(visit) if each.id == wanted), None)
     if found is None or (may_pass_on and not found.may_pass_on):

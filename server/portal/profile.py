@@ -69,6 +69,12 @@ async def own_id(visit: Visit) -> str:
     return patient_id
 
 
+async def acting_for(visit: Visit, patient_id: str) -> str:
+    """The name of the person whose record this is, where the visitor acts for them; else nothing."""
+    held = await holding.held_by(visit.services, actor=visit.actor)
+    return next((one.name for one in held if one.patient_id == patient_id and not one.is_own), "")
+
+
 async def own(visit: Visit) -> Profile:
     """The visitor's own profile."""
     return await of(visit, await own_id(visit))

@@ -10,12 +10,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from server.access.action import STUDY_SEARCH
+from server.access.reach import Reach
 from server.core.errors import InvalidInput, TooLarge, UnsupportedMediaType
 from server.core.texts import translations
+from server.storage.db import Database
 
 from . import studies, uploads
 from .pages import HEADERS, language_of, render, wants_json
-from .profile import own, own_id
+from .profile import Profile, own, own_id
 from .upload_words import WORDS, WORDS_BY_NUMBER
 from .visit import Visit
 
@@ -27,32 +29,47 @@ _UID = re.compile(r"[0-9.]{1,64}")
 async def show(visit: Visit) -> Response:
     """The wizard. Nothing is sent before the person says so."""
     profile = await own(visit)
-    facts = {"names": profile.resource.get("name", []), "birthDate": profile.birth_date}
-    setup = {
-        "profile": facts,
-        "owner": profile.id,
-        "csrf": visit.signed_in.csrf_token,
-        "token": "/upload/token",
-        "store": "/dicomweb/studies",
-        "held": "/upload/held",
-        "begin": "/upload",
-        "states": "/upload/states",
-        "words": _words(language_of(visit.request, visit.me)),
-    }
+    setup = setup_of(visit, profile)
     unfinished = await uploads.unfinished(visit, profile.id)
     return render(
         visit.request, "upload.html", here="imaging", setup=script_json(setup), unfinished=unfinished
     )
 
 
+def setup_of(visit: Visit, profile: Profile) -> dict[str, Any]:
+    """What the uploader's script is told: whose record, where to, and in which words."""
+    return {
+        "profile": {"names": profile.resource.get("name", []), "birthDate": profile.birth_date},
+        "owner": profile.id,
+        "csrf": visit.signed_in.csrf_token,
+        "token": "/upload/token",
+        "store": f"/patients/{profile.id}/dicomweb/studies",
+        "held": "/upload/held",
+        "begin": "/upload",
+        "states": "/upload/states",
+        "words": _words(language_of(visit.request, visit.me)),
+    }
+
+
 async def held(visit: Visit) -> Response:
     """Which of these SOP Instance UIDs the own record holds: `{"uids": [...]}` -> `{"held": [...]}`."""
-    if not wants_json(visit.request):
-        raise UnsupportedMediaType("The question is asked in JSON.")
-    uids = await _uids(visit.request)
+    uids = await uids_of(visit)
     # The gate holds this call to the session's CSRF header.
     reach = (await visit.reach(STUDY_SEARCH)).at(await own_id(visit))
     return JSONResponse({"held": await studies.held(visit.services.db, uids, reach=reach)}, headers=HEADERS)
+
+
+async def uids_of(visit: Visit) -> list[str]:
+    """The instances or studies that a question of the script names."""
+    if not wants_json(visit.request):
+        raise UnsupportedMediaType("The question is asked in JSON.")
+    return await _uids(visit.request)
+
+
+async def states_of(db: Database, uids: list[str], *, reach: Reach) -> dict[str, str]:
+    """How far the cataloguing of these studies is."""
+    rows = await db.fetch_all(uploads.QUERIES["states_of_studies"], {"uids": uids}, reach=reach.studies())
+    return {row["study_uid"]: "cataloguing" if row["fhir_stale"] else "available" for row in rows}
 
 
 async def token(visit: Visit) -> Response:

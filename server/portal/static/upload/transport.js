@@ -58,6 +58,7 @@ function asked(address, csrf, body) {
 
 /** The row of an upload that begins; null where it cannot be kept: the upload goes on all the same. */
 export async function beginUpload(address, csrf, facts) {
+  if (!address) return null;
   const reply = await asked(address, csrf, facts).catch(() => null);
   return reply?.ok ? (await reply.json()).id : null;
 }
