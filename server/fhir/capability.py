@@ -78,7 +78,9 @@ def statement(base_url: str) -> Json:
                 "mode": "server",
                 "security": _security(base_url),
                 "resource": [_resource(type, base_url) for type in types().values()],
-                "interaction": [{"code": code} for code in ("transaction", "batch", "history-system")],
+                "interaction": [
+                    {"code": code} for code in ("transaction", "batch", "history-system", "search-system")
+                ],
                 "operation": [{"name": "export", "definition": f"{BULK}/export"}],
                 "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             }

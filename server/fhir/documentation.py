@@ -22,10 +22,10 @@ FHIR R4 ({FHIR_VERSION}) in JSON and XML, below `/fhir`. This page is made by `p
 
 ## Interactions
 Read, vread and history (of a resource, a type, everything), create, update, patch (JSON Patch, FHIRPath Patch),
-delete, search by GET and POST, search in a patient's compartment, batch and transaction; the conditional forms of
-read, create, update and delete; `$validate`, `Patient/$everything`, `Patient/$match` (for
-organizations and doctors, among those they may search), `$versions`; `Prefer` (return, handling),
-`If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`, gzip.
+delete, search by GET and POST (of a type, of several by `[base]?_type=`, in a patient's compartment), batch and
+transaction; the conditional forms of read, create, update and delete; `$validate`, `Patient/$everything`,
+`Patient/$match` (for organizations and doctors, among those they may search), `$versions`; `Prefer` (return,
+handling), `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`, gzip.
 
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision. Resources are
 kept as JSON; XML (`_format=xml`, `application/fhir+xml`) is made of them and turned into them value by value.

@@ -20,6 +20,7 @@ from . import (
     patch,
     read,
     search,
+    search_system,
     subscription,
     transaction,
     update,
@@ -29,6 +30,8 @@ routes: list[BaseRoute] = [
     Route("/metadata", capability.capabilities, methods=["GET"]),
     Route("/$versions", capability.versions, methods=["GET"]),
     Route("/", transaction.process_bundle, methods=["POST"]),
+    Route("/", search_system.search_system, methods=["GET"]),
+    Route("/_search", search_system.search_system, methods=["POST"]),
     Route("/_history", history.system_history, methods=["GET"]),
     Route("/$export", export.export_system, methods=["GET", "POST"]),
     Route("/Patient/$export", export.export_patients, methods=["GET", "POST"]),
@@ -61,4 +64,7 @@ routes: list[BaseRoute] = [
 ]
 
 # [base] itself, which clients write without a slash at the end; app.py mounts it beside the others.
-base_routes: list[BaseRoute] = [Route("/fhir", transaction.process_bundle, methods=["POST"])]
+base_routes: list[BaseRoute] = [
+    Route("/fhir", transaction.process_bundle, methods=["POST"]),
+    Route("/fhir", search_system.search_system, methods=["GET"]),
+]

@@ -35,8 +35,8 @@ MOST_FORM = 64 * 1024
 async def search_type(request: Request) -> Response:
     """GET [base]/[type]?… and POST [base]/[type]/_search"""
     call = await Call.of(request)
-    pairs = await _pairs(request)
-    answer = await search(call, request.path_params["type"], pairs, strict=_strict(request))
+    pairs = await pairs_of_request(request)
+    answer = await search(call, request.path_params["type"], pairs, strict=strict_of(request))
     return await respond(request, answer)
 
 
@@ -46,12 +46,12 @@ async def search_compartment(request: Request) -> Response:
     names = request.path_params
     if not resource_type(names["type"]).in_compartment():
         raise NotFound("Resources of this type are not part of a patient's compartment.")
-    pairs = await _pairs(request)
-    answer = await search(call, names["type"], pairs, strict=_strict(request), compartment=names["id"])
+    pairs = await pairs_of_request(request)
+    answer = await search(call, names["type"], pairs, strict=strict_of(request), compartment=names["id"])
     return await respond(request, answer)
 
 
-async def _pairs(request: Request) -> list[tuple[str, str]]:
+async def pairs_of_request(request: Request) -> list[tuple[str, str]]:
     """The parameters of the URL, and of the form in the body of a POST."""
     pairs = pairs_of(request.url.query)
     if request.method == "POST":
@@ -63,7 +63,7 @@ async def _pairs(request: Request) -> list[tuple[str, str]]:
     return pairs
 
 
-def _strict(request: Request) -> bool:
+def strict_of(request: Request) -> bool:
     return Prefer.read(request.headers.get("prefer")).strict
 
 

@@ -30,6 +30,7 @@ async def test_it_names_the_authorization_server(client: httpx.AsyncClient) -> N
 async def test_every_search_parameter_it_names_is_understood(api: Api) -> None:
     """Strict handling refuses what is not known: none of these is."""
     values = {"date": "2020", "quantity": "1", "number": "1", "uri": "urn:x", "reference": "Practitioner/x"}
+    values["composite"] = "x$2020"  # which is a number, a date, a text and an id
     statement = (await api.client.get("/fhir/metadata")).json()
     assert {each["type"] for each in statement["rest"][0]["resource"]} == set(types())
     for resource in statement["rest"][0]["resource"]:

@@ -1,0 +1,136 @@
+"""search over several types: [base]?_type=Patient,ImagingStudy&…
+
+FHIR R4, 3.1.0.9 and 3.1.1.1 (`_type`). Each type goes through the gate with its own scope, one after the other; a
+parameter must be one that all of them have. Types that were not named come as far as the caller has scopes for them.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.access.action import Action, Verb
+from server.access.reach import Reach
+from server.core.errors import InsufficientScope, InvalidInput, UnknownParameter
+from server.records import search as records
+from server.records.registry import resource_type, types
+from server.records.search import Found
+
+from . import studies, trail
+from .bundle import bundle, entry
+from .call import REGISTER, Call
+from .format import Answer, respond
+from .paging import Page, open_page, seal
+from .search import pairs_of_request, search, searching_for, strict_of
+from .search_params import Asked, Pairs, parse, require_findable
+
+PATH = ""  # links of this search lead to [base] itself
+_ONE_TYPE_ONLY = ("_include", "_revinclude", "_sort")
+# Of no use here: the log is searched by itself, people are found by identifier only.
+_NOT_UNNAMED = frozenset({*REGISTER, "AuditEvent", "Subscription", "Binary"})
+
+
+async def search_system(request: Request) -> Response:
+    """GET [base]?… and POST [base]/_search"""
+    call = await Call.of(request)
+    await call.confirm()
+    pairs, strict = await pairs_of_request(request), strict_of(request)
+    token = dict(pairs).get("_page")
+    page = open_page(call.services.keyring, token, PATH) if token else None
+    names = _names(page.pairs if page else pairs)
+    if names is not None and len(names) == 1:
+        others = [(name, value) for name, value in pairs if name != "_type"]
+        return await respond(request, await search(call, names[0], others, strict=strict))
+    return await respond(request, await _answer(call, names, page.pairs if page else pairs, page, strict))
+
+
+def _names(pairs: Pairs) -> list[str] | None:
+    named = [each.strip() for name, value in pairs if name == "_type" for each in value.split(",")]
+    return list(dict.fromkeys(resource_type(each).name for each in named if each)) or None
+
+
+async def _answer(
+    call: Call, names: list[str] | None, pairs: Pairs, page: Page | None, strict: bool
+) -> Answer:
+    open_types = await _open_types(call, names)
+    used = _used(list(open_types), [pair for pair in pairs if pair[0] != "_type"], strict)
+    found: list[Found] = []
+    following: Page | None = None
+    total: int | None = 0
+    begin, after = (page.offset, page.position) if page else (0, ())
+    for place, (name, reach) in enumerate(open_types.items()):
+        asked = parse(name, used, strict=True)
+        require_findable(asked.query)
+        if asked.only_count or asked.total == "accurate":
+            total = (total or 0) + await _count(call, asked, reach=reach)
+        if place < begin or following is not None or asked.only_count:
+            continue
+        left = asked.count - len(found)
+        one_after = after if place == begin and after else None
+        here = await _page(call, asked, reach=reach, limit=left + 1, after=one_after)
+        found += here[:left]
+        if len(here) > left:
+            position = here[left - 1].position if left else one_after or ()
+            following = Page(PATH, tuple(pairs), position, place)
+    asked = parse(next(iter(open_types)), used, strict=True)
+    counted = asked.only_count or asked.total == "accurate"
+    trail.searched(call, ",".join(open_types), urlencode(used), [one.patient_id for one in found])
+    links = [("self", f"{call.base}?{urlencode(list(pairs), safe=':,|/')}")]
+    if following is not None:
+        links.append(("next", f"{call.base}?_page={seal(call.services.keyring, following)}"))
+    entries = [
+        entry(call.address(o.type, o.id), asked.shape.apply(o.type, o.json), {"search": {"mode": "match"}})
+        for o in found
+    ]
+    return Answer(200, bundle("searchset", entries, total=total if counted else None, links=links))
+
+
+async def _open_types(call: Call, names: list[str] | None) -> dict[str, Reach]:
+    """The types to search. Raises InsufficientScope for one that was named without a scope for it."""
+    if names is not None and "AuditEvent" in names:
+        raise InvalidInput("AuditEvents are searched by themselves.")
+    found = {}
+    for name in names or [each for each in types() if each not in _NOT_UNNAMED]:
+        try:
+            found[name] = await call.services.gate.reach_for_actor(call.actor, Action(name, Verb.SEARCH))
+        except InsufficientScope:
+            if names is not None:
+                raise
+    if not found:
+        raise InsufficientScope("The access token has no scope for search.")
+    return found
+
+
+def _used(names: list[str], pairs: Pairs, strict: bool) -> list[tuple[str, str]]:
+    """The parameters that every type has; what one of them has not is an error, or left out for all."""
+    kept = []
+    for pair in pairs:
+        if pair[0].partition(":")[0] in _ONE_TYPE_ONLY:
+            raise InvalidInput(f"{pair[0].partition(':')[0]} needs one type to be searched.")
+        try:
+            for name in names:
+                parse(name, [pair], strict=True)
+        except UnknownParameter:
+            if strict or "." in pair[0] or pair[0].startswith("_has"):
+                raise
+            continue
+        kept.append(pair)
+    return kept
+
+
+async def _page(
+    call: Call, asked: Asked, *, reach: Reach, limit: int, after: tuple[object, ...] | None
+) -> list[Found]:
+    await call.require_patients(reach, asked.query.patients())
+    if asked.query.type.name in studies.MADE_FROM_IMAGES:
+        await studies.fresh(call, reach, asked.query.patients())
+    searching = await searching_for(call, asked.query)
+    return await records.page(call.services.db, asked.query, searching, reach=reach, limit=limit, after=after)
+
+
+async def _count(call: Call, asked: Asked, *, reach: Reach) -> int:
+    await call.require_patients(reach, asked.query.patients())
+    searching = await searching_for(call, asked.query)
+    return await records.count(call.services.db, asked.query, searching, reach=reach, limit=None)
