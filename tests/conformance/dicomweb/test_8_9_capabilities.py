@@ -43,3 +43,11 @@ async def test_methods_that_are_not_possible(web: httpx.AsyncClient):
 async def test_preflight_needs_no_token(client: httpx.AsyncClient):
     headers = {"Origin": "https://viewer.example", "Access-Control-Request-Method": "GET"}
     assert (await client.options("/dicomweb/studies", headers=headers)).status_code == 204
+
+
+def test_the_statement_names_every_resource():
+    """docs/dicomweb.md: its table of resources is the table of routes."""
+    from tests.conformance.dicomweb.resources import PAGE, with_table
+
+    page = PAGE.read_text()
+    assert with_table(page) == page, "run python -m tests.conformance.dicomweb.resources"

@@ -15,7 +15,7 @@ import pytest
 from tests.conformance.dicomweb.samples import BOUNDARY, MULTIPART, body, instance
 from tests.faults.processes import Lightbox
 
-BOUND = 192 * 2**20  # bytes beyond what the server has when it is idle, whatever the length of a store
+BOUND = 96 * 2**20  # bytes beyond what the server has when it is idle, whatever the length of a store
 MIB = 2**20
 HEAD = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
 
