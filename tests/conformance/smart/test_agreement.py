@@ -13,16 +13,27 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from server.access.scopes import Scopes
+from server.access.scopes import Filter, Scopes
 from tests.conformance.dicomweb.samples import instance, store
 from tests.conftest import RunningServer
 from tests.factories import People, Person, bearer
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
-MODALITIES = (("CT",), ("MR",), ("PT", "CT"), ("US",))
+KINDS = ((("CT",), "20220301"), (("MR",), "20240131"), (("PT", "CT"), "20240630"), (("US",), ""))
 CONTEXTS = ("patient", "user")
 VERBS = ("r", "s", "rs", "cruds", "c", "read")
-FILTERS = ("", "?modality=CT", f"?modality={DCM}|MR", "?modality=CT,US", "?modality=urn:x|CT", "?modality=XX")
+FILTERS = (
+    "",
+    "?modality=CT",
+    f"?modality={DCM}|MR",
+    "?modality=CT,US",
+    "?modality=urn:x|CT",
+    "?modality=XX",
+    "?started=ge2024",
+    "?started=lt2024-06-30&modality=CT,MR",
+    "?started=2024-01-31,le2022",
+    "?started=gt2024-01&started=lt2025",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class Archive:
     patients: tuple[Person, Person]
     doctor: Person
     modalities: dict[str, frozenset[str]]  # by Study Instance UID
+    days: dict[str, str]
     owner: dict[str, str]
     shared: frozenset[str]
 
@@ -46,22 +58,30 @@ async def archive(server: RunningServer) -> Archive:
         await people.doctor(),
     )
     modalities: dict[str, frozenset[str]] = {}
+    days: dict[str, str] = {}
     owner: dict[str, str] = {}
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
-        for person, kinds in itertools.product((one, two), MODALITIES):
+        for person, (kinds, day) in itertools.product((one, two), KINDS):
             name = "^".join(
                 reversed(person.name.split())
             )  # what differs from the profile only its holder sees
-            first = instance(Modality=kinds[0], PatientName=name)
-            series = [first, *(instance(first.study, Modality=kind, PatientName=name) for kind in kinds[1:])]
+            first = instance(Modality=kinds[0], PatientName=name, StudyDate=day)
+            series = [
+                first,
+                *(
+                    instance(first.study, Modality=kind, PatientName=name, StudyDate=day)
+                    for kind in kinds[1:]
+                ),
+            ]
             answer = await store(client, *series, **bearer(await people.token(person)))
             assert answer.status_code == 200, answer.text
             modalities[first.study], owner[first.study] = frozenset(kinds), person.fhir_id
+            days[first.study] = day
     of_two = [study for study in owner if owner[study] == two.fhir_id]
     await people.share(one, doctor)
     await people.share(two, doctor, studies=of_two[:2])
     shared = frozenset(study for study in owner if owner[study] == one.fhir_id) | frozenset(of_two[:2])
-    return Archive(people, (one, two), doctor, modalities, owner, shared)
+    return Archive(people, (one, two), doctor, modalities, days, owner, shared)
 
 
 def generated(count: int) -> list[str]:
@@ -86,11 +106,33 @@ def expected(archive: Archive, scope: str, verb: str, who: Person, patient: Pers
     )
     seen = set()
     for each, study in itertools.product(scopes, own):
-        codes = [{v.code for v in f.values if v.system in (None, DCM)} for f in each.filters]
         in_context = each.context == "user" or archive.owner[study] == patient.fhir_id
-        if in_context and all(code & archive.modalities[study] for code in codes):
+        if in_context and all(selects(filter, archive, study) for filter in each.filters):
             seen.add(study)
     return seen
+
+
+def selects(filter: Filter, archive: Archive, study: str) -> bool:
+    """By the meaning of the words, written apart from the code under test."""
+    if filter.param == "modality":
+        codes = {value.code for value in filter.values if value.system in (None, DCM)}
+        return bool(codes & archive.modalities[study])
+    day = archive.days[study]
+    return bool(day) and any(is_in(day, value.code) for value in filter.values)
+
+
+def is_in(day: str, value: str) -> bool:
+    """`20240131` within `ge2024`: digits compared as far as the value says."""
+    prefix = value[:2] if value[:2].isalpha() else "eq"
+    digits = value.removeprefix(prefix).replace("-", "")
+    own = day[: len(digits)]
+    return {
+        "eq": own == digits,
+        "ge": own >= digits,
+        "gt": own > digits,
+        "le": own <= digits,
+        "lt": own < digits,
+    }[prefix]
 
 
 @pytest.mark.parametrize("scope", generated(24))
