@@ -5,7 +5,8 @@
                               [--peer URL --peer-token TOKEN]
 
 Starts a PostgreSQL, one process of Lightbox and, on the same database, a bare Starlette + asyncpg endpoint that reads
-a row by its primary key and serves a static file. `--events` are for each patient. Every search is measured at a
+a row by its primary key and serves a static file. Rates are of what was looked at before: the first look of a caller
+within an hour waits for its place in the log. `--events` are for each patient. Every search is measured at a
 hundredth of the studies (1,000 of 100,000) and at all of them. `--peer` asks another FHIR server for the same after
 putting the small stage into both. Where clients share the machine, read the ratios and the processor time.
 """
@@ -35,7 +36,8 @@ from server.storage.migrate import migrate
 from tests.conftest import create_database, database_of
 
 HEADERS = {"Accept": "application/fhir+json"}
-SAMPLE = 500  # different addresses in a workload
+SAMPLE = 50  # different addresses in a workload
+SCOPE = "system/*.cruds"
 FLOOR = "bare: row by primary key"
 STATIC = "bare: static file"
 BARE = """
@@ -135,9 +137,20 @@ def lightbox(url: str, data: Path) -> Iterator[Server]:
     with subprocess.Popen([*RUN, "serve", "--port", str(port)], stdout=subprocess.DEVNULL) as served:
         try:
             _wait(port)
-            added = _cli("client", "add", "--name", "bench", "--type", "backend", "--trusted", "--json")
-            scope = ["--scope", "system/*.cruds", "--ttl", "86400"]
-            token = _cli("token", "--client", added["client_id"], *scope, "--json")["access_token"]
+            added = _cli(
+                "client",
+                "add",
+                "--name",
+                "bench",
+                "--type",
+                "backend",
+                "--trusted",
+                "--scope",
+                SCOPE,
+                "--json",
+            )
+            asked = ("--client", added["client_id"], "--scope", SCOPE, "--ttl", "86400", "--json")
+            token = _cli("token", *asked)["access_token"]
             yield Server("Lightbox", f"{base}/fhir", token, served.pid, str(data))
         finally:
             served.terminate()
@@ -156,7 +169,7 @@ def percentile(server: Server, load: Workload, count: int) -> float:
         times.append(1000 * (time.perf_counter() - began))
         if status != 200:
             raise SystemExit(f"{load.name}: {status} {content[:300]!r}")
-    return statistics.quantiles(times, n=20)[-1]
+    return statistics.quantiles(times, n=20)[-1] if len(times) > 1 else times[0]
 
 
 def transactions(server: Server, rounds: int) -> tuple[float, float]:
@@ -205,7 +218,7 @@ def export(server: Server, path: str) -> tuple[float, int, float]:
     while status == 202:
         time.sleep(0.1)
         most = max(most, memory(server.pid))
-        status, content = plain.ask("GET", where.split("/", 3)[3].join(("/", "")), {})
+        status, content = plain.ask("GET", "/" + where.split("/", 3)[3], {})
     count = 0
     for file in json.loads(content)["output"]:
         _, lines = plain.ask("GET", "/" + file["url"].split("/", 3)[3], {"Accept": "application/fhir+ndjson"})

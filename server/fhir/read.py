@@ -5,10 +5,13 @@ FHIR R4, 3.1.0.2 and 3.1.0.3. What may not be seen answers like what does not ex
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import Verb
+from server.access.reach import Reach
 from server.core.errors import Gone, NotFound
 from server.records import store
 from server.records.registry import resource_type
@@ -50,15 +53,22 @@ async def read(call: Call, type: str, id: str) -> Stored:
     if type == "AuditEvent" and (event := await audit_event.read(call, id)) is not None:
         return event
     reach = await call.reach(type, Verb.READ, lazily=True)
-    if type in studies.MADE_FROM_IMAGES:
-        await studies.fresh(call, reach)
     try:
-        stored = await store.read(call.services.db, type, id, reach=reach)
+        stored = await _current(call, type, id, reach)
     except (NotFound, Gone):
         await call.confirm()
         raise
     await trail.read(call, stored)
     return stored
+
+
+async def _current(call: Call, type: str, id: str, reach: Reach) -> Stored:
+    """What is made from images is read at once where nothing of its patient is behind, which is nearly always."""
+    if type in studies.MADE_FROM_IMAGES:
+        with suppress(NotFound, Gone):
+            return await store.read(call.services.db, type, id, reach=reach, also=studies.UP_TO_DATE)
+        await studies.fresh(call, reach)
+    return await store.read(call.services.db, type, id, reach=reach)
 
 
 async def vread(call: Call, type: str, id: str, version: int) -> Stored:

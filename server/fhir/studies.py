@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from server.access.reach import Reach
 from server.imaging import derived, rebuild
 from server.records.document import Json
+from server.storage.where import Where
 
 from .call import Call
 
 MADE_FROM_IMAGES = frozenset(
     {"ImagingStudy", "Endpoint", "DiagnosticReport", "Device", "DocumentReference", "Provenance"}
+)
+# Beside a row of `resource`: no study of its patient waits to be made anew.
+UP_TO_DATE = Where(
+    "NOT EXISTS (SELECT 1 FROM study AS behind WHERE behind.patient_id = resource.patient_id AND behind.fhir_stale)"
 )
 
 

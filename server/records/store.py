@@ -183,9 +183,10 @@ async def remove(db: Database, type: str, id: str, *, author: str) -> None:
             await _ended(db, row, author)
 
 
-async def read(db: Database, type: str, id: str, *, reach: Reach) -> Stored:
-    """The current version. Raises NotFound, Gone when it was deleted."""
-    row = await db.fetch_one(QUERIES["read_resource"], {"type": type, "id": id}, reach=reach.resources())
+async def read(db: Database, type: str, id: str, *, reach: Reach, also: Where = TRUE) -> Stored:
+    """The current version. Raises NotFound, Gone when it was deleted; `also` narrows what is found."""
+    within = reach.resources() & also
+    row = await db.fetch_one(QUERIES["read_resource"], {"type": type, "id": id}, reach=within)
     if row is None:
         raise NotFound()
     if row["deleted"]:
