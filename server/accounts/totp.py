@@ -53,7 +53,7 @@ def offer(
     """A new secret for the browser whose session or step is `bound_to`; with `token`, the one offered before."""
     secret = (_offered(keyring, token, bound_to) if token else None) or pyotp.random_base32()
     sealed = keyring.seal(None, secret.encode(), bound_to.bytes)
-    host = urlsplit(settings.base_url).netloc
+    host = urlsplit(settings.base_url).hostname  # without a port: apps read a colon as the end of the issuer
     address = pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=f"Lightbox {host}")
     picture = segno.make(address, error="m").svg_data_uri(scale=5, border=2, dark="#000", light="#fff")
     return Offer(secret, urlsafe_b64encode(sealed).decode(), picture)

@@ -40,11 +40,18 @@ async def overview(services: Services, *, actor: Actor) -> dict[str, int]:
 
 
 async def record_state(services: Services, patient_id: str, *, actor: Actor) -> dict[str, Any]:
-    """State and numbers of one record. Raises Forbidden, NotFound."""
+    """State and numbers of one record; that somebody asked is in the log. Raises Forbidden, NotFound."""
     await require_operator(services, actor)
     row = await services.db.fetch_one(QUERIES["record_state"], {"patient": patient_id})
     if row is None:
         raise NotFound()
+    await services.audit.record(
+        Event.OPERATOR_ACTED,
+        who=actor.who(),
+        patient_id=None,
+        detail={"record": patient_id, "act": "looked up its state"},
+        fold=f"state of {patient_id} read by {actor.account_id} {clock.now():%Y-%m-%dT%H}",
+    )
     return dict(row)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import html
 from datetime import timedelta
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from server.accounts import people as accounts
 from server.accounts import sessions
 from server.core import clock
 from tests.authenticator import PRESENT, Authenticator
+from tests.conformance.smart.driver import register
 from tests.conftest import create_database, drop_database, serving
 from tests.factories import People
 from tests.second_steps import (
@@ -425,3 +428,30 @@ async def test_a_disabled_account_gets_no_step(strict, crowd, browser):
     await type_password(browser, doctor)
     await accounts.disable(strict.services.db, doctor.account_id, why="test")
     assert (await browser.get("/sign-in/set-up")).status_code == 303
+
+
+async def test_an_app_waits_behind_it_too(strict, crowd, browser):
+    """SMART: half signed in, /oauth/authorize and its decision lead to the sign-in; done, to the consent page."""
+    app = await register(strict)
+    asked = f"/oauth/authorize?{urlencode(app.parameters(scope='openid fhirUser user/Patient.rs'))}"
+    doctor = await crowd.doctor()
+    first = await browser.get(asked)
+    assert first.headers["location"].startswith("/sign-in?next=")
+    page = await browser.get(first.headers["location"])
+    onward = html.unescape(field_of(page, "next"))
+    assert onward == asked
+    answer = await type_password(browser, doctor, onward)
+    set_up = answer.headers["location"]
+    assert set_up.startswith("/sign-in/set-up?next=/oauth/authorize")
+    assert (await browser.get(asked)).headers["location"].startswith("/sign-in?next=")
+    token = field_of(await browser.get(set_up), "csrf")
+    decided = {"request": urlsplit(asked).query, "csrf": token, "decision": "allow", "scope": "openid"}
+    assert (await browser.post("/oauth/authorize/decision", data=decided)).status_code in (303, 403)
+    page = await browser.get(set_up)
+    form = {name: html.unescape(field_of(page, name)) for name in ("csrf", "next", "offer")}
+    done = await browser.post("/sign-in/set-up", data=form | {"code": code_of(secret_of(page))})
+    codes = await browser.get(done.headers["location"])
+    assert html.escape(asked) in codes.text
+    consent = await browser.get(asked)
+    assert consent.status_code == 200
+    assert "Tulip Viewer" in consent.text
