@@ -5,11 +5,15 @@ The letters lie in `letters/`; each says what it is, until when, and how to refu
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from babel.dates import format_date
+
 from server.access.services import Services
+from server.accounts.people import fold_email
 from server.core import clock
+from server.core.texts import locale
 from server.jobs import letter, mailer
 from server.storage.sql import load
 
@@ -31,15 +35,26 @@ async def invited(services: Services, share: Share, secret: str) -> None:
     """To the doctor: the link."""
     assert share.waits_until is not None
     path = INVITATION_PATH.format(secret=secret)
-    await _to(services, share.email, "invitation", path, until=_spelled(share.waits_until), name=share.name)
+    guess = await language_of_patient(services, share.patient_id)
+    await _to(
+        services, share.email, "invitation", path, until=share.waits_until, name=share.name, guess=guess
+    )
 
 
 async def passed_on(services: Services, share: Share, secret: str) -> None:
     """To the colleague: the link; to the patient: a doctor has passed it on."""
     assert share.waits_until is not None
     path = INVITATION_PATH.format(secret=secret)
-    until = _spelled(share.waits_until)
-    await _to(services, share.email, "invitation_of_colleague", path, until=until, name=share.name)
+    guess = await language_of_patient(services, share.patient_id)
+    await _to(
+        services,
+        share.email,
+        "invitation_of_colleague",
+        path,
+        until=share.waits_until,
+        name=share.name,
+        guess=guess,
+    )
     await _to_holders(services, share, "passed_on")
 
 
@@ -83,7 +98,7 @@ async def requested(services: Services, email: str, doctor: str, until: datetime
     """To whoever has the address: a doctor asks for access. With a profile: answer; without: sign up first."""
     path = SHARING_PATH if known else SIGN_UP_PATH
     name = "request" if known else "request_sign_up"
-    await _to(services, email, name, path, until=_spelled(until), name=doctor)
+    await _to(services, email, name, path, until=until, name=doctor)
 
 
 async def link_made(
@@ -91,12 +106,12 @@ async def link_made(
 ) -> None:
     """To the guest: the link. It opens nothing without the birth date and the code of another mail."""
     path = LINK_PATH.format(link=link_id)
-    await _to(services, email, "guest_link", path, until=_spelled(until), name=name, language=language)
+    await _to(services, email, "guest_link", path, until=until, name=name, guess=language)
 
 
 async def link_code(services: Services, email: str, name: str, code: str, language: str) -> None:
     """To the guest: the code that the page asks for. No link: whoever reads it has the page open."""
-    await _to(services, email, "guest_code", "/", name=name, language=language, code=code)
+    await _to(services, email, "guest_code", "/", name=name, guess=language, code=code)
 
 
 async def link_spent(services: Services, patient_id: str, name: str) -> None:
@@ -140,7 +155,7 @@ async def _to_holders(services: Services, share: Share, name: str) -> None:
 async def _to_holders_of(services: Services, patient_id: str, letter_name: str, name: str) -> None:
     values = {"patient": patient_id, "now": clock.now()}
     for row in await services.db.fetch_all(QUERIES["holders"], values):
-        await _to(services, row["email"], letter_name, SHARING_PATH, name=name, language=row["language"])
+        await _to(services, row["email"], letter_name, SHARING_PATH, name=name, guess=row["language"])
 
 
 async def _to_doctor(services: Services, share: Share, name: str) -> None:
@@ -159,15 +174,20 @@ async def _to(
     path: str,
     *,
     name: str,
-    until: str = "",
-    language: str = "en",
+    until: datetime | None = None,
+    guess: str = "en",
     code: str = "",
 ) -> None:
+    """In the language of the account with this address, else in the one guessed."""
     base = services.settings.base_url
-    values = {"host": urlsplit(base).netloc, "link": base + path, "name": name, "until": until, "code": code}
+    known = await services.db.fetch_val(QUERIES["language_of_address"], {"folded": fold_email(email)})
+    language = str(known or guess)
+    values = {"host": urlsplit(base).netloc, "link": base + path, "name": name, "code": code}
+    values["until"] = _spelled(until, language) if until is not None else ""
     mail = letter.write(LETTERS, letter_name, email, values, language)
     await mailer.post(services.db, mail, keyring=services.keyring)
 
 
-def _spelled(moment: datetime) -> str:
-    return f"{moment:%d %B %Y, %H:%M} UTC"
+def _spelled(moment: datetime, language: str) -> str:
+    moment = moment.astimezone(UTC)
+    return f"{format_date(moment, 'long', locale=locale(language))}, {moment:%H:%M} UTC"

@@ -231,6 +231,9 @@ SELECT practitioner.id, practitioner.name, account.email FROM practitioner
 -- name: organization
 SELECT id, name FROM organization WHERE id = :id
 
+-- name: language_of_address
+SELECT language FROM account WHERE email_folded = :folded AND disabled_at IS NULL
+
 -- name: holders
 -- Whom to tell about a patient's share.
 SELECT account.email, account.language FROM holder JOIN account ON account.id = holder.account_id
