@@ -22,7 +22,7 @@ from server.storage.where import TRUE, Where
 
 from . import multipart, trail
 from .archive import Member, members_with_directory, zipped
-from .conditional import CACHING, byte_range, etag, not_modified, range_headers
+from .conditional import CACHING, byte_range, etag, last_modified, not_modified, range_headers
 from .metadata import TWICE, retrieve_metadata
 from .multipart import OutPart
 from .objects import Sending, sendings
@@ -84,7 +84,7 @@ async def retrieve(request: Request) -> Response:
     directory = chosen.form is Form.ARCHIVE and _wants_directory(request)
     tag = etag(*(each.etag for each in sending), chosen.form, directory)
     await _noted(request, rows, one=one)
-    if (answer := not_modified(request, tag)) is not None:
+    if (answer := not_modified(request, tag, rows[0].created_at if one else None)) is not None:
         return answer
     match chosen.form:
         case Form.SINGLE:
@@ -156,7 +156,11 @@ async def _noted(request: Request, rows: Sequence[InstanceRow], *, one: bool) ->
 
 async def single_part(request: Request, sending: Sending, tag: str) -> Response:
     """One instance without multipart; a stretch of it when it is sent as it is stored."""
-    headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{sending.row.sop_uid}.dcm"'}
+    headers = {
+        "ETag": tag,
+        **last_modified(sending.row.created_at),
+        "Content-Disposition": f'attachment; filename="{sending.row.sop_uid}.dcm"',
+    }
     sending, chunks = await sending.begun()
     if sending.size is None:
         return streamed(request, chunks, sending.media_type, headers=headers)

@@ -32,7 +32,15 @@ from server.imaging.transcode import COMPRESSED, can_make
 from server.imaging.transfer_syntax import EXPLICIT, RLE, media_type
 
 from . import multipart, trail
-from .conditional import CACHING, byte_range, etag, not_modified, range_headers
+from .conditional import (
+    CACHING,
+    byte_range,
+    content_answer,
+    etag,
+    last_modified,
+    not_modified,
+    range_headers,
+)
 from .multipart import OutPart
 from .representations import AS_STORED, OCTETS, Wish, wishes
 from .streamed import streamed
@@ -93,7 +101,7 @@ async def frames_answer(request: Request, numbers: Sequence[int]) -> Response:
     if not candidates:
         raise not_acceptable(_offers(row, len(numbers)))
     tag = etag(row.sha256, numbers, candidates)
-    if (answer := not_modified(request, tag)) is not None:
+    if (answer := not_modified(request, tag, row.created_at)) is not None:
         return answer
     if any(each.target or (each.decoded and is_encapsulated(row)) for each in candidates):
         (row,) = await rows_of(request, Right.IMAGES, frames=around, metadata=True)
@@ -187,16 +195,16 @@ async def _sent(
 
 def _single(request: Request, row: InstanceRow, how: Encoded, content: Content, tag: str) -> Response:
     """One frame without multipart; a stretch of it by Range."""
+    dated = last_modified(row.created_at)
+    if not isinstance(content, Place):
+        return content_answer(request, content, how.media_type, tag, dated)
     size = _size(content)
     part = byte_range(request, size, tag)
     start, stop = part or (0, size)
     status = 200 if part is None else 206
-    headers = {"ETag": tag, **range_headers(part, size)}
-    if isinstance(content, Place):
-        chunks = _sent(request, row, content, start, stop)
-        return streamed(request, chunks, how.media_type, size=stop - start, status=status, headers=headers)
-    headers |= {**CACHING, "Content-Type": how.media_type}
-    return Response(content[start:stop], status, headers=headers)
+    headers = {"ETag": tag, **dated, **range_headers(part, size)}
+    chunks = _sent(request, row, content, start, stop)
+    return streamed(request, chunks, how.media_type, size=stop - start, status=status, headers=headers)
 
 
 def _parts(
@@ -206,6 +214,7 @@ def _parts(
     boundary = multipart.new_boundary()
     content_type = multipart.content_type(how.media_type, boundary)
     base = root_of(request).of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
+    fields = {"ETag": tag, **last_modified(row.created_at)}
 
     def head(number: int, content: Content) -> bytes:
         size = _size(content)
@@ -213,7 +222,7 @@ def _parts(
 
     if len(numbers) == 1 and isinstance(first, bytes):
         body = head(numbers[0], first) + first + multipart.closing(boundary)
-        return Response(body, headers={**CACHING, "ETag": tag, "Content-Type": content_type})
+        return Response(body, headers={**CACHING, **fields, "Content-Type": content_type})
 
     async def parts() -> AsyncIterator[bytes]:
         for index, number in enumerate(numbers):
@@ -226,4 +235,4 @@ def _parts(
                 yield chunk
         yield multipart.closing(boundary)
 
-    return streamed(request, parts(), content_type, headers={"ETag": tag})
+    return streamed(request, parts(), content_type, headers=fields)

@@ -26,7 +26,7 @@ from server.imaging.sr_text import is_report
 from server.imaging.transfer_syntax import is_video
 
 from . import bulkdata, multipart, trail
-from .conditional import CACHING, etag, not_modified
+from .conditional import content_answer, etag, last_modified, not_modified
 from .kept import kept_of
 from .metadata import TWICE
 from .multipart import OutPart
@@ -94,16 +94,18 @@ async def _answer(
     """The pictures, each a part where parts are asked for."""
     row, _, look = pictures[0]
     await trail.viewed(request, row.patient_id, row.study_uid)
+    # Of one image a date can tell; by a state it depends on two objects.
+    stored = row.created_at if len(pictures) == 1 and not state else None
     shown = replace(look, state=None)  # the digest of the state's object stands for it
     tag = etag([(row.sha256, number) for row, number, _ in pictures], shown, wish.demands_parts, state)
-    if (answer := not_modified(request, tag)) is not None:
+    if (answer := not_modified(request, tag, stored)) is not None:
         return answer
     if wish.demands_parts or (wish.multipart and len(pictures) > 1 and name != "image/gif"):
         return _parts(request, pictures, name, tag)
     if len(pictures) > 1 and name != "image/gif":  # one picture cannot be several (10.4.4)
         raise not_acceptable([f'multipart/related; type="{name}"', "image/gif"])
     image = await _still(request, pictures[0]) if len(pictures) == 1 else await _moving(request, pictures)
-    return Response(image, headers={**CACHING, "ETag": tag, "Content-Type": name})
+    return content_answer(request, image, name, tag, last_modified(stored) if stored else None)
 
 
 def look_of(query: RenderedQuery, format: str) -> Look:
@@ -233,7 +235,7 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
     await trail.viewed(request, row.patient_id, row.study_uid)
     look = Look(width=width, height=height, quality=80)
     tag = etag(row.sha256, number, look)
-    if (answer := not_modified(request, tag)) is not None:
+    if (answer := not_modified(request, tag, row.created_at)) is not None:
         return answer
     kept = kept_of(request)
     image = kept.get((row.patient_id, tag))
@@ -246,4 +248,4 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
 def _jpeg(request: Request, image: bytes, tag: str) -> Response:
     if (answer := not_modified(request, tag)) is not None:
         return answer
-    return Response(image, headers={**CACHING, "ETag": tag, "Content-Type": "image/jpeg"})
+    return content_answer(request, image, "image/jpeg", tag)

@@ -22,7 +22,7 @@ from server.imaging.render import Look
 from server.imaging.sr_text import is_report
 
 from . import trail
-from .conditional import CACHING, etag, not_modified
+from .conditional import content_answer, etag, not_modified
 from .objects import sendings
 from .rendered_params import MAX_SIDE, annotation, window
 from .rendered_params import quality as quality_of
@@ -99,7 +99,7 @@ async def _picture(
     if (answer := not_modified(request, tag)) is not None:
         return answer
     image = await render.rendered(services_of(request), row, number, look)
-    return Response(image, headers={**CACHING, "ETag": tag, "Content-Type": name})
+    return content_answer(request, image, name, tag)
 
 
 async def _by_state(

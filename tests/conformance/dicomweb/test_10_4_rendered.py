@@ -141,3 +141,23 @@ async def test_hidden(web: httpx.AsyncClient, stored: Sample, people: People):
     for path in (stored.path, f"/studies/{stored.study}", f"{stored.path}/frames/1"):
         for kind in ("rendered", "thumbnail"):
             assert (await web.get(f"/dicomweb{path}/{kind}", headers=stranger)).status_code == 404
+
+
+@pytest.mark.parametrize("what", ["/rendered", "/thumbnail", "/frames/1/rendered", "/frames/1", ""])
+async def test_dates_and_stretches(web: httpx.AsyncClient, stored: Sample, what: str):
+    """RFC 9110, 13.1.3 and 14.2: one instance never changes after it was stored."""
+    path = f"/dicomweb{stored.path}{what}"
+    accept = {"Accept": "application/dicom, application/octet-stream, image/jpeg"}
+    whole = await web.get(path, headers=accept)
+    part = await web.get(path, headers={**accept, "Range": "bytes=10-19"})
+    assert (part.status_code, part.content) == (206, whole.content[10:20])
+    assert part.headers["content-range"] == f"bytes 10-19/{len(whole.content)}"
+    if what == "/thumbnail":
+        return
+    dated = {"If-Modified-Since": whole.headers["last-modified"]}
+    assert (await web.get(path, headers={**accept, **dated})).status_code == 304
+    before = {"If-Modified-Since": "Sat, 01 Jan 2000 00:00:00 GMT"}
+    assert (await web.get(path, headers={**accept, **before})).status_code == 200
+    other = {**dated, "If-None-Match": '"another"'}  # which comes first
+    assert (await web.get(path, headers={**accept, **other})).status_code == 200
+    assert (await web.get(path, headers={**accept, "If-Modified-Since": "soon"})).status_code == 200
