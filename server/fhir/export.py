@@ -30,10 +30,12 @@ from server.storage.db import Record
 
 from . import later
 from .call import REGISTER, Call
-from .export_params import Wanted, from_parameters, wanted
+from .export_params import Wanted, filter_queries, from_parameters, wanted
 from .format import resource_of
 from .later import QUERIES
 from .problem import outcome
+from .search import searching_for
+from .search_params import parse
 from .summary import Shape, shape_of
 
 JOB = "fhir-export"
@@ -94,6 +96,7 @@ async def _kick_off(call: Call, kept: list[str], members: list[str] | None, *, o
     lenient = "handling=lenient" in preferred.replace(" ", "")
     asked = wanted(pairs, base=call.base, lenient=lenient, by_post=by_post, of_patients=of_patients)
     open_types = await _open_types(call, kept, asked)
+    await _require_passed(call, asked, open_types)
     patients = await _patients(call, asked, members)
     id = await _add(call, asked, open_types, patients, of_patients=of_patients)
     return Response(status_code=202, headers={"Content-Location": _address(call, id)})
@@ -116,6 +119,13 @@ async def _open_types(call: Call, kept: list[str], asked: Wanted) -> list[str]:
     if not found:
         raise InsufficientScope("The access token has no scope for anything that is exported.")
     return found
+
+
+async def _require_passed(call: Call, asked: Wanted, open_types: list[str]) -> None:
+    """Raise InsufficientScope where a filter looks into a type without a scope to search it, or it would tell."""
+    for type in open_types:
+        for pairs in filter_queries(asked.filters, type):
+            await searching_for(call, parse(type, pairs, strict=True).query)
 
 
 async def _patients(call: Call, asked: Wanted, members: list[str] | None) -> list[str] | None:

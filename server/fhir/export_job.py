@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -33,6 +34,7 @@ from .export import JOB, KEPT
 from .export_params import filter_queries
 from .later import QUERIES
 from .search_params import parse
+from .studies import MADE_FROM_IMAGES
 
 AT_ONCE = 5000  # resources a statement
 LONGEST = 120.0  # seconds of one turn; then the job goes to the end of the queue
@@ -44,6 +46,8 @@ async def make(services: Services, job: Job) -> None:
     id = UUID(job.payload["export"])
     try:
         await _turn(services, id)
+    except InsufficientScope:
+        await _end(services, id, "failed", "The authorization that the export was asked with has ended.")
     except Exception:
         if job.tries >= MOST_TRIES:
             await _end(services, id, "failed", "The export could not be made.")
@@ -90,9 +94,10 @@ async def _step(
     services: Services, actor: Actor, asked: Json, row: Record, kind: str, type: str, last: int
 ) -> AsyncIterator[int]:
     """The keys at which each statement of a step ended."""
-    if kind == "select" and type == "ImagingStudy":
-        studies = await services.gate.reach_for_actor(actor, STUDY_READ)
-        await rebuild.refresh(services, reach=studies, patients=asked["patients"] or ())
+    if kind == "select" and type in MADE_FROM_IMAGES:
+        with suppress(InsufficientScope):  # who may not see the images is shown what was made of them so far
+            studies = await services.gate.reach_for_actor(actor, STUDY_READ)
+            await rebuild.refresh(services, reach=studies, patients=asked["patients"] or ())
     while True:
         try:
             reach = await services.gate.reach_for_actor(actor, Action(type, Verb.READ))

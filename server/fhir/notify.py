@@ -225,9 +225,12 @@ async def _heartbeats(services: Services) -> None:
 
 
 async def _tidy(services: Services) -> None:
-    """End what belongs to nobody any more, forget old events."""
-    for row in await services.db.fetch_all(QUERIES["subscriptions_of_nobody"]):
-        await store.remove(services.db, "Subscription", row["id"], author="server")
+    """Remove what belongs to nobody any more, its history too; forget old events."""
+    async with services.db.transaction():
+        rows = await services.db.fetch_all(QUERIES["subscriptions_of_nobody"])
+        gone = {"ids": [row["id"] for row in rows]}
+        await services.db.execute(QUERIES["erase_versions"], gone)
+        await services.db.execute(QUERIES["erase_subscriptions"], gone)
     await services.db.execute(QUERIES["forget_events"], {"before": clock.now() - EVENTS_KEPT})
 
 

@@ -80,5 +80,11 @@ SELECT id FROM subscription WHERE state <> 'off' AND ends_at <= :now LIMIT 200;
 SELECT resource.id FROM resource LEFT JOIN subscription ON subscription.id = resource.id
  WHERE resource.type = 'Subscription' AND NOT resource.deleted AND subscription.id IS NULL LIMIT 200;
 
+-- name: erase_versions
+DELETE FROM resource_version WHERE type = 'Subscription' AND id = ANY (:ids::text[]);
+
+-- name: erase_subscriptions
+DELETE FROM resource WHERE type = 'Subscription' AND id = ANY (:ids::text[]);
+
 -- name: forget_events
 DELETE FROM subscription_event WHERE at < :before;

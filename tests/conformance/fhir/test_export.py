@@ -139,6 +139,8 @@ async def test_a_scope_is_needed(client, people, ada):
     assert (await client.get("/fhir/$export?_type=Patient", headers=headers)).status_code == 403
     manifest, _ = await exported(client, token, "Patient/$export")
     assert {file["type"] for file in manifest["output"]} <= {"Observation"}
+    chain = "$export?_type=Observation&_typeFilter=Observation%3Fsubject:Patient.name%3DAda"
+    assert (await client.get(f"/fhir/{chain}", headers=headers)).status_code == 403
 
 
 async def test_a_system_exports_its_patients_and_groups(client, people, stranger):

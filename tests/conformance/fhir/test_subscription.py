@@ -357,6 +357,17 @@ async def test_a_heartbeat(app, people, endpoint):
     await endpoint.of_kind("heartbeat")
 
 
+async def test_nothing_is_left_of_an_account_that_is_gone(app, people, ada, endpoint):
+    """The account ends its subscriptions; the worker removes the resource and its history."""
+    found = await active(app, app.subscription(endpoint.url))
+    query = _query("DELETE FROM subscription WHERE account_id = :account")  # as the account's end does
+    await people.services.db.execute(query, {"account": ada.account_id})
+    await notify.KIT.periodic[1].run(people.services)
+    left = _query("SELECT count(*) FROM resource_version WHERE type = 'Subscription' AND id = :id")
+    assert await people.services.db.fetch_val(left, {"id": found["id"]}) == 0
+    assert (await app.ask("GET", f"Subscription/{found['id']}")).status_code == 404
+
+
 def _worker(people: People) -> Any:
     return Worker(people.services, background.KITS)
 
