@@ -37,9 +37,13 @@ SPECIAL = (
 FILTERS: dict[str, frozenset[str]] = {
     "ImagingStudy": frozenset({"modality", "started", "_id"}),
     "Basic": frozenset({"code"}),
-    "Observation": frozenset({"category"}),
-    "DiagnosticReport": frozenset({"category"}),
-    "DocumentReference": frozenset({"category"}),
+    "Observation": frozenset({"category", "code", "status"}),
+    "DiagnosticReport": frozenset({"category", "code", "status"}),
+    "DocumentReference": frozenset({"category", "type", "status"}),
+    "ServiceRequest": frozenset({"category", "code", "status"}),
+    "Encounter": frozenset({"class", "type", "status"}),
+    "List": frozenset({"code", "status"}),
+    "Condition": frozenset({"category"}),  # not kept here: asked for by US Core apps, it opens nothing
 }
 # Of these, the ones whose values are days; the others are codes.
 DATES = frozenset({"started"})

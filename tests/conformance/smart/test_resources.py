@@ -163,3 +163,65 @@ def _statement(text: str) -> object:
     from server.storage.sql import Statement
 
     return Statement("test", text)
+
+
+@pytest.mark.parametrize(
+    ("filter", "seen"),
+    [
+        ("category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory", {"laboratory"}),
+        ("category=vital-signs,laboratory", {"laboratory", "vital-signs"}),
+        ("category=vital-signs&status=preliminary", set()),
+        ("category=urn:elsewhere|laboratory", set()),
+        ("status=final", {"laboratory", "vital-signs", "imaging"}),
+    ],
+)
+async def test_granular_scopes_hold_for_every_query(
+    app: App, browser: Browser, people: People, filter: str, seen: set[str]
+) -> None:
+    """SMART "finer-grained resource constraints": search, read, version, includes, $everything, writes."""
+    person = await people.patient()
+    own = bearer(await people.token(person))
+    system = "http://terminology.hl7.org/CodeSystem/observation-category"
+    made = {}
+    for category in ("laboratory", "vital-signs", "imaging"):
+        body = {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": category},
+            "category": [{"coding": [{"system": system, "code": category}]}],
+            "subject": {"reference": f"Patient/{person.fhir_id}"},
+        }
+        answer = await browser.client.post("/fhir/Observation", json=body, headers=own)
+        assert answer.status_code == 201, answer.text
+        made[category] = answer.json()
+    scope = f"patient/Patient.rs patient/Observation.rus?{filter}"
+    token = bearer(await people.token(person, scope))
+    web = browser.client
+
+    def found(bundle: dict[str, object]) -> set[str]:
+        entries = bundle.get("entry", [])
+        assert isinstance(entries, list)
+        resources = [each["resource"] for each in entries if "resource" in each]
+        return {each["code"]["text"] for each in resources if each["resourceType"] == "Observation"}
+
+    for path in (
+        f"/fhir/Observation?patient={person.fhir_id}",
+        f"/fhir/Observation?patient={person.fhir_id}&status=final",
+        f"/fhir/Patient?_id={person.fhir_id}&_revinclude=Observation:patient",
+        f"/fhir/Patient/{person.fhir_id}/$everything",
+        f"/fhir/Patient/{person.fhir_id}/Observation",
+    ):
+        answer = await web.get(path, headers=token)
+        assert answer.status_code == 200, (path, answer.text)
+        assert found(answer.json()) == seen, path
+    for category, resource in made.items():
+        path = f"/fhir/Observation/{resource['id']}"
+        status = 200 if category in seen else 404
+        assert (await web.get(path, headers=token)).status_code == status
+        assert (await web.get(f"{path}/_history/1", headers=token)).status_code == status
+        outside = resource | {
+            "status": "amended",
+            "category": [{"coding": [{"system": "urn:x", "code": "other"}]}],
+        }
+        answer = await web.put(path, json=outside, headers=token)
+        assert answer.status_code >= 400 or filter == "status=amended"
