@@ -314,3 +314,14 @@ async def test_in_a_browser(server, people, record: Record, chromium):
         await guest.follow("Quick look")
         await guest.page.wait_for_function("document.querySelector('#frame').naturalWidth > 0")
         assert guest.errors == []
+    async with browsers.visiting(chromium, server.url) as guest:  # the full viewer needs room
+        await guest.open(path)
+        await guest.page.fill("#birth_date", BIRTH)
+        await guest.submit("Go on")
+        await guest.page.fill("#code", await _code(server, email, 2))
+        await guest.submit("Open the images")
+        await guest.open(f"{path}/studies/{record.studies[0]}")
+        await guest.follow("Open full viewer")
+        assert await guest.pixels() > 16
+        await guest.open(f"/viewer/viewer?StudyInstanceUIDs={record.studies[1]}&link={path[6:]}")
+        assert await guest.page.locator("canvas").count() == 0
