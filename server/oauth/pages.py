@@ -84,6 +84,8 @@ def _environment(language: str) -> Environment:
     environment.filters["day"] = lambda value: format_date(value, "long", locale=region)
     environment.filters["moment"] = lambda value: f"{format_datetime(value, _MOMENT, locale=region)} UTC"
     environment.filters["born"] = lambda text: _born(text, language)
+    # For a text that is not written in the template: `_` would take it for markup, and a % in it for a place.
+    environment.filters["said"] = translations(language).gettext
     environment.filters["host"] = lambda url: urlsplit(url).hostname or url
     environment.globals["language"] = language
     return environment

@@ -144,6 +144,8 @@ def _environment(language: str) -> Environment:
     environment.filters["day"] = lambda value: words.day(value, language)
     environment.filters["moment"] = lambda value: words.moment(value, language)
     environment.filters["initials"] = words.initials
+    # For a text that is not written in the template: `_` would take it for markup, and a % in it for a place.
+    environment.filters["said"] = translations(language).gettext
     environment.globals |= {"asset": asset, "language": language}
     return environment
 
