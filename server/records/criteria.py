@@ -133,8 +133,12 @@ _COLUMNS = {
 }
 
 
+_OF_COLUMNS = {"_id": frozenset({"missing", "not"}), "_lastUpdated": frozenset({"missing"})}
+
+
 def _check_modifier(param: Param, modifier: str) -> None:
-    if not modifier or modifier in MODIFIERS[param.kind]:
+    allowed = _OF_COLUMNS.get(param.name, MODIFIERS[param.kind])
+    if not modifier or modifier in allowed:
         return
     if param.kind is Kind.REFERENCE and ("*" in param.targets or modifier in param.targets):
         return

@@ -54,6 +54,8 @@ def where(condition: Condition, searching: Searching, alias: str = "resource") -
 
 
 def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    if criterion.modifier == "missing" and criterion.param.name in ("_id", "_lastUpdated"):
+        return FALSE if criterion.values[0] == "true" else TRUE  # every resource has them
     if criterion.param.name == "_id":
         return _id(criterion, alias)
     if criterion.param.name == "_lastUpdated":
@@ -64,9 +66,19 @@ def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
         there = "IS NULL" if criterion.values[0] == "true" else "IS NOT NULL"
         return Where(f"{alias}.happened {there}")
     if criterion.modifier == "missing":
-        found = _exists(searching, _TABLES[criterion.param.kind], criterion.param.key, TRUE, alias)
+        found = _present(criterion.param, searching, alias)
         return ~found if criterion.values[0] == "true" else found
     return _KINDS[criterion.param.kind](criterion, searching, alias)
+
+
+def _present(param: Param, searching: Searching, alias: str) -> Where:
+    """Whether there is a value: an identifier alone is a reference, words alone are a concept."""
+    rows = [(_TABLES[param.kind], param.key)]
+    if param.kind is Kind.REFERENCE:
+        rows.append(("index_token", f"{param.key}:identifier"))
+    elif param.kind is Kind.TOKEN:
+        rows.append(("index_string", f"{param.key}:text"))
+    return any_of(*(_exists(searching, table, key, TRUE, alias) for table, key in rows))
 
 
 def _exists(searching: Searching, table: str, key: str, match: Where, alias: str) -> Where:

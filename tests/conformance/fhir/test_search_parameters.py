@@ -282,3 +282,13 @@ async def test_a_value_that_cannot_be_read_is_400(api: Api, query: str) -> None:
     answer = await api.get(f"Observation?{query}")
     assert answer.status_code == 400, answer.text
     assert answer.json()["issue"][0]["diagnostics"]
+
+
+async def test_every_resource_has_an_id_and_a_date(api):
+    """3.1.1.4.4: `:missing` on what is never missing; other modifiers of these are errors."""
+    made = await api.made(api.observation())
+    for name in ("_id", "_lastUpdated"):
+        assert await api.found(f"Observation?{name}:missing=false") == [made["id"]]
+        assert await api.found(f"Observation?{name}:missing=true") == []
+        assert (await api.get(f"Observation?{name}:text=2020")).status_code == 400
+    assert await api.found(f"Observation?_id:not={made['id']}") == []
