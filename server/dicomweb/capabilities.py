@@ -6,8 +6,8 @@ themselves, so they cannot say what is not so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 from xml.sax.saxutils import quoteattr
 
 import orjson
@@ -23,6 +23,17 @@ from .urls import accept_of, patient_of, root_of
 WADL, JSON = "application/vnd.sun.wadl+xml", "application/json"
 
 
+class Offered(Protocol):
+    """What a resource takes and gives (offers.py)."""
+
+    @property
+    def query(self) -> tuple[str, ...]: ...
+    @property
+    def takes(self) -> tuple[str, ...]: ...
+    @property
+    def gives(self) -> tuple[str, ...]: ...
+
+
 class _NotHere(NotAllowed):
     """The path exists, the method does not."""
 
@@ -34,8 +45,9 @@ class _NotHere(NotAllowed):
 class Elsewhere:
     """Answers OPTIONS, and requests that no route takes."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], offer_of: Callable[[Any], Offered]) -> None:
         self._routes = routes
+        self._offer_of = offer_of
 
     async def answer(self, request: Request) -> Response:
         """Capabilities (needs no token, as it names nobody), or why there is nothing else here."""
@@ -45,7 +57,8 @@ class Elsewhere:
         if not allowed and request.path_params.get("path"):
             raise NotFound()
         described = [route for route in self._routes if not allowed or _matches(route, request)]
-        return _capabilities(request, described, allowed or ["OPTIONS"])
+        resources = [_described(route, self._offer_of(route.endpoint)) for route in described]
+        return _capabilities(request, resources, allowed or ["OPTIONS"])
 
     def _refusal(self, request: Request) -> ServerError:
         if allowed := self._methods(request):
@@ -66,27 +79,32 @@ def _matches(route: Route, request: Request) -> bool:
     return route.matches(scope)[0] is not Match.NONE
 
 
-def _capabilities(request: Request, routes: Sequence[Route], allowed: list[str]) -> Response:
+def _capabilities(request: Request, described: list[dict[str, Any]], allowed: list[str]) -> Response:
     kind = best(accept_of(request), (WADL, JSON, "application/xml", "text/xml"))
     base = root_of(request).base(patient_of(request))
-    described = [_described(route) for route in routes]
     body = orjson.dumps({"base": base, "resources": described}) if kind == JSON else _wadl(base, described)
     return Response(body, headers={"Content-Type": kind, "Allow": ", ".join(allowed)})
 
 
-def _described(route: Route) -> dict[str, Any]:
+def _described(route: Route, offer: Offered) -> dict[str, Any]:
     methods = sorted((route.methods or set()) - {"HEAD"})
     summary = (route.endpoint.__doc__ or "").strip().partition("\n")[0]
-    return {"path": route.path, "methods": methods, "id": route.name, "summary": summary}
+    return {
+        "path": route.path,
+        "methods": methods,
+        "id": route.name,
+        "summary": summary,
+        "query": list(offer.query),
+        "takes": list(offer.takes),
+        "gives": list(offer.gives),
+    }
 
 
 def _wadl(base: str, resources: list[dict[str, Any]]) -> bytes:
     body = "".join(
         f"<resource path={quoteattr(each['path'].lstrip('/'))}>"
         + "".join(_parameter(step) for step in each["path"].split("/") if step.startswith("{"))
-        + "".join(
-            f"<method name={quoteattr(name)} id={quoteattr(each['id'] + name)}/>" for name in each["methods"]
-        )
+        + "".join(_method(name, each) for name in each["methods"])
         + "</resource>"
         for each in resources
     )
@@ -94,6 +112,18 @@ def _wadl(base: str, resources: list[dict[str, Any]]) -> bytes:
         '<?xml version="1.0" encoding="UTF-8"?>\n<application xmlns="http://wadl.dev.java.net/2009/02">'
         f"<resources base={quoteattr(base)}>{body}</resources></application>"
     ).encode()
+
+
+def _method(name: str, each: dict[str, Any]) -> str:
+    query = "".join(f'<param name={quoteattr(one)} style="query"/>' for one in ("accept", *each["query"]))
+    taken, given = (
+        "".join(f"<representation mediaType={quoteattr(one)}/>" for one in each[way])
+        for way in ("takes", "gives")
+    )
+    return (
+        f"<method name={quoteattr(name)} id={quoteattr(each['id'] + name)}>"
+        f"<request>{query}{taken}</request><response>{given}</response></method>"
+    )
 
 
 def _parameter(step: str) -> str:

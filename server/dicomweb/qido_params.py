@@ -27,6 +27,14 @@ MAX_KEYS = 64
 MAX_DEPTH = 6
 _ABSURD = 2**31 - 1
 
+PARAMETERS = (
+    "limit",
+    "offset",
+    "includefield",
+    "fuzzymatching",
+    "emptyvaluematching",
+    "multiplevaluematching",
+)
 _SAID_ELSEWHERE = {"accept", "charset"}  # PS3.18, 8.3.3: read with the headers
 _MULTIPLE = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})  # PS3.4, C.2.2.2.8
 

@@ -21,6 +21,7 @@ from . import (
     wado_uri,
 )
 from .capabilities import Elsewhere
+from .offers import offer_of
 
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
@@ -82,7 +83,7 @@ _table = [
     Route(SERIES, delete.delete, methods=["DELETE"], name="delete_series"),
     Route(INSTANCE, delete.delete, methods=["DELETE"], name="delete_instance"),
 ]
-_elsewhere = Elsewhere(_table)
+_elsewhere = Elsewhere(_table, offer_of)
 
 routes: list[BaseRoute] = [
     *_table,

@@ -6,6 +6,8 @@ from xml.etree import ElementTree
 
 import httpx
 
+from tests.conformance.dicomweb.samples import multiframe, store
+
 
 async def test_wadl(web: httpx.AsyncClient):
     answer = await web.options("/dicomweb/", headers={"Accept": "application/vnd.sun.wadl+xml"})
@@ -20,6 +22,30 @@ async def test_json(web: httpx.AsyncClient):
     assert answer.json()["base"].endswith("/dicomweb")
     assert {each["path"] for each in answer.json()["resources"]} == {"/studies"}
     assert answer.headers["allow"] == "GET, HEAD, POST, OPTIONS"
+
+
+async def test_what_is_named_can_be_had(web: httpx.AsyncClient):
+    """H: every media type that a resource says it gives is an answer, not a 406."""
+    sample = multiframe(2)
+    assert (await store(web, sample)).status_code == 200
+    places = {"study": sample.study, "series": sample.series, "instance": sample.sop, "frames": "1"}
+    described = (await web.options("/dicomweb/", headers={"Accept": "application/json"})).json()["resources"]
+    wrong = []
+    for each in described:
+        path = each["path"].replace("{path:path}", "7FE00010").format(**places)
+        query = f"?requestType=WADO&studyUID={sample.study}&seriesUID={sample.series}&objectUID={sample.sop}"
+        for kind in each["gives"] if each["methods"] == ["GET"] else ():
+            one_only = kind == "application/dicom" and "{instance}" not in each["path"] and path != "/wado"
+            needs_others = "/frames/{frames}" in each["path"] and "image/jphc" in kind
+            if one_only or needs_others:
+                continue
+            answer = await web.get(
+                f"/dicomweb{path}{query if path == '/wado' else ''}", headers={"Accept": kind}
+            )
+            if answer.status_code != 200:
+                wrong.append((path, kind, answer.status_code, answer.text[:100]))
+    assert wrong == []
+    assert {"limit", "includefield"} <= set(described[2]["query"])
 
 
 async def test_needs_no_token(client: httpx.AsyncClient):
