@@ -14,7 +14,7 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import InvalidInput
 from server.storage import rotation
-from server.storage.keyring import fingerprint_of, read_key_file
+from server.storage.keyring import KeyFile, fingerprint_of, read_key_file, write_key_file
 
 from .context import DataOption, JsonOption, run, show
 from .people import OPERATOR
@@ -80,6 +80,34 @@ def confirm_copy(
 
     done = run(data, work)
     show(done, as_json=as_json, text=f"Confirmed: {done['confirmed']}")
+
+
+@app.command("into-kms")
+def into_kms(
+    service: Annotated[str, typer.Argument(help="aws:KEY or vault:NAME; - takes the key out again")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Encrypt the master key file by a key management service: the file alone opens nothing then."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        path = services.settings.key_file.resolve()
+        held = read_key_file(path)
+        by = "" if service == "-" else service
+        write_key_file(path, KeyFile(held.masters, held.systems, by))
+        if read_key_file(path) != KeyFile(held.masters, held.systems, by):
+            write_key_file(path, held)
+            raise InvalidInput(f"{service} does not give back what it encrypted; the file is as it was.")
+        await _note(services, "keys into-kms")
+        return {"file": str(path), "service": by}
+
+    done = run(data, work)
+    text = (
+        f"{done['file']} is encrypted by {done['service']}."
+        if done["service"]
+        else f"{done['file']} lies open."
+    )
+    show(done, as_json=as_json, text=f"{text} Copies made before hold the key itself.")
 
 
 async def _note(services: Services, command: str) -> None:

@@ -17,11 +17,11 @@ import base64
 import binascii
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -31,11 +31,16 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 from server.core.errors import ServerError
 
+from . import kms
+
 KEY_SIZE = 32
 _NONCE_SIZE = 12
 _VERSION = b"\x01"  # of what seal() makes
 _LINE = "lightbox-master-key-1"
 _SYSTEM_LINE = "lightbox-system-key-1"
+_AS_IT_IS, _BY_KMS = "-1", "-kms-1"  # how a word ends
+_TRY_AGAIN = 5.0  # seconds after a changed file could not be read
+_Stamp: TypeAlias = tuple[int, int, int]
 _HEAD = (
     "# The master key of this Lightbox. Without it nothing stored can be read again: keep a copy elsewhere.\n"
 )
@@ -66,6 +71,7 @@ class KeyFile:
 
     masters: tuple[bytes, ...] = field(repr=False)
     systems: tuple[bytes, ...] = field(default=(), repr=False)  # derived from masters that are gone
+    kms: str = ""  # the service that encrypts them in the file; empty: they lie there as they are (kms.py)
 
     def __post_init__(self) -> None:
         if not self.masters or any(len(key) != KEY_SIZE for key in (*self.masters, *self.systems)):
@@ -85,6 +91,7 @@ class KeyRing:
         self._sealers = self._held.sealers
         self._path = path
         self._seen = _stamp(path)
+        self._not_before = 0.0  # the next try, after one that failed
 
     @classmethod
     def load(cls, path: Path, *, create: bool) -> KeyRing:
@@ -105,14 +112,22 @@ class KeyRing:
     def _current(self) -> KeyFile:
         """The keys as the file has them now."""
         if self._path is not None and (stamp := _stamp(self._path)) != self._seen and stamp is not None:
-            with suppress(ServerError):  # a file that is gone or broken for a moment: what is known goes on
-                self._take(read_key_file(self._path))
-                self._seen = stamp
+            self._read_again(self._path, stamp)
         return self._held
+
+    def _read_again(self, path: Path, stamp: _Stamp) -> None:
+        """A file that is gone or broken for a moment, or a service that is: what is known goes on."""
+        if time.monotonic() < self._not_before:
+            return
+        try:
+            self._take(read_key_file(path))
+            self._seen = stamp
+        except ServerError:
+            self._not_before = time.monotonic() + _TRY_AGAIN
 
     def _take(self, found: KeyFile) -> None:
         older = tuple(key for key in self._held.masters if key not in found.masters)
-        self._held = KeyFile((*found.masters, *older), found.systems)
+        self._held = KeyFile((*found.masters, *older), found.systems, found.kms)
         self._sealers = self._held.sealers
 
     def new_patient_key(self) -> bytes:
@@ -181,7 +196,7 @@ def fingerprint_of(master: bytes) -> bytes:
     return _derived(master, b"lightbox fingerprint")[:16]
 
 
-def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+def _stamp(path: Path | None) -> _Stamp | None:
     """When the file was changed last, as a whole file put in its place shows it."""
     if path is None:
         return None
@@ -218,19 +233,30 @@ def read_key_file(path: Path) -> KeyFile:
 
 
 def parse(text: str) -> KeyFile:
-    """The keys of a master key file; raises ValueError for anything else in it."""
+    """The keys of a master key file; raises ValueError for anything else in it, KmsUnavailable."""
     found: dict[str, list[bytes]] = {_LINE: [], _SYSTEM_LINE: []}
+    service = ""
     for line in text.splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         word, _, value = line.partition(" ")
+        if word.endswith(_BY_KMS):
+            service, _, value = value.strip().partition(" ")
+            word = word.replace(_BY_KMS, _AS_IT_IS)
+            key = kms.decrypted(service, _decoded(value))
+        else:
+            key = _decoded(value)
         if word not in found:
             raise ValueError("not a master key file")
-        try:
-            found[word].append(base64.b64decode(value.strip(), validate=True))
-        except binascii.Error as exc:
-            raise ValueError("not a master key") from exc
-    return KeyFile(tuple(found[_LINE]), tuple(found[_SYSTEM_LINE]))
+        found[word].append(key)
+    return KeyFile(tuple(found[_LINE]), tuple(found[_SYSTEM_LINE]), service)
+
+
+def _decoded(value: str) -> bytes:
+    try:
+        return base64.b64decode(value.strip(), validate=True)
+    except binascii.Error as exc:
+        raise ValueError("not a master key") from exc
 
 
 def write_key_file(path: Path, keys: KeyFile) -> None:
@@ -241,8 +267,8 @@ def write_key_file(path: Path, keys: KeyFile) -> None:
 
 
 def _draft(path: Path, keys: KeyFile) -> Path:
-    lines = [f"{_LINE} {base64.b64encode(key).decode('ascii')}" for key in keys.masters]
-    lines += [f"{_SYSTEM_LINE} {base64.b64encode(key).decode('ascii')}" for key in keys.systems]
+    lines = [_line(_LINE, key, keys.kms) for key in keys.masters]
+    lines += [_line(_SYSTEM_LINE, key, keys.kms) for key in keys.systems]
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
@@ -250,6 +276,12 @@ def _draft(path: Path, keys: KeyFile) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return draft
+
+
+def _line(word: str, key: bytes, service: str) -> str:
+    if service:
+        word, key = f"{word.removesuffix(_AS_IT_IS)}{_BY_KMS} {service}", kms.encrypted(service, key)
+    return f"{word} {base64.b64encode(key).decode('ascii')}"
 
 
 def _make_file(path: Path) -> None:

@@ -34,7 +34,7 @@ async def rotate_master(db: Database, path: Path, *, grace: float = _GRACE) -> i
     with _alone(path):
         held = read_key_file(path)
         if len(held.masters) == 1:
-            held = KeyFile((secrets.token_bytes(KEY_SIZE), *held.masters), held.systems)
+            held = KeyFile((secrets.token_bytes(KEY_SIZE), *held.masters), held.systems, held.kms)
             write_key_file(path, held)
         keyring = KeyRing.load(path, create=False)
         count = await _rewrap_all(db, keyring)
@@ -82,5 +82,6 @@ def _retire(path: Path, held: KeyFile) -> None:
     if not old:
         return
     retired = path.with_name(f"{path.name}.{clock.now():%Y%m%dT%H%M%S}.retired")
-    write_key_file(retired, KeyFile(tuple(old), held.systems))
-    write_key_file(path, KeyFile((newest,), (*(system_key(key) for key in old), *held.systems)))
+    write_key_file(retired, KeyFile(tuple(old), held.systems, held.kms))
+    systems = (*(system_key(key) for key in old), *held.systems)
+    write_key_file(path, KeyFile((newest,), systems, held.kms))
