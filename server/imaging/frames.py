@@ -29,10 +29,9 @@ from .room import room
 from .transfer_syntax import encoding, is_video
 
 _MAX_FRAME = 1 << 28  # bytes that are held; what is sent as it lies has no bound
-# What drawing needs and metadata may only name: look-up tables, overlays, a colour profile.
-_TABLES = re.compile(
-    rb'/bulkdata(?:/[^"/]+)*/(?:00283006|0028120[123]|0028122[123]|60[01][02468ACE]3000|00282000)"'
-)
+# What drawing needs and metadata may only name: look-up tables and overlays.
+_TABLES = re.compile(rb'/bulkdata(?:/[^"/]+)*/(?:00283006|0028120[123]|0028122[123]|60[01][02468ACE]3000)"')
+_PROFILE = re.compile(rb'/bulkdata(?:/[^"/]+)*/00282000"')  # each slide has one, and few ask for it
 _TABLED: OrderedDict[tuple[str, bytes], bytes] = OrderedDict()  # by the digest of the object: never untrue
 _MOST_TABLED = 8
 _INLINE_TABLES = 1 << 20
@@ -194,11 +193,11 @@ async def encoded_frame(
 
 
 async def description_of(
-    services: Services, row: InstanceRow, number: int, *, drawn: bool = False
+    services: Services, row: InstanceRow, number: int, *, drawn: bool = False, profile: bool = False
 ) -> Description:
     """What decoding the frame needs, or `drawn`, showing it; the row must have been read with its metadata."""
     metadata = row.metadata
-    if drawn and _TABLES.search(metadata):
+    if (drawn and _TABLES.search(metadata)) or (profile and _PROFILE.search(metadata)):
         metadata = await with_tables(services, row)
     if len(metadata) > _LARGE:
         return await asyncio.to_thread(describe, metadata, row.transfer_syntax, number)

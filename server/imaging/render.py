@@ -31,6 +31,7 @@ from .frames import (
     description_of,
     done,
     frame_bytes,
+    has_frames,
     is_encapsulated,
     stored_frame,
 )
@@ -51,7 +52,7 @@ async def rendered(services: Services, row: InstanceRow, number: int, look: Look
 
     Raises NoFrame, NotDecoded.
     """
-    description = await description_of(services, row, number, drawn=True)
+    description = await description_of(services, row, number, drawn=True, profile=look.icc != "no")
     if look.annotation:
         look = _with_words(look, row, number)
     drawn = 4 * (look.width or 0) * (look.height or 0)
@@ -154,6 +155,7 @@ async def _make(
     rows = await catalogue.instances_of(
         services.db, study_uid, series_uid, reach=reach, match=_WITH_PIXELS, limit=_MOST
     )
+    rows = [row for row in rows if has_frames(row)]  # a film is none of them
     if not rows:
         raise NoFrame("This series has no pixels.")
     middle = rows[len(rows) // 2]

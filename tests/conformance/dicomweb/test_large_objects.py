@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
-from pydicom import dcmread
+from PIL import Image, ImageCms
+from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, encapsulate_extended
 
 from server.storage.objects import ObjectStore
@@ -63,6 +63,9 @@ def slide(table: str) -> Sample:
         )
     else:
         data.PixelData = encapsulate(tiles, has_bot=table == "basic")
+    path = Dataset()
+    path.ICCProfile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + bytes(2_000_000)
+    data.OpticalPathSequence = [path]  # as large as scanners make them: not read for a tile
     data["PixelData"].VR = "OB"
     data["PixelData"].is_undefined_length = True
     content = written(data, "1.2.840.10008.1.2.4.50")
