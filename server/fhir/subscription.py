@@ -15,7 +15,7 @@ from server.access.action import Action, Verb
 from server.access.reach import Reach
 from server.audit.events import Event
 from server.core import clock
-from server.core.errors import Gone, InvalidInput, NotFound, TooManyRequests, Unprocessable
+from server.core.errors import Gone, InvalidInput, NotAllowed, NotFound, TooManyRequests, Unprocessable
 from server.jobs.queue import enqueue
 from server.records import store, validate
 from server.records.document import Json, load_exact
@@ -62,6 +62,11 @@ async def update(
     """Changed: off where it is turned off, else requested again, with a new handshake."""
     wish = await _checked(call, resource)
     row = await call.services.db.fetch_one(QUERIES["subscription"], {"id": before.id})
+    caller = {"client": call.actor.client_id, "account": call.actor.account_id}
+    if row is not None and (row["client_id"], row["account_id"]) != (caller["client"], caller["account"]):
+        raise NotAllowed(
+            "A subscription is changed by the app that made it."
+        )  # it would send with other rights
     off = resource.get("status") == "off"
     shown = {**topics.masked(resource), "status": "off" if off else "requested"}
     stored = await store.update(
@@ -76,7 +81,6 @@ async def update(
     headers = _kept_headers(call, wish, row)
     values = _row(call, before.id, wish, headers)
     if row is None:
-        caller = {"client": call.actor.client_id, "account": call.actor.account_id}
         await call.services.db.execute(QUERIES["add_subscription"], {"now": clock.now(), **caller, **values})
     await call.services.db.execute(
         QUERIES["change_subscription"], {**values, "state": "off" if off else "requested"}
