@@ -6,7 +6,8 @@
 Starts a Lightbox of its own and, when Debian's packages `orthanc` and `orthanc-dicomweb` are installed, an Orthanc;
 `--peer` names another DICOMweb server instead. The same data go into both and the same workloads run in turn. Rates
 on a machine that clients share say little by themselves: the ratio, and the processor time a server spends on each
-operation, are what to read. Answers are compared on what both must give: the UIDs found, the bytes of a frame.
+operation, are what to read. Answers are compared on what both must give: the UIDs found, the bytes of a frame. The
+table that is printed is Markdown; docs/performance.md has one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -24,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ JSON = {"Accept": "application/dicom+json"}
 AS_STORED = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 FRAME = {"Accept": 'multipart/related; type="application/octet-stream"; transfer-syntax=*'}
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+_runs = itertools.count(1000)
 NAMES = ("MOOR", "GARCIA", "LINDEN", "OKAFOR", "SATO", "NOVAK", "BERG", "CARDEN", "DUARTE", "FISK")
 
 
@@ -68,6 +71,20 @@ class Archive:
     large: list[bytes]
     small: list[bytes]
     small_studies: list[str]
+    cine: tuple[str, bytes]  # address and content of an object of 1,000 frames
+    still: tuple[str, bytes]  # of one frame of the same size
+
+    def again(self, count: int) -> list[bytes]:
+        """Objects of the large series as a study of its own: other UIDs, as long as those they take the place of."""
+        run = f"{next(_runs):04d}"
+        uids = [self.study, self.series, *self.sops]
+        fresh = {uid.encode(): (uid[:-4] + run).encode() for uid in uids}
+        changed = []
+        for sop, data in zip(self.sops[:count], self.large, strict=False):
+            for uid in (self.study, self.series, sop):
+                data = data.replace(uid.encode(), fresh[uid.encode()])
+            changed.append(data)
+        return changed
 
 
 @dataclass
@@ -109,7 +126,17 @@ def archive(instances: int, studies: int) -> Archive:
         uids.append(generate_uid())
         name = f"{NAMES[number % len(NAMES)]}^{number}"
         small.append(_instance(uids[-1], generate_uid(), 1, tiny, f"P{number}", name, number)[1])
-    return Archive(study, series, [sop for sop, _ in large], [data for _, data in large], small, uids)
+    cine, still = _cine(rng.integers(0, 2000, (1000, 128, 128))), _cine(rng.integers(0, 2000, (1, 128, 128)))
+    sops, content = [sop for sop, _ in large], [data for _, data in large]
+    return Archive(study, series, sops, content, small, uids, cine, still)
+
+
+def _cine(pixels: Any) -> tuple[str, bytes]:
+    """A multi-frame object of its own study."""
+    study, series = generate_uid(), generate_uid()
+    frames = pixels.astype(np.int16)
+    sop, data = _instance(study, series, 1, frames, "P-CINE", "MOOR^ADA")
+    return f"/studies/{study}/series/{series}/instances/{sop}", data
 
 
 def _instance(
@@ -125,7 +152,9 @@ def _instance(
     made.Modality, made.SeriesNumber, made.InstanceNumber = ("CT", "MR", "CR")[spread % 3], 1, number
     made.WindowCenter, made.WindowWidth, made.RescaleIntercept, made.RescaleSlope = 40, 400, -1024, 1
     made.SamplesPerPixel, made.PhotometricInterpretation = 1, "MONOCHROME2"
-    made.Rows, made.Columns = pixels.shape
+    made.Rows, made.Columns = pixels.shape[-2:]
+    if pixels.ndim == 3:
+        made.NumberOfFrames = len(pixels)
     made.BitsAllocated = made.BitsStored = 16
     made.HighBit, made.PixelRepresentation = 15, 1
     made.PixelData = pixels.tobytes()
@@ -153,7 +182,7 @@ def lightbox() -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="lightbox-bench-") as data:
         port = _free_port()
         environment = {**os.environ, "LIGHTBOX_DATA": data}
-        serve = [*RUN, "serve", "--port", str(port)]
+        serve = [*RUN, "serve", "--port", str(port), "--workers", "2"]
         with subprocess.Popen(
             serve, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as served:
@@ -203,7 +232,9 @@ def orthanc() -> Iterator[Server | None]:
                 version = subprocess.run(
                     [program, "--version"], capture_output=True, text=True, check=False
                 ).stdout
-                yield Server(version.splitlines()[0], f"http://127.0.0.1:{port}/dicom-web", pid=served.pid)
+                yield Server(
+                    Path(version.splitlines()[0]).name, f"http://127.0.0.1:{port}/dicom-web", pid=served.pid
+                )
             finally:
                 served.terminate()
 
@@ -306,14 +337,45 @@ def processor_time(pid: int | None) -> float:
     return total
 
 
-def stored(server: Server, data: Sequence[bytes], batch: int) -> float:
+def stored(server: Server, data: Sequence[bytes], batch: int, connections: int = 1) -> Result:
     """Store all of it, so many to a request; instances a second."""
-    client, began = Client(server), time.perf_counter()
-    for start in range(0, len(data), batch):
-        status, content = client.ask("POST", "/studies", STOW, body(data[start : start + batch]))
+    bodies = [body(data[start : start + batch]) for start in range(0, len(data), batch)]
+    out: Any = multiprocessing.Queue()
+    before, began = processor_time(server.pid), time.perf_counter()
+    senders = [
+        multiprocessing.Process(target=_sending, args=(server, bodies[number::connections], out))
+        for number in range(connections)
+    ]
+    for sender in senders:
+        sender.start()
+    bad: dict[int, int] = {}
+    for status in itertools.chain.from_iterable(out.get() for _ in senders):
         if status not in (200, 202):
-            raise SystemExit(f"{server.name} did not store: {status} {content[:300]!r}")
-    return len(data) / (time.perf_counter() - began)
+            bad[status] = bad.get(status, 0) + 1
+    for sender in senders:
+        sender.join()
+    wall, spent = time.perf_counter() - began, processor_time(server.pid) - before
+    size = sum(map(len, data)) / 1e6
+    return Result(len(data) / wall, size / wall, 1000 * spent / len(data) if server.pid else None, bad)
+
+
+def _sending(server: Server, bodies: Sequence[bytes], out: Any) -> None:
+    client = Client(server)
+    out.put([client.ask("POST", "/studies", STOW, each)[0] for each in bodies])
+
+
+def memory(pid: int | None) -> float:
+    """Megabytes of a process and all that descend from it, what they share counted once."""
+    if pid is None:
+        return 0.0
+    total, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        with suppress(OSError):
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            waiting += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+    return total / 1024
 
 
 # -- workloads
@@ -329,8 +391,14 @@ def workloads(held: Archive) -> list[Workload]:
     ids = [f"/studies?PatientID=P{number}" for number in range(len(held.small_studies))]
     uids = [f"/studies?StudyInstanceUID={uid}" for uid in held.small_studies]
     rendered = [f"{path}/rendered?window=40,400,linear" for path in frames]
+    offsets = [f"/studies?limit=25&offset={number}" for number in range(900, 1100, 10)]
+    infixes = [f"/studies?PatientName=*{part}*&limit=25" for part in ("AR", "ON", "IN", "ER", "OV")]
+    several = [f"{name}&StudyDate=20150101-20241231&ModalitiesInStudy=CT" for name in names]
     return [
         Workload("QIDO studies limit=25", ["/studies?limit=25"], JSON, 1, 30, "qido"),
+        Workload("QIDO limit=25, offset 900-1,100", offsets, JSON, 1, 30, "qido"),
+        Workload("QIDO PatientName=*X* limit=25", infixes, JSON, 1, 30, "qido"),
+        Workload("QIDO name, dates and modality", several, JSON, 1, 30, "qido"),
         Workload("QIDO PatientName=X* limit=25", names, JSON, 1, 30, "qido"),
         Workload("QIDO date range limit=25", dates, JSON, 1, 30, "qido"),
         Workload("QIDO PatientID", ids, JSON, 1, 8, "qido"),
@@ -348,12 +416,17 @@ def workloads(held: Archive) -> list[Workload]:
             "meta",
         ),
         Workload("whole series as stored", [series], AS_STORED, 1, 1.7, "wado"),
+        Workload("whole series, 4 connections", [series], AS_STORED, 4, 1.7, "wado"),
         Workload("single instances", instances, AS_STORED, 1, 4, "wado"),
         Workload("single instances, 8 connections", instances, AS_STORED, 8, 3, "wado"),
         Workload("frames/1", frames, FRAME, 1, 4, "frames"),
         Workload("frames/1, 8 connections", frames, FRAME, 8, 3, "frames"),
+        Workload("frame 500 of 1,000", [f"{held.cine[0]}/frames/500"], FRAME, 1, None, "frames"),
+        Workload("a single frame of that size", [f"{held.still[0]}/frames/1"], FRAME, 1, None, "frames"),
         Workload("rendered PNG", rendered, {"Accept": "image/png"}, 1, 3, "rendered"),
+        Workload("rendered PNG, 8 connections", rendered, {"Accept": "image/png"}, 8, 3, "rendered"),
         Workload("rendered JPEG", rendered, {"Accept": "image/jpeg"}, 1, 3, "rendered"),
+        Workload("rendered JPEG, 8 connections", rendered, {"Accept": "image/jpeg"}, 8, 3, "rendered"),
         Workload(
             "thumbnail",
             [f"{path}/thumbnail" for path in instances],
@@ -394,13 +467,104 @@ def _pixels(server: Server, path: str) -> bytes:
 # -- the report
 
 
+def report(servers: Sequence[Server], held: Archive, options: argparse.Namespace) -> None:
+    names = [f"{each.name}: a second | MB/s | CPU ms" for each in servers]
+    print("| workload | " + " | ".join([*names, "ratio", "ratio of CPU", "goal"]) + " |")
+    print("|---|" + "---|" * (3 * len(servers) + 3))
+    for server in servers:
+        before = memory(server.pid)
+        for data in (held.large, held.small, [held.cine[1]], [held.still[1]]):
+            stored(server, data, 10, 4)
+        if server.pid:
+            print(
+                f"<!-- {server.name}: {before:.0f} MB before, {memory(server.pid):.0f} MB after the stores -->"
+            )
+    if not options.only or "stow" in options.only.split(","):
+        _stores(servers, held)
+    if not options.only or "meta" in options.only.split(","):
+        _cold(servers, held)
+    for load in workloads(held):
+        if options.only and load.group not in options.only.split(","):
+            continue
+        _line(load.name, [measured(server, load, options.seconds) for server in servers], load.goal)
+    for server in servers:
+        if server.pid:
+            print(f"<!-- {server.name}: {memory(server.pid):.0f} MB at the end -->")
+    if len(servers) > 1:
+        print("Answers differ in:", ", ".join(agree(servers, held)) or "nothing")
+
+
+def _fill(server: Server, held: Archive) -> None:
+    before = memory(server.pid)
+    for data in (held.large, held.small, [held.cine[1]], [held.still[1]]):
+        stored(server, data, 10, 4)
+    if server.pid:
+        print(f"<!-- {server.name}: {before:.0f} MB before, {memory(server.pid):.0f} MB after the stores -->")
+
+
+def _stores(servers: Sequence[Server], held: Archive) -> None:
+    combinations = ((1, 1, 1.5), (1, 4, 1.5), (10, 1, 2), (10, 4, 2), (100, 1, 3), (100, 4, 3))
+    for batch, connections, goal in combinations:
+        data = held.again(len(held.large))
+        results = [stored(server, data, batch, connections) for server in servers]
+        _line(f"STOW {batch} a request, {connections} connections", results, float(goal))
+    small = [_small_again(each) for each in held.small]
+    _line("STOW small, new patients, 10 a request, 4", [stored(each, small, 10, 4) for each in servers], 2.5)
+
+
+def _small_again(data: bytes) -> bytes:
+    """The study of another patient, with UIDs of its own."""
+    made = dcmread(io.BytesIO(data))
+    made.PatientID += "B"
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    made.StudyInstanceUID, made.SeriesInstanceUID = generate_uid(), generate_uid()
+    out = io.BytesIO()
+    made.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def _cold(servers: Sequence[Server], held: Archive) -> None:
+    """Metadata of a study the moment it is stored: one request, so its rate is what one takes."""
+    data = held.again(len(held.large))
+    study = str(dcmread(io.BytesIO(data[0]), stop_before_pixels=True).StudyInstanceUID)
+    results = []
+    for server in servers:
+        stored(server, data, 10, 4)
+        before, began = processor_time(server.pid), time.perf_counter()
+        status, content = Client(server).ask("GET", f"/studies/{study}/metadata", JSON)
+        wall, spent = time.perf_counter() - began, processor_time(server.pid) - before
+        bad = {} if status == 200 else {status: 1}
+        results.append(Result(1 / wall, len(content) / 1e6 / wall, 1000 * spent if server.pid else None, bad))
+    _line("study metadata, first time", results, 100.0)
+
+
+def _line(name: str, results: Sequence[Result], goal: float | None) -> None:
+    cells = [cell for each in results for cell in _figures(each)]
+    ratio = spent = "-"
+    if len(results) > 1:
+        ours, theirs = results
+        is_fair = theirs.rate and not (ours.bad or theirs.bad)
+        ratio = f"{ours.rate / theirs.rate:.1f}" if is_fair else "-"
+        if is_fair and ours.milliseconds and theirs.milliseconds:
+            spent = f"{theirs.milliseconds / ours.milliseconds:.1f}"
+    print("| " + " | ".join([name, *cells, ratio, spent, f"{goal:g}" if goal else "-"]) + " |", flush=True)
+
+
+def _figures(result: Result) -> tuple[str, str, str]:
+    bad = (
+        f" ({', '.join(f'{count} x {status}' for status, count in result.bad.items())})" if result.bad else ""
+    )
+    spent = f"{result.milliseconds:.2f}" if result.milliseconds is not None else "-"
+    return f"{result.rate:.1f}{bad}", f"{result.megabytes:.1f}", spent
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--seconds", type=float, default=3.0, help="of each workload on each server")
     asked.add_argument("--instances", type=int, default=400, help="of the large series")
     asked.add_argument("--studies", type=int, default=2000, help="small ones")
     asked.add_argument("--peer", help="base address of another DICOMweb server")
-    asked.add_argument("--only", default="", help="groups: qido,meta,wado,frames,rendered")
+    asked.add_argument("--only", default="", help="groups: stow,qido,meta,wado,frames,rendered")
     options = asked.parse_args()
     held = archive(options.instances, options.studies)
     assert dcmread(io.BytesIO(held.large[0])).StudyInstanceUID == held.study
@@ -408,36 +572,6 @@ def main() -> None:
         peer = Server("peer", options.peer.rstrip("/")) if options.peer else theirs
         servers = [ours, peer] if peer else [ours]
         report(servers, held, options)
-
-
-def report(servers: Sequence[Server], held: Archive, options: argparse.Namespace) -> None:
-    print(
-        " | ".join(["workload", *(f"{each.name}: rate, MB/s, ms CPU" for each in servers), "ratio", "goal"])
-    )
-    for name, data, batch, goal in (
-        ("STOW CT, 10 a request", held.large, 10, 2.0),
-        ("STOW small, 10 a request", held.small, 10, 2.5),
-    ):
-        rates = [stored(server, data, batch) for server in servers]
-        _line(name, [f"{rate:8.1f}" for rate in rates], rates, goal)
-    for load in workloads(held):
-        if options.only and load.group not in options.only.split(","):
-            continue
-        results = [measured(server, load, options.seconds) for server in servers]
-        _line(load.name, [_figures(each) for each in results], [each.rate for each in results], load.goal)
-    if len(servers) > 1:
-        print("answers differ in:", ", ".join(agree(servers, held)) or "nothing")
-
-
-def _figures(result: Result) -> str:
-    spent = f"{result.milliseconds:6.2f}" if result.milliseconds is not None else "     -"
-    bad = f" BAD {result.bad}" if result.bad else ""
-    return f"{result.rate:8.1f} {result.megabytes:8.1f} {spent}{bad}"
-
-
-def _line(name: str, figures: Sequence[str], rates: Sequence[float], goal: float | None) -> None:
-    ratio = f"{rates[0] / rates[1]:6.1f}x" if len(rates) > 1 and rates[1] else "      -"
-    print(" | ".join([f"{name:34}", *figures, ratio, f"{goal or 0:5.1f}x"]), flush=True)
 
 
 if __name__ == "__main__":
