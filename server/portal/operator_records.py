@@ -54,6 +54,18 @@ async def propose_hold(visit: Visit) -> Response:
     return await _answer(visit, record)
 
 
+async def propose_export(visit: Visit) -> Response:
+    """A copy of everything for its person, which a second operator has made."""
+    if (asking := await step_up.require_recent(visit)) is not None:
+        return asking
+    form, record = visit.form, visit.place("record")
+    reason = form.lines("copy_reason", most=1000)
+    if form:
+        await proposals.propose_export(visit.services, record, reason=reason, actor=visit.actor)
+        return see_other("/operator/proposals", "proposed")
+    return await _page(visit, form, record)
+
+
 async def propose_release(visit: Visit) -> Response:
     """The end of a hold, which a second operator decides."""
     if (asking := await step_up.require_recent(visit)) is not None:

@@ -100,6 +100,13 @@ SELECT id, patient_id, reason, begun_at, until FROM emergency_access
 UPDATE emergency_access SET ended_at = :now
  WHERE id = :id AND account_id = :account AND ended_at IS NULL RETURNING patient_id
 
+-- name: owner_of
+-- Who a copy of everything is made for.
+SELECT account.id, account.role, account.name
+  FROM holder JOIN account ON account.id = holder.account_id AND account.disabled_at IS NULL
+ WHERE holder.patient_id = :patient AND (holder.until IS NULL OR holder.until > :now)
+ ORDER BY holder.as_what DESC, holder.since LIMIT 1
+
 -- name: holders_to_tell
 SELECT account.email, account.name, account.language
   FROM holder JOIN account ON account.id = holder.account_id AND account.disabled_at IS NULL

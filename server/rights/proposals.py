@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from server.access.actor import Actor
+from server.access.actor import Actor, ActorKind
 from server.access.services import Services
 from server.audit.events import Event
 from server.core import clock
@@ -23,7 +23,7 @@ from server.core.texts import N_
 from server.storage.db import Record
 from server.storage.sql import load
 
-from . import holds
+from . import export, holds
 from .operators import require_operator, require_patient, said
 
 QUERIES = load(__package__, "operating.sql")
@@ -32,6 +32,7 @@ WAIT = timedelta(days=7)
 KINDS = {
     "hold": N_("Put a hold on a record"),
     "release": N_("Lift a hold"),
+    "export": N_("Have a copy of everything made for its person"),
 }
 
 
@@ -82,6 +83,16 @@ async def propose_release(services: Services, hold_id: UUID, *, reason: str, act
     return await _propose(services, "release", found.patient_id, what, actor)
 
 
+async def propose_export(services: Services, patient_id: str, *, reason: str, actor: Actor) -> UUID:
+    """A copy that somebody asked for by letter. It appears in their own account; no operator can fetch it.
+
+    Raises Forbidden, NotFound, Unprocessable.
+    """
+    await require_operator(services, actor)
+    await require_patient(services, patient_id)
+    return await _propose(services, "export", patient_id, {"reason": said(reason, "The reason")}, actor)
+
+
 async def listed(services: Services, *, actor: Actor) -> list[Proposal]:
     """What waits for a decision, the oldest first. Raises Forbidden."""
     await require_operator(services, actor)
@@ -117,9 +128,21 @@ async def _release(services: Services, patient_id: str, what: Mapping[str, Any],
     await holds.release(services, UUID(what["hold"]), actor=actor)
 
 
+async def _export(services: Services, patient_id: str, what: Mapping[str, Any], actor: Actor) -> None:
+    """In the name of its owner, with the owner's reach."""
+    values = {"patient": patient_id, "now": clock.now()}
+    row = await services.db.fetch_one(QUERIES["owner_of"], values)
+    if row is None:
+        raise Conflict("Nobody has an account for this record: there is nobody to make a copy for.")
+    owner = Actor(ActorKind(row["role"]), account_id=row["id"], name=row["name"])
+    reach = await services.gate.reach_for_actor(owner, export.PATIENT_READ, patient_id=patient_id)
+    await export.ask(services, patient_id, reach=reach, actor=owner)
+
+
 DOING: dict[str, Callable[[Services, str, Mapping[str, Any], Actor], Awaitable[None]]] = {
     "hold": _place,
     "release": _release,
+    "export": _export,
 }
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from server.accounts import people as accounts
 from server.core import clock
-from server.rights import watch
+from server.rights import export, watch
 from tests.conformance.dicomweb.samples import instance, store
 from tests.factories import People, Person, bearer
 from tests.second_steps import field_of, told
+from tests.sharing_steps import actor_of
 
 
 @pytest.fixture
@@ -162,6 +163,24 @@ async def test_a_hold_takes_four_eyes(server, people, client, ops):
     assert (await post(client, release, do="yes")).status_code == 409
     assert (await post(ops, release, do="yes")).status_code == 303
     assert "District Court" not in (await ops.get(record)).text
+
+
+async def test_a_copy_by_letter_takes_four_eyes_and_is_its_persons(server, people, client, ops):
+    """Rows 52, 63: asked for through contact, agreed by a second operator, found in the person's own account only."""
+    pat = await people.patient()
+    record = f"/operator/records?record={pat.fhir_id}"
+    made = await post(ops, f"/operator/records/{pat.fhir_id}/copy", record, copy_reason="letter of 3 May")
+    assert made.headers["location"].startswith("/operator/proposals")
+    page = await ops.get("/operator/proposals")
+    link = re.findall(r"/operator/proposals/[0-9a-f-]{36}", page.text)[-1]
+    assert (await post(ops, link, do="yes")).status_code == 409
+    await operator_of(server, people, client, "privacy")
+    assert (await post(client, link, do="yes")).status_code == 303
+    own = await export.listed(server.services, actor=actor_of(pat))
+    assert [each.patient_id for each in own] == [pat.fhir_id]
+    copy = f"/account/data/copies/{own[0].id}"
+    assert (await ops.get(copy)).status_code == 404
+    assert (await client.get(copy)).status_code == 404
 
 
 async def test_a_disclosure_is_written_down_and_told(server, people, ops):
