@@ -19,6 +19,7 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import NotFound
 from server.core.texts import N_, translations
+from server.imaging.text import fold
 from server.records import store, validate
 from server.records.store import Stored
 from server.storage.db import Database
@@ -90,6 +91,15 @@ class HardCopy:
     @property
     def date(self) -> str:
         return str(self._context.get("period", {}).get("start", ""))
+
+    @property
+    def sorting(self) -> str:
+        return self.date.replace("-", "")
+
+    def says(self, text: str) -> bool:
+        """Whether these words stand in it, or it is of this year."""
+        said = " ".join((self.title, self.kind, self.body_part, self.place, self.notes))
+        return fold(text) in fold(said) or text.strip() == str(self.year)
 
     @property
     def year(self) -> int | None:

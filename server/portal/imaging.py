@@ -88,6 +88,12 @@ async def search(visit: Visit) -> Response:
             language=language,
         )
     ]
+    papers = (await visit.reach(hard_copies.DOCUMENT_READ)).at(patient_id)
+    values = {"patient": patient_id, "most": MOST_FOUND}
+    rows = await db.fetch_all(QUERIES["papers_of_patient"], values, papers=papers.resources())
+    kept = await hard_copies.some(db, [row["id"] for row in rows], reach=papers, language=language)
+    found += [each for each in kept.values() if each.says(text)]
+    found.sort(key=lambda each: each.sorting, reverse=True)
     return await _list_page(visit, patient_id, found, total=len(found), text=text)
 
 

@@ -149,6 +149,15 @@ SELECT kind, id FROM (
                                             jsonb_build_object('kind', CAST(:kind AS text))))
 ) AS entry ORDER BY day DESC NULLS LAST, moment DESC, kind, id LIMIT :limit OFFSET :offset
 
+-- name: papers_of_patient
+-- Records on paper, to be searched by their words.
+SELECT paper.id FROM (
+    SELECT resource.id, resource.key, convert_from(resource.json, 'UTF8')::jsonb AS body FROM resource
+     WHERE resource.patient_id = :patient AND resource.type = 'DocumentReference' AND NOT resource.deleted
+       AND resource.study_uid IS NULL AND {papers}) AS paper
+ WHERE jsonb_path_exists(paper.body, '$.category[*].coding[*] ? (@.code == "LP29684-5")')
+ ORDER BY paper.key DESC LIMIT :most
+
 -- name: count_papers
 -- How many records on paper there are, of one kind or of all.
 SELECT count(*) FROM (

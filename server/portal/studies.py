@@ -112,6 +112,10 @@ class Study:
         return int(digits) if digits else None
 
     @property
+    def sorting(self) -> str:
+        return str(self.row["shown_day"])
+
+    @property
     def date_words(self) -> str:
         """The day; of a corrected date maybe the month or the year only."""
         said = date_in_words(self.row["shown_day"], self.language)
@@ -347,15 +351,17 @@ def _held(reach: Reach) -> Reach:
 
 
 def naming(text: str, language: str = "en") -> Where:
-    """Studies with these words in their description, or of the kind they name ("MRI", "x-ray")."""
+    """Studies with these words in their description, of the kind they name ("MRI", "x-ray"), or of this year."""
     wanted = fold(text)
     pattern = "%" + re.sub(r"([%_\\])", r"\\\1", wanted) + "%"
     gettext = translations(language).gettext
     kinds = ((code, {fold(name), fold(gettext(name)), code.casefold()}) for code, name in words.KINDS.items())
     codes = [code for code, names in kinds if wanted in names]
+    year = wanted if re.fullmatch(r"(19|20)\d\d", wanted) else "-"
     return Where(
-        "(study.title_folded LIKE :wanted_pattern OR study.modalities && :wanted_codes::text[])",
-        {"wanted_pattern": pattern, "wanted_codes": codes},
+        "(study.title_folded LIKE :wanted_pattern OR study.modalities && :wanted_codes::text[]"
+        " OR left(study.shown_day, 4) = :wanted_year OR lower(study.corrected ->> 'description') LIKE :wanted_pattern)",
+        {"wanted_pattern": pattern, "wanted_codes": codes, "wanted_year": year},
     )
 
 

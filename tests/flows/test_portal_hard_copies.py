@@ -79,6 +79,20 @@ async def test_partial_dates_are_in_their_place(client: httpx.AsyncClient, ada: 
     dates = re.findall(r"<span>((?:\d+ )?(?:May )?\d{4})</span>", listed)
     assert dates == ["2004", "17 May 1998", "May 1998", "1998"]
     assert len(re.findall("/records/", (await client.get("/imaging?kind=MR")).text)) == 1
+    for text, count in (("1998", 3), ("2004", 1), ("after a FALL", 0), ("mri", 1)):
+        assert (
+            len(re.findall('href="/records/[^n]', (await submit(client, "/imaging", text=text)).text))
+            == count
+        )
+
+
+async def test_records_on_paper_are_found_too(client: httpx.AsyncClient, ada: Person) -> None:
+    """Row 28: the search field of My imaging knows them by their words."""
+    record = await new_record(client, body_part="Left knee", notes="Nach dem Sturz in Überlingen")
+    await new_record(client, body_part="Hip")
+    for text in ("KNEE", "uberlingen"):
+        found = await submit(client, "/imaging", text=text)
+        assert re.findall(r'href="/records/([\w-]{36})"', found.text) == [record]
 
 
 @pytest.mark.parametrize(
