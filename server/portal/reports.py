@@ -135,7 +135,7 @@ async def show(visit: Visit) -> Response:
         conclusion=resource.get("conclusion", ""),
         parts=parts,
         back=back,
-        mine=own,
+        mine=own and stored.author != "server",  # what an image says goes with the image
         added=words.day(stored.last_updated, language),
     )
 
