@@ -41,7 +41,7 @@ from .wado_frames import numbers_of
 
 FORMATS = {"image/jpeg": "jpeg", "image/png": "png", "image/gif": "gif"}
 MAX_MOVING = 300  # frames of a GIF
-MAX_MOVING_PIXELS = 2**28  # of all of them together: so many bytes are held at once
+MAX_MOVING_PIXELS = 2**26  # of all of them together: four bytes of each are held at once
 _DOCUMENTS = "1.2.840.10008.5.1.4.1.1.104."
 
 

@@ -88,7 +88,9 @@ def _draw(content: bytes, description: Description, look: Look) -> bytes:
 async def moving(services: Services, pictures: Sequence[tuple[InstanceRow, int, Look]]) -> bytes:
     """Frames one after the other as a GIF, as fast as the first of them says."""
     stills = [await rendered(services, row, number, look) for row, number, look in pictures]
-    return await asyncio.to_thread(animated, stills, _milliseconds(pictures[0][0].metadata))
+    width, height = Image.open(io.BytesIO(stills[0])).size
+    async with room().taken(4 * width * height * len(stills)):
+        return await asyncio.to_thread(animated, stills, _milliseconds(pictures[0][0].metadata))
 
 
 def _milliseconds(metadata: bytes) -> int:

@@ -33,6 +33,7 @@ _STYLE = (
     "color-scheme:light dark}dt{font-weight:600}dd{margin:0 0 .25rem 1.25rem;white-space:pre-wrap;"
     "overflow-wrap:anywhere}dl{margin:.25rem 0}header{border-bottom:1px solid;margin-bottom:1rem}"
 )
+_FIT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 # What a browser may do with it: show it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-top-navigation-by-user-activation"
 
@@ -50,7 +51,7 @@ def html(metadata: bytes) -> str:
     places = _places(model)
     body = "".join(_as_html(depth, each, places) for depth, each in _walk(model))
     return (
-        f'<!doctype html><html><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head>'
+        f'<!doctype html><html><head><meta charset="utf-8">{_FIT}<title>{title}</title><style>{_STYLE}</style></head>'
         f"<body><header><h1>{title}</h1><dl>{facts}</dl></header><main>{body}</main></body></html>"
     )
 
