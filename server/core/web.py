@@ -22,10 +22,13 @@ SECONDS = Histogram(
 SURFACES = ("dicomweb", "patients", "fhir", "oauth", "viewer", "health", "metrics", ".well-known")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-EXPOSED = "ETag, Location, Content-Location, Retry-After, WWW-Authenticate, Link, Warning"
+EXPOSED = (
+    "ETag, Location, Content-Location, Content-Range, Accept-Ranges, Content-Disposition, Retry-After,"
+    " WWW-Authenticate, Link, Warning"
+)
 ALLOWED_HEADERS = (
     "Authorization, Content-Type, Accept, Accept-Charset, If-Match, If-None-Match, If-None-Exist,"
-    " If-Modified-Since, Prefer, Range, X-Requested-With"
+    " If-Modified-Since, If-Range, Prefer, Range, X-Requested-With"
 )
 
 MayRead = Callable[[str, str], Awaitable[bool]]

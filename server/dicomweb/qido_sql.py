@@ -196,19 +196,30 @@ def _numbers_elsewhere(tests: Iterable[Test]) -> Where:
     )
 
 
+# `text.fold` as far as the database can: what combines with another character is taken away.
+_COMBINING = (
+    r"[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670\u0e38-\u0e3a"
+    r"\u0e48-\u0e4b\u3099\u309a]"
+)
+_FOLDED = (
+    f"replace(lower(normalize(regexp_replace(normalize(found.value, NFKD), '{_COMBINING}', '', 'g'), NFC)),"
+    " 'ß', 'ss')"
+)
+
+
 def _name_elsewhere(test: Test, fuzzy: bool) -> Where:
-    text = _asked(test)
+    text = fold(_asked(test))
     if not fuzzy:
         return Where(
-            "EXISTS (SELECT FROM unnest(string_to_array(lower(found.value), '=')) AS part(value)"
+            f"EXISTS (SELECT FROM unnest(string_to_array({_FOLDED}, '=')) AS part(value)"
             " WHERE part.value LIKE :qido_like)",
-            {"qido_like": like(text.lower())},
+            {"qido_like": like(text)},
         )
-    words = [word for word in text.lower().replace("*", " ").replace("^", " ").split() if word]
+    words = [word for word in text.replace("*", " ").replace("^", " ").split() if word]
     return all_of(
         *(
             Where(
-                "EXISTS (SELECT FROM regexp_split_to_table(lower(found.value), '[^[:alnum:]]+') AS word(value)"
+                f"EXISTS (SELECT FROM regexp_split_to_table({_FOLDED}, '[^[:alnum:]]+') AS word(value)"
                 " WHERE word.value LIKE :qido_like)",
                 {"qido_like": _escaped(word) + "%"},
             )

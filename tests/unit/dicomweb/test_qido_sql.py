@@ -13,7 +13,8 @@ from server.storage.sql import Statement
 
 NAME = "Müller^Anna Maria^^^=山田^太郎=やまだ^たろう"
 ATTRIBUTES = (
-    '{"00080080":{"vr":"LO","Value":["St. Mary"]},"00081070":{"vr":"PN","Value":[{"Alphabetic":"Op^Erator"}]},'
+    '{"00080080":{"vr":"LO","Value":["St. Mary"]},'
+    '"00081070":{"vr":"PN","Value":[{"Alphabetic":"Öp^Erator=オペ^ガク"}]},'
     '"00101020":{"vr":"DS","Value":[1.8]},"00081032":{"vr":"SQ","Value":[{"00080100":{"vr":"SH","Value":["CT1"]}}]},'
     '"00101010":{"vr":"AS","Value":["042Y"]},"00189074":{"vr":"DT","Value":["20200102101500.5+0100"]},'
     '"00400002":{"vr":"DA","Value":["20200102"]},"00400003":{"vr":"TM","Value":["1015"]}}'
@@ -76,6 +77,9 @@ FOUND = [
     "NumberOfStudyRelatedSeries=2",
     "InstitutionName=St.*",
     "OperatorsName=op^*",
+    "OperatorsName=ÖP^ERATOR",
+    "OperatorsName=オペ^カク",
+    "OperatorsName=ガ&fuzzymatching=true",
     "OperatorsName=erat&fuzzymatching=true",
     "PatientSize=1.80",
     "PatientAge=042Y",
