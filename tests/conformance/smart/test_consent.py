@@ -351,3 +351,21 @@ async def test_the_driver_of_before_goes_through(
     kept = {name: value.replace("&amp;", "&") for name, value in hidden}
     answer = await browser.client.post(form.action, data={**kept, "scope": form.boxes, "decision": "allow"})
     assert "code" in returned(answer)
+
+
+async def test_names_are_text(app: App, browser: Browser, people: People) -> None:
+    """Of patients too, in the picker and at a launch: no markup, and a per cent sign is one."""
+    doctor = await people.doctor()
+    patients = [await people.patient(f'<i>{number}</i> 100% "of" %(x)s') for number in range(2)]
+    for patient in patients:
+        await people.share(patient, doctor)
+    await register(app.server, launch_url="https://app.example/launch")
+    await browser.sign_in(doctor)
+    pages = [await browser.ask(app.with_scope("launch/patient launch/imagingstudy patient/ImagingStudy.rs"))]
+    path = f"/oauth/launch?patient={patients[0].fhir_id}"
+    pages.append(await browser.client.get(path, headers={"Accept-Language": "de"}))
+    for page in pages:
+        assert page.status_code == 200
+        assert "<i>" not in page.text
+        assert "&lt;i&gt;" in page.text
+        assert "100%" in page.text
