@@ -72,7 +72,10 @@ def statement(base_url: str) -> Json:
         "fhirVersion": FHIR_VERSION,
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "patchFormat": ["application/json-patch+json", "application/fhir+json"],
-        "instantiates": ["http://fhir.org/argonaut/smart-imaging/CapabilityStatement/smart-imaging-access"],
+        "instantiates": [
+            "http://fhir.org/argonaut/smart-imaging/CapabilityStatement/smart-imaging-access",
+            "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data",
+        ],
         "rest": [
             {
                 "mode": "server",

@@ -20,7 +20,7 @@ from server.access.action import Action, Verb
 from server.access.reach import Reach
 from server.core import clock
 from server.core.compression import takes_gzip
-from server.core.errors import InsufficientScope, InvalidInput, NotFound, TooManyRequests
+from server.core.errors import InsufficientScope, InvalidInput, NotAuthenticated, NotFound, TooManyRequests
 from server.jobs.queue import enqueue
 from server.records import store
 from server.records.document import Json, dump, instant, load
@@ -41,7 +41,8 @@ from .summary import Shape, shape_of
 JOB = "fhir-export"
 KEPT = timedelta(hours=24)
 MOST_OPEN = 4  # of one caller
-PAGE = 200  # resources of a file that are in memory at once
+FIRST_PAGE, MOST_IN_PAGE = 20, 1000  # resources of a file that are in memory at once
+PART = 4 * 2**20  # bytes that a page aims at: a study of many series is half a megabyte
 NDJSON = "application/fhir+ndjson"
 # AuditEvents lie in the log and are searched there; a Subscription holds what is the subscriber's alone.
 NOT_EXPORTED = frozenset({"AuditEvent", "Subscription"})
@@ -243,15 +244,20 @@ async def _lines(
 ) -> AsyncIterator[bytes]:
     """A file in parts; the reach stands in the statement of each."""
     last = 0
-    values = {"id": id, "type": type, "deleted": deleted, "limit": PAGE}
+    values = {"id": id, "type": type, "deleted": deleted}
+    limit = FIRST_PAGE
     while True:
         within = Reach(reach.action, reach.lanes, reach.credential, reach.root).versions()
         rows = await call.services.db.fetch_all(
-            QUERIES["export_page"], {**values, "after": last}, reach=within
+            QUERIES["export_page"], {**values, "after": last, "limit": limit}, reach=within
         )
         if not rows:
+            if not await call.services.gate.lives(call.actor.credential):
+                raise NotAuthenticated()  # the answer is cut off: it is not the whole file
             return
         last = rows[-1]["key"]
+        size = sum(len(row["json"]) for row in rows) // len(rows)
+        limit = max(1, min(MOST_IN_PAGE, PART // max(size, 1)))
         if deleted:
             yield b"".join(_deletion(type, row["id"]) for row in rows)
         else:

@@ -199,3 +199,24 @@ async def test_what_was_taken_back_is_in_no_file(client, people, ada):
     services = people.services
     await sharing.end(services, share, actor=actor_of(ada), reach=await consent_reach(services, ada))
     assert await lines(client, token, manifest) == []
+
+
+async def test_a_file_of_many_pages(client, api):
+    """Read a part at a time, in any number of parts: each resource once; gzip where it is accepted."""
+    entries = [
+        {"resource": api.observation(), "request": {"method": "POST", "url": "Observation"}}
+        for _ in range(130)
+    ]
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    done = await client.post("/fhir", headers=bearer(api.token), json=bundle)
+    assert done.status_code == 200, done.text
+    manifest, _ = await exported(client, api.token, "$export?_type=Observation")
+    [file] = manifest["output"]
+    assert file["count"] == 130
+    ids = [one["id"] for one in await lines(client, api.token, manifest)]
+    assert len(ids) == len(set(ids)) == 130
+    zipped = await client.get(file["url"], headers=bearer(api.token) | {"Accept-Encoding": "gzip"})
+    assert zipped.headers["content-encoding"] == "gzip"
+    plain = await client.get(file["url"], headers=bearer(api.token) | {"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert plain.text == zipped.text
