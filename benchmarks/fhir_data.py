@@ -40,7 +40,7 @@ _INDEX = {
     "uri": ("param", "value"),
 }
 _RESOURCE = (
-    "patient_id", "type", "id", "key", "version", "last_updated", "happened", "happened_end", "study_uid", "author", "content_hash",
+    "patient_id", "type", "id", "key", "version", "last_updated", "happened", "study_uid", "author", "content_hash",
     "json", "happened_end",
 )  # fmt: skip
 
@@ -155,14 +155,14 @@ class Loader:
         json = document.dump(document.identified(one, id=one["id"], version=1, last_updated=at))
         kind = resource_type(one["resourceType"])
         return (
-            owner, kind.name, one["id"], self._key, 1, at, happened(one, kind), happened_end(one, kind), uid, "server",
+            owner, kind.name, one["id"], self._key, 1, at, happened(one, kind), uid, "server",
             document.content_hash(one), json, happened_end(one, kind),
         )  # fmt: skip
 
     def _write(self, rows: list[tuple[Any, ...]], index: dict[str, list[tuple[Any, ...]]]) -> None:
         with self.connection.transaction():
             self._copy(f"resource ({', '.join(_RESOURCE)})", rows)
-            versions = ((r[0], r[1], r[2], 1, r[5], r[8], r[9], "PUT", r[11]) for r in rows)
+            versions = ((r[0], r[1], r[2], 1, r[5], r[7], r[8], "PUT", r[10]) for r in rows)
             self._copy(
                 "resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json)",
                 versions,
