@@ -421,6 +421,11 @@ SELECT type, id, CASE WHEN type = 'DiagnosticReport' THEN json END AS report FRO
  WHERE patient_id = :patient_id AND study_uid = :study_uid AND author = 'server' AND NOT deleted
    AND type IN ('DiagnosticReport', 'Binary', 'Device', 'DocumentReference')
 
+-- name: reports_on_study
+-- Whether the server made reports of it, which must go with what they were made of.
+SELECT EXISTS (SELECT FROM resource WHERE patient_id = :patient_id AND study_uid = :study_uid AND NOT deleted
+                  AND type = 'DiagnosticReport' AND author = 'server')
+
 -- name: frames_of_study
 SELECT instance.sop_uid, instance.frame_count
   FROM instance JOIN series USING (patient_id, study_uid, series_uid) JOIN study USING (patient_id, study_uid)

@@ -71,6 +71,9 @@ async def delete(
         )
         if name != "delete_study" and not await recount(services.db, row["patient_id"], study_uid):
             await services.db.fetch_all(QUERIES["delete_study"], values, reach=reach.studies())
+        key = {"patient_id": row["patient_id"], "study_uid": study_uid}
+        if name != "delete_study" and await services.db.fetch_val(QUERIES["reports_on_study"], key):
+            await rebuild.rebuild(services, **key)  # a report goes with its image, at once
         await services.audit.record(
             Event.STUDY_DELETED,
             who=actor.who(),
