@@ -93,6 +93,13 @@ DocumentReference of type 18748-4 leads to it, found also by `study-instance-uid
 
 Every DiagnosticReport and DocumentReference that somebody brings has a Provenance too.
 
+## Profiles
+AuditEvents follow IHE BALP (PatientCreate, -Read, -Update, -Delete, -Query) and claim a pattern in `meta.profile` where
+they have all of it; Consents have the shape of IHE PCF (basic; chosen studies as `provision.data`). Resources are kept
+as sent, so US Core's must-support elements and extensions go round; the server claims no US Core profile for what it
+makes: a profile that a person made here has no identifier, and a sex only if it was said. What the server makes is
+held valid by four validators of others (`tests/conformance/fhir/outside.py`); `benchmarks/fhir.py` says how fast.
+
 ## Search
 Pages have {DEFAULT_COUNT} resources, at most {MOST_COUNT} (`_count`); the next one is a sealed link that neither
 repeats nor hides anything while data changes. `_total` is exact up to 1,000 and beyond when `accurate` is asked for.
