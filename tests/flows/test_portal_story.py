@@ -332,7 +332,7 @@ async def test_the_portal_speaks_german(browser: Browser, people: People) -> Non
     for words in ("Meine Bilder", "0 Studien", "Bilder hinzufügen", "Freigaben"):
         assert words in home.text
     assert "Sie: angemeldet." in (await client.get("/activity")).text
-    assert "Ziehen Sie einen Ordner" in (await client.get("/imaging/add")).text
+    assert "Ordner, Dateien, ein .zip oder" in (await client.get("/imaging/add")).text
 
 
 async def test_the_care_team_shares_under_the_patients_share(
