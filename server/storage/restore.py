@@ -112,7 +112,10 @@ class _Restore:
             try:
                 self._keyring.rewrap(first)
             except KeyUnusable as exc:
-                raise BackupUnusable("The master key here does not open the keys of this backup.") from exc
+                raise BackupUnusable(
+                    "The master key here does not open the keys of this backup. If it was rotated since, add the line"
+                    " of the .retired file to this server's master key file."
+                ) from exc
 
     async def everything(self, backup: Reader) -> None:
         """All frames in their order."""
