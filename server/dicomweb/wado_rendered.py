@@ -136,6 +136,8 @@ def _pictures(
 ) -> list[Picture]:
     """Which frames of which instances are to be seen."""
     if frames:
+        if max(frames) > rows[0].frame_count:  # all of them are there, before the first byte goes
+            raise NoFrame(f"This instance has {rows[0].frame_count} frames.")
         return [(rows[0], number, look) for number in frames]
     every = ((row, number, look) for row in rows for number in range(1, row.frame_count + 1))
     if everything:
