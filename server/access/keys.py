@@ -143,7 +143,6 @@ class SigningKeys:
         sets = {algorithm: KeySet(list(keys)) for algorithm, keys in verifying.items()}
         return _Loaded(clock.now(), signing, sets, public, frozenset(row["kid"] for row in rows))
 
-
     def _opened(self, row: Any) -> ECKey | RSAKey:
         """The private half; checking one of RSA takes long, so that of a key that did not change is kept."""
         held = self._held.signing.get(row["algorithm"]) if self._held else None

@@ -87,7 +87,8 @@ class Settings(BaseSettings):
         "", description="PostgreSQL; empty: an embedded one under the data directory"
     )
     database_owner_url: Annotated[str, AfterValidator(_database)] = Field(
-        "", description="The same database as the owner of its tables, for schema changes and restore; empty: the same"
+        "",
+        description="The same database as the owner of its tables, for schema changes and restore; empty: the same",
     )
     storage_url: Annotated[str, AfterValidator(_storage)] = Field(
         "", description="file:///directory or s3://bucket/prefix; empty: under the data directory"

@@ -20,7 +20,7 @@ _STUDY = (
 
 
 @pytest.fixture
-def empty(cluster: str):  # noqa: ANN201
+def empty(cluster: str):
     name = f"t_migrate_{next(_numbers)}"
     yield create_database(cluster, name, "template0")
     drop_database(cluster, name)
