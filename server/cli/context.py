@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -65,7 +66,8 @@ def _nothing_sealed_yet(url: str) -> bool:
         finally:
             await connection.close()
 
-    return asyncio.run(asked())
+    with ThreadPoolExecutor(1) as aside:  # where no event loop runs yet, whoever asks
+        return aside.submit(asyncio.run, asked()).result()
 
 
 @asynccontextmanager

@@ -18,8 +18,10 @@ from starlette.formparsers import FormParser, MultiPartException, MultiPartParse
 from starlette.requests import Request
 
 from server.core import clock
-from server.core.errors import InvalidInput, ServerError, TooLarge
+from server.core.errors import InvalidInput, ServerError, TooLarge, UnsupportedMediaType
 from server.core.texts import N_
+
+from .pages import wants_json
 
 MOST_FIELDS = 1000
 MOST_BYTES = 256 * 1024
@@ -211,7 +213,13 @@ def local_path(value: str | None, otherwise: str = "/") -> str:
 
 
 async def read_json(request: Request, *, most: int = MOST_JSON_BYTES) -> dict[str, Any]:
-    """The object our own scripts sent. Raises InvalidInput for anything else, TooLarge beyond `most` bytes."""
+    """The object our own scripts sent.
+
+    Raises UnsupportedMediaType for a form (which was read already), InvalidInput for what is no object, TooLarge
+    beyond `most` bytes.
+    """
+    if not wants_json(request):
+        raise UnsupportedMediaType("This is asked in JSON.")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

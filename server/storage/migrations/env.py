@@ -1,6 +1,7 @@
 """Alembic's entry: one connection, one transaction, under a lock so that only one process migrates."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import asyncpg
 from alembic import context
@@ -27,4 +28,5 @@ async def run() -> None:
     await engine.dispose()
 
 
-asyncio.run(run())
+with ThreadPoolExecutor(1) as aside:  # where no event loop runs yet, whoever asks
+    aside.submit(asyncio.run, run()).result()
