@@ -153,11 +153,30 @@ async def begin(
 
     Whoever calls has proved that the person may see both.
     """
+    _, address = await made(
+        services, client_id, account_id, patient_id, imaging_study=imaging_study, encounter=encounter
+    )
+    if not address:
+        raise Unprocessable("This app cannot be started from here.")
+    return address
+
+
+async def made(
+    services: Services,
+    client_id: str,
+    account_id: UUID,
+    patient_id: str,
+    *,
+    imaging_study: str | None = None,
+    encounter: str | None = None,
+) -> tuple[str, str]:
+    """The opaque `launch`, and the address that starts the app with it (none where it has no launch address).
+
+    Raises NotFound. Whoever calls has proved that the person may see all of it.
+    """
     client = await clients.find(services.db, client_id)
     if client is None:
         raise NotFound("There is no such app.")
-    if not client.launch_url:
-        raise Unprocessable("This app cannot be started from here.")
     context = context_of(imaging_study, encounter)
     secret = ids.new_secret()
     row = {
@@ -169,9 +188,11 @@ async def begin(
         "expires_at": clock.now() + LIFETIME,
     }
     await services.db.execute(QUERIES["add_launch"], row)
+    if not client.launch_url:
+        return secret, ""
     joined = "&" if "?" in client.launch_url else "?"
     query = urlencode({"iss": services.settings.fhir_base, "launch": secret})
-    return f"{client.launch_url}{joined}{query}"
+    return secret, f"{client.launch_url}{joined}{query}"
 
 
 async def find(services: Services, secret: str, client_id: str, account_id: UUID) -> Launch | None:
