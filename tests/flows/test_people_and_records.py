@@ -82,6 +82,10 @@ async def test_a_doctor_makes_a_record_and_the_patient_takes_it_over(
     taken = await _take_over(patient, code.lower())
     assert taken.headers["location"] == "/imaging?done=claimed", taken.text
     assert sample.study in (await patient.get("/imaging")).text
+    profile = await submit(
+        patient, "/account/profile", given="Mina", family="Moor", birth_date=BORN, gender="female"
+    )
+    assert profile.headers["location"] == "/account?done=profile", profile.text
     sharing = await patient.get("/sharing")
     assert "Dora Dale" in sharing.text
     share = re.search(r'href="/sharing/([0-9a-f-]{36})"', sharing.text)
