@@ -27,6 +27,7 @@ from server.access.action import Action, Verb
 from server.access.actor import Actor, ActorKind
 from server.access.gate import Gate
 from server.access.reach import Ground, Lane, Reach
+from server.core import logs
 from server.storage import embedded
 from server.storage.migrate import migrate
 from server.storage.sql import Statement
@@ -210,6 +211,7 @@ def main() -> None:
     parser.add_argument("--grants", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=300)
     given = parser.parse_args()
+    logs.configure()  # as when it serves
     with tempfile.TemporaryDirectory() as folder, embedded.running(Path(folder) / "cluster", {}) as url:
         create_database(url, "bench", "template0")
         migrate(database_of(url, "bench"))
