@@ -20,6 +20,7 @@ from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 from .action import READING, Action, Right, Verb
 from .actor import NO_CREDENTIAL, Credential
 from .filters import resource_filter, study_filter, version_filter
+from .liveness import alive
 from .scopes import Filter
 
 
@@ -444,46 +445,6 @@ class _AboutStudy(_StudyRow):
         seen = Where(f"about.deleted_at IS NULL AND about.standing {standing}")
         filters = self.narrowed(lane, number) if self.reach.action.type == "ImagingStudy" else ()
         return all_of(seen, *filters)
-
-
-def alive(credential: Credential, now: datetime) -> Iterator[Where]:
-    """That the session or the grant behind the request still lives."""
-    if credential.session_id is not None:
-        yield Where(
-            "EXISTS (SELECT 1 FROM session WHERE session.id = :alive_session::uuid AND session.ended_at IS NULL"
-            " AND session.expires_at > :reach_now AND session.idle_until > :reach_now)",
-            {"alive_session": credential.session_id, "reach_now": now},
-        )
-    if credential.visit_id is not None:
-        yield Where(
-            "EXISTS (SELECT 1 FROM guest_visit AS visit JOIN guest_link AS link ON link.id = visit.link_id"
-            " WHERE visit.id = :alive_visit::uuid AND visit.opened_at IS NOT NULL AND visit.ended_at IS NULL"
-            " AND visit.until > :reach_now AND link.ended_at IS NULL AND link.until > :reach_now)",
-            {"alive_visit": credential.visit_id, "reach_now": now},
-        )
-    if credential.pass_id is not None:
-        yield Where(
-            "EXISTS (SELECT 1 FROM viewer_pass AS pass JOIN account ON account.id = pass.account_id"
-            " WHERE pass.id = :alive_pass::uuid AND pass.ended_at IS NULL AND pass.until > :reach_now"
-            " AND account.disabled_at IS NULL)",
-            {"alive_pass": credential.pass_id, "reach_now": now},
-        )
-    if credential.grant_id is not None:
-        yield Where(
-            "EXISTS (SELECT 1 FROM app_grant JOIN client ON client.id = app_grant.client_id"
-            " WHERE app_grant.id = :alive_grant::uuid AND client.disabled_at IS NULL"
-            " AND app_grant.ended_at IS NULL AND (app_grant.expires_at IS NULL OR app_grant.expires_at > :reach_now)"
-            " AND (NOT app_grant.online OR EXISTS (SELECT 1 FROM session WHERE session.id = app_grant.session_id"
-            " AND session.ended_at IS NULL AND session.expires_at > :reach_now)))",
-            {"alive_grant": credential.grant_id, "reach_now": now},
-        )
-    if credential.member is not None:
-        account, organization = credential.member
-        yield Where(
-            "EXISTS (SELECT 1 FROM organization_member AS belongs WHERE belongs.account_id = :alive_account::uuid"
-            " AND belongs.organization_id = :alive_organization)",
-            {"alive_account": account, "alive_organization": organization},
-        )
 
 
 __all__ = ["NOTHING", "TRUE", "Ground", "Lane", "Reach", "alive"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +67,7 @@ class Tally:
         return "\n".join(lines)
 
 
-class Exchange:
+class Exchange(ABC):
     """What both directions share."""
 
     def __init__(self, services: Services, remote: Remote, *, verify: bool, progress: Progress) -> None:
@@ -102,8 +103,9 @@ class Exchange:
             except ServerError as error:
                 self.tally.fail("", f"study {study}: {error}")
 
+    @abstractmethod
     async def study(self, study: str) -> None:
-        raise NotImplementedError
+        """Carry one study over. Raises ServerError."""
 
     def expect(self, more: int) -> None:
         """So many instances come."""

@@ -121,7 +121,8 @@ async def end_guardian(
         raise NotFound()
     values = {"patient": patient_id, "guardian": account_id, "now": clock.now()}
     async with services.db.transaction():
-        if not await services.db.fetch_val(QUERIES["end_guardian"], values):
+        within = reach.of_holder().patients()
+        if not await services.db.fetch_val(QUERIES["end_guardian"], values, reach=within):
             raise Conflict("Nobody else holds this record: it would be nobody's.")
         await services.audit.record(Event.GUARDIAN_ENDED, who=actor.who(), patient_id=patient_id)
 

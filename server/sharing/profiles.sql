@@ -71,6 +71,7 @@ UPDATE holder SET until = :now
  WHERE patient_id = :patient AND account_id = :guardian AND as_what = 'guardian' AND (until IS NULL OR until > :now)
    AND EXISTS (SELECT FROM holder AS other WHERE other.patient_id = holder.patient_id
                   AND other.account_id <> holder.account_id AND (other.until IS NULL OR other.until > :now))
+   AND EXISTS (SELECT FROM patient WHERE patient.id = holder.patient_id AND {reach})
 RETURNING account_id
 
 -- name: show_profile
