@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from server.storage.where import FALSE, Where
 
-from .reach import Ground, Lane, Reach, _StudyRow
+from .lanes import Ground, Lane
+from .reach import Reach
+from .rows import StudyRow
 
 
 def past(reach: Reach) -> Where:
@@ -16,9 +18,9 @@ def past(reach: Reach) -> Where:
     return reach._where(_PastStudy("study", reach))
 
 
-class _PastStudy(_StudyRow):
+class _PastStudy(StudyRow):
     def ground(self, lane: Lane, number: int) -> Where:
-        whole = super(_StudyRow, self).ground(lane, number)  # a study that is deleted is meant here
+        whole = super(StudyRow, self).ground(lane, number)  # a study that is deleted is meant here
         match lane.ground:
             case Ground.OWN:
                 return whole

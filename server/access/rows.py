@@ -1,0 +1,223 @@
+"""What a lane asks of a row: of any row of a patient's, of the patient, of a study.
+
+Each answer is a condition over living rows (holder, share, guest link), to stand in the statement that touches the
+row; see `reach`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from server.storage.where import FALSE, Where, all_of, any_of
+
+from .action import READING, Verb
+from .filters import study_filter
+from .lanes import Asked, Ground, Lane
+
+
+class Row:
+    """A row that a reach asks about; subclasses know where the patient and the study stand in it."""
+
+    def __init__(self, alias: str, reach: Asked) -> None:
+        self.alias = alias
+        self.reach = reach
+        self.patient = f"{alias}.patient_id"
+
+    def lane(self, lane: Lane, number: int) -> Where:
+        parts = [self.ground(lane, number)]
+        if lane.patient is not None:
+            parts.append(
+                Where(f"{self.patient} = :lane{number}_patient", {f"lane{number}_patient": lane.patient})
+            )
+        return all_of(*parts, *self.narrowed(lane, number))
+
+    def root(self) -> Iterator[Where]:
+        if self.reach.root is not None:
+            yield Where(f"{self.patient} = :reach_root", {"reach_root": self.reach.root})
+
+    def ground(self, lane: Lane, number: int) -> Where:
+        match lane.ground:
+            case Ground.OWN:
+                return self._own(lane, number)
+            case Ground.SHARE | Ground.SHARE_ORGANIZATION:
+                return all_of(self._share(lane, number), self._state("active"))
+            case Ground.BROUGHT:
+                return all_of(self.brought(lane, number), *self._unclaimed(), self._state_for_others())
+            case Ground.LINK:
+                return all_of(self._link(lane, number), self._state("active"))
+            case Ground.EMERGENCY:
+                return all_of(self._emergency(lane, number), self._state("active"))
+            case Ground.SERVER:
+                return self._state_for_others()
+        return FALSE
+
+    def bounds(self) -> Iterator[Where]:
+        """Beside several lanes, a wider condition that an index answers: their OR alone reads the whole table."""
+        if len(self.reach.lanes) < 2:
+            return
+        found = [self.bound(lane, number) for number, lane in enumerate(self.reach.lanes)]
+        if None not in found:
+            yield any_of(*(each for each in found if each is not None))
+
+    def bound(self, lane: Lane, number: int) -> Where | None:
+        """What `ground` implies of this row, in a form that an index answers; None where there is none."""
+        match lane.ground:
+            case Ground.OWN:
+                holders = f"SELECT own.patient_id FROM holder AS own WHERE own.account_id = :lane{number}_holder::uuid"
+            case Ground.SHARE | Ground.SHARE_ORGANIZATION:
+                column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
+                holders = (
+                    f"SELECT lent.patient_id FROM share AS lent WHERE lent.{column} = :lane{number}_holder"
+                    f" AND lent.state = 'active'"
+                )
+            case _:
+                return None
+        return Where(f"{self.patient} = ANY (ARRAY({holders}))", {f"lane{number}_holder": lane.holder})
+
+    def brought(self, lane: Lane, number: int) -> Where:
+        return FALSE
+
+    def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
+        return iter(())
+
+    def chosen(self) -> str:
+        """Within a share of chosen studies: SQL that this row belongs to one of them."""
+        return "true"
+
+    @property
+    def _look_up(self) -> str:
+        """Beside other lanes, what an EXISTS ends with: asked of each row, or the planner reads all there is first."""
+        return " OFFSET 0" if len(self.reach.lanes) > 1 else ""
+
+    def _own(self, lane: Lane, number: int) -> Where:
+        return Where(
+            f"EXISTS (SELECT 1 FROM holder JOIN patient AS held ON held.id = holder.patient_id"
+            f" WHERE holder.patient_id = {self.patient} AND holder.account_id = :lane{number}_holder::uuid"
+            f" AND (holder.until IS NULL OR holder.until > :reach_now) AND held.state {self._own_states}"
+            f"{self._look_up})",
+            {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
+        )
+
+    @property
+    def _own_states(self) -> str:
+        """While a record is restricted its owner still sees it, and apps the owner once allowed do not (row 55)."""
+        by_app = self.reach.credential.grant_id is not None and self.reach.action.verb in READING
+        return "= 'active'" if by_app else "<> 'erasing'"
+
+    def _share(self, lane: Lane, number: int) -> Where:
+        column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
+        values: dict[str, Any] = {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now}
+        right = ""
+        if lane.rights:
+            right = f" AND share.rights @> :lane{number}_rights::text[]"
+            values[f"lane{number}_rights"] = [str(each) for each in lane.rights]
+        return Where(
+            f"EXISTS (SELECT 1 FROM share WHERE share.patient_id = {self.patient}"
+            f" AND share.{column} = :lane{number}_holder AND share.state = 'active'"
+            f" AND (share.until IS NULL OR share.until > :reach_now){right}"
+            f" AND (share.studies IS NULL OR {self.chosen()}){self._not_suspended(lane)}{self._look_up})",
+            values,
+        )
+
+    def _link(self, lane: Lane, number: int) -> Where:
+        """The link lives; it stands under the name of a share, for `chosen` is the same."""
+        values: dict[str, Any] = {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now}
+        right = ""
+        if lane.rights:
+            right = f" AND share.rights @> :lane{number}_rights::text[]"
+            values[f"lane{number}_rights"] = [str(each) for each in lane.rights]
+        return Where(
+            f"EXISTS (SELECT 1 FROM guest_link AS share WHERE share.patient_id = {self.patient}"
+            f" AND share.id = :lane{number}_holder AND share.ended_at IS NULL AND share.until > :reach_now{right}"
+            f" AND (share.studies IS NULL OR {self.chosen()}))",
+            values,
+        )
+
+    def _emergency(self, lane: Lane, number: int) -> Where:
+        return Where(
+            f"EXISTS (SELECT 1 FROM emergency_access WHERE emergency_access.patient_id = {self.patient}"
+            f" AND emergency_access.account_id = :lane{number}_holder::uuid AND emergency_access.ended_at IS NULL"
+            f" AND emergency_access.until > :reach_now{self._look_up})",
+            {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
+        )
+
+    def _not_suspended(self, lane: Lane) -> str:
+        if lane.ground is not Ground.SHARE:
+            return ""
+        return (
+            " AND EXISTS (SELECT 1 FROM practitioner WHERE practitioner.id = share.practitioner_id"
+            " AND practitioner.verification <> 'suspended')"
+        )
+
+    def _unclaimed(self) -> Iterator[Where]:
+        """What an organization brought it may take away again, until somebody owns the profile."""
+        if self.reach.action.verb is Verb.DELETE:
+            yield Where(
+                f"EXISTS (SELECT 1 FROM patient AS owned WHERE owned.id = {self.patient}"
+                f" AND owned.claimed_at IS NULL)"
+            )
+
+    def _state_for_others(self) -> Where:
+        """Restriction closes reads by others; storing stays (product row 55)."""
+        if self.reach.action.verb in READING:
+            return self._state("active")
+        return self._state("active", "restricted")
+
+    def _state(self, *states: str) -> Where:
+        listed = ", ".join(f"'{state}'" for state in states)
+        return Where(
+            f"EXISTS (SELECT 1 FROM patient AS whose WHERE whose.id = {self.patient} AND whose.state IN ({listed})"
+            f"{self._look_up})"
+        )
+
+
+class PatientRow(Row):
+    def __init__(self, alias: str, reach: Asked) -> None:
+        super().__init__(alias, reach)
+        self.patient = f"{alias}.id"
+
+    def brought(self, lane: Lane, number: int) -> Where:
+        """The organization made the profile, or holds an identifier of it."""
+        return Where(
+            f"({self.alias}.created_by_organization = :lane{number}_holder OR EXISTS (SELECT 1"
+            f" FROM patient_identifier WHERE patient_identifier.patient_id = {self.patient}"
+            f" AND patient_identifier.organization_id = :lane{number}_holder))",
+            {f"lane{number}_holder": lane.holder},
+        )
+
+
+class StoringRow(PatientRow):
+    """A patient to whom a study is stored: a share of chosen studies lets add to those only."""
+
+    def chosen(self) -> str:
+        return ":study_uid = ANY (share.studies)"
+
+
+class StudyRow(Row):
+    def ground(self, lane: Lane, number: int) -> Where:
+        standing = "IN ('mine', 'differs')" if lane.ground is Ground.OWN else "= 'mine'"
+        seen = f"{self.alias}.deleted_at IS NULL AND {self.alias}.standing {standing}"
+        return super().ground(lane, number) & Where(seen)
+
+    def bound(self, lane: Lane, number: int) -> Where | None:
+        return self.brought(lane, number) if lane.ground is Ground.BROUGHT else super().bound(lane, number)
+
+    def brought(self, lane: Lane, number: int) -> Where:
+        return Where(
+            f"{self.alias}.organization_id = :lane{number}_holder", {f"lane{number}_holder": lane.holder}
+        )
+
+    def _state(self, *states: str) -> Where:
+        """The database keeps the patient's state beside each study (migration 0002)."""
+        listed = ", ".join(f"'{state}'" for state in states)
+        return Where(f"{self.alias}.patient_state IN ({listed})")
+
+    def narrowed(self, lane: Lane, number: int) -> Iterator[Where]:
+        if lane.study is not None:
+            yield Where(f"{self.alias}.study_uid = :lane{number}_study", {f"lane{number}_study": lane.study})
+        for which, one in enumerate(lane.filters):
+            yield study_filter(one, self.alias, f"lane{number}_filter{which}")
+
+    def chosen(self) -> str:
+        return f"{self.alias}.study_uid = ANY (share.studies)"
