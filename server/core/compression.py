@@ -14,9 +14,12 @@ _WITH_HEADER = 31  # window bits that ask for gzip's header
 
 
 def takes_gzip(request: Request) -> bool:
-    """Whether the caller takes gzip. Not while a HEAD is answered: its length would be that of the plain body."""
-    if request.method == "HEAD":
-        return False
+    """Whether the body is to be compressed; of a HEAD nothing is sent that would be worth it."""
+    return request.method != "HEAD" and accepts_gzip(request)
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Whether the caller's Accept-Encoding takes gzip."""
     for each in request.headers.get("accept-encoding", "").lower().split(","):
         coding, _, weight = each.partition(";")
         if coding.strip() in ("gzip", "*"):

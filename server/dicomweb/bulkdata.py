@@ -25,7 +25,7 @@ from server.imaging.header import read_header
 from server.imaging.transfer_syntax import is_video, media_type
 
 from . import multipart, trail
-from .conditional import byte_range, etag, not_modified, range_headers
+from .conditional import byte_range, etag, last_modified, not_modified, range_headers
 from .multipart import OutPart
 from .representations import OCTETS, Wish, wishes
 from .streamed import streamed
@@ -63,9 +63,13 @@ async def retrieve_all(request: Request) -> Response:
     if not any(wish.multipart and wish.covers(OCTETS) for wish in wishes(accept_of(request))):
         raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
     await trail.viewed(request, row.patient_id, row.study_uid)
+    tag = etag(row.sha256, "bulkdata")
+    if (answer := not_modified(request, tag, row.created_at)) is not None:
+        return answer
     boundary = multipart.new_boundary()
     chunks = multipart.from_delimiter(_each(request, row, paths, boundary))
-    return streamed(request, chunks, multipart.content_type(OCTETS, boundary))
+    fields = {"ETag": tag, **last_modified(row.created_at)}
+    return streamed(request, chunks, multipart.content_type(OCTETS, boundary), headers=fields)
 
 
 async def value_answer(request: Request, path: str) -> Response:
@@ -83,19 +87,18 @@ async def value_answer(request: Request, path: str) -> Response:
     wish = _wish(accept_of(request), kind)
     kind = kind if wish.covers(kind) else OCTETS
     tag = etag(row.sha256, path, kind, wish.demands_parts)
-    if (answer := not_modified(request, tag)) is not None:
+    if (answer := not_modified(request, tag, row.created_at)) is not None:
         return answer
+    fields = {"ETag": tag, **last_modified(row.created_at)}
     if wish.demands_parts:
         boundary = multipart.new_boundary()
         parts = [OutPart(kind, value.size, value.chunks(), _location(request, row, path))]
         size = multipart.total_size(parts, boundary)
         chunks = multipart.write_parts(parts, boundary)
-        return streamed(
-            request, chunks, multipart.content_type(kind, boundary), size=size, headers={"ETag": tag}
-        )
+        return streamed(request, chunks, multipart.content_type(kind, boundary), size=size, headers=fields)
     part = byte_range(request, value.size, tag)
     start, stop = part or (0, value.size)
-    headers = {"ETag": tag, **range_headers(part, value.size)}
+    headers = {**fields, **range_headers(part, value.size)}
     status = 200 if part is None else 206
     return streamed(
         request, value.chunks(start, stop), kind, size=stop - start, status=status, headers=headers
@@ -115,8 +118,9 @@ async def _video(request: Request, row: InstanceRow) -> Response:
     await trail.viewed(request, row.patient_id, row.study_uid)
     wish = _wish(accept_of(request), kind)
     tag = etag(row.sha256, "video", wish.demands_parts)
-    if (answer := not_modified(request, tag)) is not None:
+    if (answer := not_modified(request, tag, row.created_at)) is not None:
         return answer
+    fields = {"ETag": tag, **last_modified(row.created_at)}
 
     async def chunks(pieces: Sequence[tuple[int, int]]) -> AsyncIterator[bytes]:
         for start, stop in pieces:
@@ -127,12 +131,16 @@ async def _video(request: Request, row: InstanceRow) -> Response:
         boundary = multipart.new_boundary()
         parts = [OutPart(kind, size, chunks(pieces), _location(request, row, PIXELS))]
         return streamed(
-            request, multipart.write_parts(parts, boundary), multipart.content_type(kind, boundary)
+            request,
+            multipart.write_parts(parts, boundary),
+            multipart.content_type(kind, boundary),
+            size=multipart.total_size(parts, boundary),
+            headers=fields,
         )
     part = byte_range(request, size, tag) if len(pieces) == 1 else None
     if part is not None:
         pieces = [(pieces[0][0] + part[0], pieces[0][0] + part[1])]
-    headers = {"ETag": tag, **range_headers(part, size)}
+    headers = {**fields, **range_headers(part, size)}
     length, status = (size, 200) if part is None else (part[1] - part[0], 206)
     return streamed(request, chunks(pieces), kind, size=length, status=status, headers=headers)
 

@@ -20,6 +20,14 @@ from server.core.errors import RangeNotSatisfiable
 CACHING = {"Cache-Control": "private, no-cache", "Vary": "Accept, Accept-Encoding, Authorization, Cookie"}
 
 
+class Beyond(RangeNotSatisfiable):
+    """The range lies outside; the answer says how long the content is (RFC 9110, 15.5.17)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The range lies outside of the content, which has {size} bytes.")
+        self.size = size
+
+
 def etag(*facts: object) -> str:
     """A strong entity tag of the facts that decide every byte."""
     digest = hashlib.blake2b(repr(facts).encode(), digest_size=16)
@@ -70,7 +78,7 @@ def byte_range(request: Request, size: int, tag: str) -> tuple[int, int] | None:
     """The stretch asked for as (start, stop); None for all of it.
 
     Several ranges, other units, and an If-Range that does not hold give all of it, as RFC 9110, 14.2 allows.
-    Raises RangeNotSatisfiable for one that lies outside.
+    Raises Beyond for one that lies outside.
     """
     found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", request.headers.get("range", "").replace(" ", ""))
     if found is None or not (found[1] or found[2]) or request.headers.get("if-range", tag) != tag:
@@ -80,7 +88,7 @@ def byte_range(request: Request, size: int, tag: str) -> tuple[int, int] | None:
     else:
         start, stop = int(found[1]), min(int(found[2]) + 1, size) if found[2] else size
     if start >= size or start >= stop:
-        raise RangeNotSatisfiable(f"The range lies outside of the content, which has {size} bytes.")
+        raise Beyond(size)
     return start, stop
 
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from server.access.action import STUDY_READ, Right
 from server.access.reach import Reach
-from server.core.compression import gzipped, takes_gzip
+from server.core.compression import accepts_gzip, gzipped
 from server.core.errors import Conflict, NotFound
 from server.core.media import best
 from server.imaging import catalogue
@@ -50,7 +50,7 @@ async def retrieve_metadata(request: Request) -> Response:
         raise NotFound()
     version = only(versions)
     await trail.viewed(request, version.patient_id, of[0])
-    zipped = media_type != XML and takes_gzip(request)
+    zipped = media_type != XML and accepts_gzip(request)
     tag = etag(of, version, media_type, zipped, included(request), services.settings.base_url)
     if (answer := not_modified(request, tag)) is not None:
         return answer

@@ -31,4 +31,6 @@ def problem(request: Request, error: ServerError) -> Response:
             response.headers["Retry-After"] = str(error.retry_after)
     if allowed := getattr(error, "allowed", None):
         response.headers["Allow"] = allowed  # RFC 9110, 15.5.6
+    if (size := getattr(error, "size", None)) is not None:
+        response.headers["Content-Range"] = f"bytes */{size}"  # RFC 9110, 15.5.17
     return response

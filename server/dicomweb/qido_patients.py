@@ -18,7 +18,7 @@ from server.imaging.columns import Level
 from server.storage.where import TRUE
 
 from . import qido_sql, trail
-from .conditional import CACHING
+from .json_answer import json_answer
 from .qido_params import parse
 from .qido_response import chosen_format, rows_answer
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
@@ -74,4 +74,4 @@ async def _counted(request: Request, level: Level, count: _Count) -> Response:
     study, series, _ = uids_of(request)
     within = catalogue.these(study, series) if study else TRUE
     number = await count(services.db, within & qido_sql.where(query, level), reach=reach)
-    return Response(orjson.dumps({"count": number}), media_type="application/json", headers=CACHING)
+    return await json_answer(request, orjson.dumps({"count": number}), media_type="application/json")

@@ -15,7 +15,7 @@ from server.imaging import sr_text
 from server.imaging.catalogue import InstanceRow
 
 from . import trail
-from .conditional import CACHING, etag, not_modified
+from .conditional import content_answer, etag, last_modified, not_modified
 from .representations import wishes
 from .urls import accept_of
 
@@ -34,13 +34,8 @@ async def report_as(request: Request, row: InstanceRow, name: str) -> Response:
     """The report in one of `TYPES`; the row was read with its metadata."""
     await trail.viewed(request, row.patient_id, row.study_uid)
     tag = etag(row.sha256, name)
-    if (answer := not_modified(request, tag)) is not None:
+    if (answer := not_modified(request, tag, row.created_at)) is not None:
         return answer
     text = await asyncio.to_thread(TYPES[name], row.metadata)
-    headers = {
-        **CACHING,
-        "ETag": tag,
-        "Content-Type": f"{name}; charset=utf-8",
-        "Content-Security-Policy": sr_text.POLICY,
-    }
-    return Response(text.encode(), headers=headers)
+    headers = {**last_modified(row.created_at), "Content-Security-Policy": sr_text.POLICY}
+    return content_answer(request, text.encode(), f"{name}; charset=utf-8", tag, headers)

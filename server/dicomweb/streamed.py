@@ -28,5 +28,8 @@ def streamed(
     if size is not None:
         fields["Content-Length"] = str(size)
     if request.method == "HEAD":  # RFC 9110, 9.3.2: not made only to be thrown away
-        return Response(status_code=status, headers=fields)
+        answer = Response(status_code=status, headers=fields)
+        if size is None:
+            del answer.headers["content-length"]  # not known, and not zero
+        return answer
     return StreamingResponse(chunks, status, headers=fields)

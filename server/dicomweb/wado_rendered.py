@@ -220,7 +220,8 @@ async def retrieve_thumbnail(request: Request) -> Response:
         await services.gate.confirm(request)
         raise
     await trail.viewed(request, patient_id, study)
-    return _jpeg(request, image, etag(image))
+    tag = etag(image)
+    return not_modified(request, tag) or content_answer(request, image, "image/jpeg", tag)
 
 
 async def _of_one_patient(request: Request, study: str, reach: Reach) -> None:
@@ -244,10 +245,4 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
     if image is None:
         image = await _still(request, (row, number, look))
         kept.put((row.patient_id, tag), image)
-    return _jpeg(request, image, tag)
-
-
-def _jpeg(request: Request, image: bytes, tag: str) -> Response:
-    if (answer := not_modified(request, tag)) is not None:
-        return answer
-    return content_answer(request, image, "image/jpeg", tag)
+    return content_answer(request, image, "image/jpeg", tag, last_modified(row.created_at))

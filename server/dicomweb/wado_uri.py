@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +23,7 @@ from server.imaging.render import Look
 from server.imaging.sr_text import is_report
 
 from . import trail
-from .conditional import content_answer, etag, not_modified
+from .conditional import content_answer, etag, last_modified, not_modified
 from .objects import sendings
 from .rendered_params import MAX_SIDE, annotation, window
 from .rendered_params import quality as quality_of
@@ -81,7 +82,7 @@ async def _file(request: Request, uids: tuple[str, str, str], transfer_syntax: s
         raise not_acceptable([f"{DICOM}; transfer-syntax={rows[0].transfer_syntax}"])
     tag = etag(*(each.etag for each in sending), "uri")
     await trail.taken(request, rows[0].patient_id, rows[0].study_uid)
-    return not_modified(request, tag) or await single_part(request, sending[0], tag)
+    return not_modified(request, tag, rows[0].created_at) or await single_part(request, sending[0], tag)
 
 
 async def _picture(
@@ -93,13 +94,14 @@ async def _picture(
     await trail.viewed(request, row.patient_id, row.study_uid)
     look = _with_region(look, asked, row)
     tag = etag(row.sha256, number, look)
+    stored: datetime | None = row.created_at
     if any(asked.get(name) for name in _STATE):
         look, digest = await _by_state(request, uids[0], asked, (row, number, look))
-        tag = etag(tag, digest)
-    if (answer := not_modified(request, tag)) is not None:
+        tag, stored = etag(tag, digest), None
+    if (answer := not_modified(request, tag, stored)) is not None:
         return answer
     image = await render.rendered(services_of(request), row, number, look)
-    return content_answer(request, image, name, tag)
+    return content_answer(request, image, name, tag, last_modified(stored) if stored else None)
 
 
 async def _by_state(
