@@ -135,14 +135,29 @@ def _names(tests: Iterable[Test], at: Column, *, fuzzy: bool) -> Where:
 
 
 def _name(pattern: str, at: Column) -> Where:
+    return all_of(*_narrowed(infix_trigrams(pattern), at), _name_like(pattern, at))
+
+
+def _name_like(pattern: str, at: Column) -> Where:
+    """The pattern, asked of each group of the name apart."""
     asked = fold(pattern).rstrip("^= ")
+    text = asked.strip("*")
+    if asked.endswith("*") and text and not set(text) & set("*?="):
+        return _begins_or_holds(text, at, anywhere=asked.startswith("*"))
     groups = f"unnest(string_to_array({at.sql}, '='))" if "=" not in asked else f"unnest(ARRAY[{at.sql}])"
     compared = "rtrim(part.value, '^ ')" if not pattern.endswith("*") else "part.value"
-    matches = Where(
+    return Where(
         f"EXISTS (SELECT FROM {groups} AS part(value) WHERE {compared} LIKE :qido_like)",
         {"qido_like": like(asked)},
     )
-    return all_of(*_narrowed(infix_trigrams(pattern), at), matches)
+
+
+def _begins_or_holds(text: str, at: Column, *, anywhere: bool) -> Where:
+    """`text*` and `*text*`: the same of all groups at once, which the planner knows how often to expect."""
+    if anywhere:
+        return Where(f"{at.sql} LIKE :qido_like", {"qido_like": f"%{_escaped(text)}%"})
+    first = Where(f"{at.sql} LIKE :qido_like", {"qido_like": f"{_escaped(text)}%"})
+    return first | Where(f"{at.sql} LIKE :qido_later", {"qido_later": f"%={_escaped(text)}%"})
 
 
 def _fuzzy(text: str, at: Column) -> Where:

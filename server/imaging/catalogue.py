@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from server.access.reach import Reach
@@ -26,12 +26,18 @@ from .pixels import ROW
 QUERIES = load(__package__)
 
 _ALL = 2**31 - 1
-_RUNGS = (2, *(rung * 10**power for power in range(2, 6) for rung in (1, 2, 5)))
+_RUNGS = (
+    102,
+    128,
+    200,
+    400,
+    *range(1000, 10_000, 1000),
+    *(10**power * rung for power in (4, 5) for rung in (1, 2, 5)),
+)
 COUNTED = 100  # results beyond a page are counted so far: an archive of a million is not counted for a page
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One match of a search, as prepared DICOM JSON."""
 
     patient_id: str
@@ -128,12 +134,14 @@ async def find_instances(
 
 
 async def _page(db: Database, name: str, match: Where, *, reach: Reach, **asked: Any) -> Page:
-    """One statement: the page, and a row after it when there is more, which tells how much."""
-    values, end = {**asked, "counted": COUNTED}, asked["offset"] + asked["page"] + 1
-    limits = {"until": _limit(end), "beyond": _limit(end + COUNTED)}
-    found = await db.fetch_all(QUERIES[name], values, reach=reach.studies(), match=match, **limits)
-    page, beyond = found[: asked["page"]], found[asked["page"] :]
-    return Page([_row(each) for each in page], beyond[0]["beyond"] if beyond else 0)
+    """One statement: the page, and how much there is beyond it."""
+    page, most = asked["page"], asked["page"] + COUNTED
+    until = _limit(asked["offset"] + most)
+    found = await db.fetch_all(
+        QUERIES[name], {**asked, "most": most}, reach=reach.studies(), match=match, until=until
+    )
+    beyond = found[page]["counted"] - page if len(found) > page else 0
+    return Page([_row(each) for each in found[:page]], beyond)
 
 
 def _limit(rows: int) -> Where:
@@ -147,7 +155,7 @@ def _limit(rows: int) -> Where:
 def _row(row: Record) -> Row:
     """A column that its level does not have is empty."""
     values = dict(row)
-    del values["beyond"]
+    del values["counted"], values["place"]
     values["qido"] = from_column(values["qido"])
     for name in _PREPARED & values.keys():
         values[name] = _json(values[name])

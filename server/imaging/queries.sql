@@ -165,36 +165,24 @@ UPDATE study SET modalities = :modalities, sop_classes = :sop_classes, series_co
  WHERE patient_id = :patient_id AND study_uid = :study_uid
 
 -- name: find_studies
--- A page, newest first; in the row after it, where there is one, how many there are beyond, counted up to a bound.
--- The inner limits are numbers in the text, so that one plan serves all pages of about a size.
-SELECT found.*,
-       CASE WHEN row_number() OVER () > :page::bigint THEN (
-           SELECT count(*) FROM (
-               SELECT FROM (SELECT FROM study WHERE {reach} AND {match} LIMIT {beyond}) AS all_of_them
-               OFFSET :offset::bigint + :page LIMIT :counted
-           ) AS more
-       ) END AS beyond
-  FROM (SELECT * FROM (
+-- A page, newest first, and a row after it where there is one; in each row, how many were found from the page's
+-- first on, up to a bound. The limits are numbers in the text, so that one plan serves all pages of about a size.
+SELECT * FROM (
+    SELECT page.*, count(*) OVER () AS counted, row_number() OVER () AS place FROM (
+        SELECT * FROM (
             SELECT study.patient_id, study.study_uid, study.qido,
                    CASE WHEN :whole::boolean THEN study.attributes END AS document
               FROM study
              WHERE {reach} AND {match}
              ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id
-             LIMIT {until}) AS first
-        OFFSET :offset LIMIT :page + 1) AS found
+             LIMIT {until}) AS ordered
+        OFFSET :offset LIMIT :most) AS page) AS found
+ WHERE place <= :page::bigint + 1
 
 -- name: find_series
-SELECT found.*,
-       CASE WHEN row_number() OVER () > :page::bigint THEN (
-           SELECT count(*) FROM (
-               SELECT FROM (
-                   SELECT FROM study
-                     JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
-                    WHERE {reach} AND series.deleted_at IS NULL AND {match} LIMIT {beyond}) AS all_of_them
-               OFFSET :offset::bigint + :page LIMIT :counted
-           ) AS more
-       ) END AS beyond
-  FROM (SELECT * FROM (
+SELECT * FROM (
+    SELECT page.*, count(*) OVER () AS counted, row_number() OVER () AS place FROM (
+        SELECT * FROM (
             SELECT series.patient_id, series.study_uid, series.series_uid, series.qido,
                    CASE WHEN :whole::boolean THEN series.attributes END AS document,
                    CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
@@ -204,24 +192,14 @@ SELECT found.*,
              WHERE {reach} AND series.deleted_at IS NULL AND {match}
              ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
                       series.series_number NULLS LAST, series.series_uid
-             LIMIT {until}) AS first
-        OFFSET :offset LIMIT :page + 1) AS found
+             LIMIT {until}) AS ordered
+        OFFSET :offset LIMIT :most) AS page) AS found
+ WHERE place <= :page::bigint + 1
 
 -- name: find_instances
-SELECT found.*,
-       CASE WHEN row_number() OVER () > :page::bigint THEN (
-           SELECT count(*) FROM (
-               SELECT FROM (
-                   SELECT FROM study
-                     JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
-                     JOIN instance ON instance.patient_id = series.patient_id
-                          AND instance.study_uid = series.study_uid AND instance.series_uid = series.series_uid
-                    WHERE {reach} AND series.deleted_at IS NULL AND instance.deleted_at IS NULL AND {match}
-                    LIMIT {beyond}) AS all_of_them
-               OFFSET :offset::bigint + :page LIMIT :counted
-           ) AS more
-       ) END AS beyond
-  FROM (SELECT * FROM (
+SELECT * FROM (
+    SELECT page.*, count(*) OVER () AS counted, row_number() OVER () AS place FROM (
+        SELECT * FROM (
             SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.sop_uid, instance.qido,
                    CASE WHEN :whole::boolean THEN instance.metadata END AS document,
                    CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
@@ -234,8 +212,9 @@ SELECT found.*,
              ORDER BY study.study_day DESC, study.study_time DESC, study.study_uid, study.patient_id,
                       series.series_number NULLS LAST, series.series_uid, instance.instance_number NULLS LAST,
                       instance.sop_uid
-             LIMIT {until}) AS first
-        OFFSET :offset LIMIT :page + 1) AS found
+             LIMIT {until}) AS ordered
+        OFFSET :offset LIMIT :most) AS page) AS found
+ WHERE place <= :page::bigint + 1
 
 -- name: count_studies
 SELECT count(*) FROM study WHERE {reach} AND {match}
