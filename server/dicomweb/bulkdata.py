@@ -22,7 +22,7 @@ from server.imaging.bulk import Bulk
 from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.dicom_json import ROOT
 from server.imaging.header import read_header
-from server.imaging.transfer_syntax import is_video, media_type
+from server.imaging.transfer_syntax import is_video, video_types
 
 from . import multipart, trail
 from .conditional import byte_range, etag, last_modified, not_modified, range_headers
@@ -107,7 +107,7 @@ async def value_answer(request: Request, path: str) -> Response:
 
 async def _video(request: Request, row: InstanceRow) -> Response:
     """The stream as it is held (PS3.18, 8.7.3.3.3); by ranges where it is one fragment, as players ask for it."""
-    services, kind = services_of(request), media_type(row.transfer_syntax)
+    services, types = services_of(request), video_types(row.transfer_syntax)
     address = address_of(services, row)
     fragments = (await asyncio.to_thread(lambda: read_header(services.objects.reader(address)))).fragments
     assert fragments is not None  # it is encapsulated
@@ -116,8 +116,9 @@ async def _video(request: Request, row: InstanceRow) -> Response:
     ]
     size = sum(stop - start for start, stop in pieces)
     await trail.viewed(request, row.patient_id, row.study_uid)
-    wish = _wish(accept_of(request), kind)
-    tag = etag(row.sha256, "video", wish.demands_parts)
+    wish = _wish(accept_of(request), *types)
+    kind = next((each for each in types if wish.covers(each)), types[0])
+    tag = etag(row.sha256, "video", kind, wish.demands_parts)
     if (answer := not_modified(request, tag, row.created_at)) is not None:
         return answer
     fields = {"ETag": tag, **last_modified(row.created_at)}
@@ -145,11 +146,11 @@ async def _video(request: Request, row: InstanceRow) -> Response:
     return streamed(request, chunks(pieces), kind, size=length, status=status, headers=headers)
 
 
-def _wish(accept: str | None, kind: str) -> Wish:
+def _wish(accept: str | None, *kinds: str) -> Wish:
+    types = dict.fromkeys((*kinds, OCTETS))
     for wish in wishes(accept):
-        if wish.covers(kind) or wish.covers(OCTETS):
+        if any(map(wish.covers, types)):
             return wish
-    types = dict.fromkeys((kind, OCTETS))
     raise not_acceptable([*(f'multipart/related; type="{name}"' for name in types), *types])
 
 

@@ -6,6 +6,7 @@ series or a study the picture is that of its middle image, or of each of them wh
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -22,8 +23,9 @@ from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import NoFrame, has_frames
 from server.imaging.presentation import is_presentation_state
 from server.imaging.render import KEPT_SIDE, Look
-from server.imaging.sr_text import is_report
+from server.imaging.tracings import sign, tracing
 from server.imaging.transfer_syntax import is_video
+from server.imaging.waveform import is_waveform
 
 from . import bulkdata, multipart, trail
 from .conditional import content_answer, etag, last_modified, not_modified
@@ -31,7 +33,7 @@ from .kept import kept_of
 from .metadata import TWICE
 from .multipart import OutPart
 from .rendered_params import RenderedQuery, parse
-from .rendered_reports import report_answer
+from .rendered_reports import tracing_answer, words_answer
 from .rendered_states import Picture, pictures_of_state
 from .representations import Wish, wishes
 from .streamed import streamed
@@ -66,21 +68,30 @@ async def retrieve_rendered(request: Request) -> Response:
         return await _not_an_image(request, held[0], query)
     rows = [row for row in held if has_frames(row)]
     if not rows:
-        raise NoFrame("There are no images in this.")
+        if frames:
+            raise NoFrame("There are no images in this.")
+        return await _not_an_image(request, await _first(request, held), query)
     name, wish = chosen_format(accept_of(request))
     look = look_of(query, FORMATS[name])
     pictures = _pictures(rows, frames, look, everything=wish.demands_parts, moving=name == "image/gif")
     return await _answer(request, pictures, name, wish)
 
 
+async def _first(request: Request, held: Sequence[InstanceRow]) -> InstanceRow:
+    """The object that stands for a series or study without images, with its metadata."""
+    of = (held[0].study_uid, held[0].series_uid, held[0].sop_uid)
+    rows = await rows_of(request, Right.IMAGES, of=of, metadata=True)
+    return rows[0]
+
+
 async def _not_an_image(request: Request, row: InstanceRow, query: RenderedQuery) -> Response:
-    """What an instance without frames looks like: a film, a document, a report, images by a presentation state."""
+    """What an instance without frames looks like: a film, a document, images by a presentation state, traces, words."""
     if value := _shown_as_held(row):
         return await bulkdata.value_answer(request, value)
-    if is_report(row.sop_class):
-        return await report_answer(request, row)
+    if is_waveform(row.metadata):
+        return await tracing_answer(request, row, query)
     if not is_presentation_state(row.sop_class):
-        raise NoFrame("There are no images in this.")
+        return await words_answer(request, row)
     name, wish = chosen_format(accept_of(request))
     everything = wish.demands_parts or name == "image/gif"
     look = look_of(query, FORMATS[name])
@@ -216,6 +227,9 @@ async def retrieve_thumbnail(request: Request) -> Response:
         patient_id, image = await render.thumbnail(
             services, study, series, reach=reach, width=width, height=height
         )
+    except NoFrame:
+        held = await rows_of(request, Right.IMAGES)
+        return await _sign(request, await _first(request, held), width, height)
     except NotFound:
         await services.gate.confirm(request)
         raise
@@ -235,6 +249,8 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
     """Small enough to be kept: lists of images are scrolled to and fro."""
     number = numbers_of(request)[0] if "frames" in request.path_params else 1
     (row,) = await rows_of(request, Right.IMAGES, frames=(number, number))
+    if not has_frames(row) and "frames" not in request.path_params:
+        return await _sign(request, await _first(request, [row]), width, height)
     await trail.viewed(request, row.patient_id, row.study_uid)
     look = Look(width=width, height=height, quality=80)
     tag = etag(row.sha256, number, look)
@@ -246,3 +262,30 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
         image = await _still(request, (row, number, look))
         kept.put((row.patient_id, tag), image)
     return content_answer(request, image, "image/jpeg", tag, last_modified(row.created_at))
+
+
+async def _sign(request: Request, row: InstanceRow, width: int, height: int) -> Response:
+    """What stands for an object without frames in a list: its traces, the first image of a state, or a sign."""
+    await trail.viewed(request, row.patient_id, row.study_uid)
+    tag = etag(row.sha256, "sign", width, height)
+    if (answer := not_modified(request, tag, row.created_at)) is not None:
+        return answer
+    services = services_of(request)
+    try:
+        if is_waveform(row.metadata):
+            image = await tracing(services, row, "image/jpeg", width=width, height=height)
+        elif is_presentation_state(row.sop_class):
+            look = Look(width=width, height=height, quality=80)
+            (picture,) = await pictures_of_state(request, row, RenderedQuery(), look, everything=False)
+            image = await _still(request, picture)
+        else:
+            image = await asyncio.to_thread(sign, _word(row), width, height)
+    except (NoFrame, NotAcceptable):  # nothing that could be drawn
+        image = await asyncio.to_thread(sign, _word(row), width, height)
+    return content_answer(request, image, "image/jpeg", tag, last_modified(row.created_at))
+
+
+def _word(row: InstanceRow) -> str:
+    if is_video(row.transfer_syntax):
+        return "VIDEO"
+    return "PDF" if row.sop_class == f"{_DOCUMENTS}1" else row.modality

@@ -27,7 +27,7 @@ from .conditional import content_answer, etag, last_modified, not_modified
 from .objects import sendings
 from .rendered_params import MAX_SIDE, annotation, window
 from .rendered_params import quality as quality_of
-from .rendered_reports import TYPES, report_as
+from .rendered_reports import words_as, writers_of
 from .rendered_states import Picture, look_by_state
 from .representations import DICOM
 from .urls import is_identifier, services_of
@@ -45,15 +45,15 @@ async def retrieve(request: Request) -> Response:
     uids = _uids(asked)
     # The right to look is asked first; files need the right to download besides (decision 4).
     (row,) = await rows_of(request, Right.IMAGES, of=uids)
-    offers = (
-        [*FORMATS, DICOM] if has_frames(row) else [*TYPES, DICOM] if is_report(row.sop_class) else [DICOM]
-    )
+    words = () if has_frames(row) else tuple(writers_of(row))
+    others = [*words, DICOM] if is_report(row.sop_class) else [DICOM, *words]
+    offers = [*FORMATS, DICOM] if has_frames(row) else others
     name = _chosen(asked.get("contentType"), offers)
     if name == DICOM:
         return await _file(request, uids, asked.get("transferSyntax"))
-    if name in TYPES:
+    if name in words:
         (row,) = await rows_of(request, Right.IMAGES, of=uids, metadata=True)
-        return await report_as(request, row, name)
+        return await words_as(request, row, name)
     return await _picture(request, uids, name, asked)
 
 

@@ -28,12 +28,12 @@ _TEXTS = {
 }
 _DEEPEST = 60
 _MOST = 20_000  # items
-_STYLE = (
+STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:1.5rem auto;padding:0 1rem;"
     "color-scheme:light dark}dt{font-weight:600}dd{margin:0 0 .25rem 1.25rem;white-space:pre-wrap;"
     "overflow-wrap:anywhere}dl{margin:.25rem 0}header{border-bottom:1px solid;margin-bottom:1rem}"
 )
-_FIT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+FIT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 # What a browser may do with it: show it.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox allow-top-navigation-by-user-activation"
 
@@ -47,12 +47,12 @@ def html(metadata: bytes) -> str:
     """The report as a page."""
     model = _model(metadata)
     title = escape(_meaning(model, "0040A043") or "Report")
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in _facts(model))
+    said = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts(model))
     places = _places(model)
     body = "".join(_as_html(depth, each, places) for depth, each in _walk(model))
     return (
-        f'<!doctype html><html><head><meta charset="utf-8">{_FIT}<title>{title}</title><style>{_STYLE}</style></head>'
-        f"<body><header><h1>{title}</h1><dl>{facts}</dl></header><main>{body}</main></body></html>"
+        f'<!doctype html><html><head><meta charset="utf-8">{FIT}<title>{title}</title><style>{STYLE}</style></head>'
+        f"<body><header><h1>{title}</h1><dl>{said}</dl></header><main>{body}</main></body></html>"
     )
 
 
@@ -60,7 +60,7 @@ def plain(metadata: bytes) -> str:
     """The report line by line."""
     model = _model(metadata)
     lines = [_meaning(model, "0040A043") or "Report", ""]
-    lines += [f"{name}: {value}" for name, value in _facts(model)]
+    lines += [f"{name}: {value}" for name, value in facts(model)]
     lines.append("")
     for depth, item in _walk(model):
         name, value = _meaning(item, "0040A043"), _value(item)
@@ -73,13 +73,13 @@ def _model(metadata: bytes) -> Json:
     return model
 
 
-def _facts(model: Json) -> Iterator[tuple[str, str]]:
+def facts(model: Json) -> Iterator[tuple[str, str]]:
     """Whose report it is, when and by whom."""
     verified = [
         " ".join(filter(None, (_name(item, "0040A075"), _text(item, "0040A027"), _text(item, "0040A030"))))
         for item in _items(model, "0040A073")
     ]
-    facts = (
+    found = (
         ("Patient", _name(model, "00100010")),
         ("Patient ID", _text(model, "00100020")),
         ("Birth date", _text(model, "00100030")),
@@ -89,7 +89,7 @@ def _facts(model: Json) -> Iterator[tuple[str, str]]:
         ("State", " ".join(filter(None, (_text(model, "0040A491"), _text(model, "0040A493"))))),
         ("Verified by", "; ".join(verified)),
     )
-    yield from ((name, value) for name, value in facts if value)
+    yield from ((name, value) for name, value in found if value)
 
 
 def _walk(model: Json) -> Iterator[tuple[int, Json]]:

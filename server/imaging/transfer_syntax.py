@@ -62,6 +62,14 @@ def media_type(uid: str) -> str:
     return _MEDIA.get(uid, "application/octet-stream")
 
 
+def video_types(uid: str) -> tuple[str, ...]:
+    """What a film may be called, the default first: MPEG-2 has two names, HEVC one of its own."""
+    default = media_type(uid)
+    if default == "video/mpeg":
+        return default, "video/mpeg2"
+    return (default, "video/h265") if uid.endswith((".107", ".108")) else (default,)
+
+
 def is_video(uid: str) -> bool:
     """Whether the pixel data are one stream, not frames that could be told apart."""
     return media_type(uid).startswith("video/")

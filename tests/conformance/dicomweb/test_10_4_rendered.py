@@ -129,13 +129,6 @@ async def test_thumbnails_are_small(web: httpx.AsyncClient):
     assert max(image(await web.get(f"/dicomweb{path}/thumbnail?viewport=50,50")).size) <= 50
 
 
-async def test_nothing_to_see(web: httpx.AsyncClient):
-    path = await held(web, "rtplan.dcm")
-    for kind in ("rendered", "thumbnail"):
-        assert (await web.get(f"/dicomweb{path}/{kind}")).status_code == 404
-    assert (await web.get(f"/dicomweb{path.rpartition('/instances/')[0]}/thumbnail")).status_code == 404
-
-
 async def test_hidden(web: httpx.AsyncClient, stored: Sample, people: People):
     stranger = bearer(await people.token(await people.patient("Some One")))
     for path in (stored.path, f"/studies/{stored.study}", f"{stored.path}/frames/1"):
