@@ -19,6 +19,15 @@ SELECT (SELECT pseudonym FROM found WHERE subject = :patient) AS chain,
        (SELECT pseudonym FROM found WHERE subject = :client) AS client,
        (SELECT wrapped FROM keys.patient_key WHERE patient_id = :patient_id) AS wrapped
 
+-- name: account_key
+SELECT wrapped FROM keys.account_key WHERE account_id = :account
+
+-- name: add_account_key
+-- Of an account that there is: what is written about one that was erased gets no key any more.
+INSERT INTO keys.account_key (account_id, wrapped, created_at)
+SELECT id, :wrapped, :now FROM account WHERE id = :account
+    ON CONFLICT (account_id) DO NOTHING RETURNING wrapped
+
 -- name: append
 -- One statement: the row of audit_head is the lock, so that concurrent writers do not fork the chain.
 WITH head AS (

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
         "",
         description="The same database as the owner of its tables, for schema changes and restore; empty: the same",
     )
+    keys_database_url: Annotated[str, AfterValidator(_database)] = Field(
+        "", description="PostgreSQL of the patients' wrapped keys alone; empty: they lie in the main database"
+    )
     storage_url: Annotated[str, AfterValidator(_storage)] = Field(
         "", description="file:///directory or s3://bucket/prefix; empty: under the data directory"
     )
@@ -116,6 +119,11 @@ class Settings(BaseSettings):
     private_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
         (),
         description="Hosts in private networks (or without https) that subscriptions may call, comma-separated",
+    )
+    statement_seconds: float = Field(
+        60,
+        ge=0,
+        description="Longest that one statement of a request may take in the database; 0: as long as it wants",
     )
     db_pool_size: int = Field(10, ge=2, le=200, description="Database connections of one worker process")
 

@@ -56,7 +56,7 @@ async def register_patient(
         await services.db.execute(
             QUERIES["add_patient"], values | {"claimed_at": now if account_id else None}
         )
-        key = {"id": patient_id, "wrapped": services.keyring.new_patient_key(), "now": now}
+        key = {"id": patient_id, "wrapped": await services.keyring.add_patient_key(patient_id), "now": now}
         await services.db.execute(QUERIES["add_key"], key)
         if account_id:
             holder = {"id": patient_id, "account": account_id, "now": now}

@@ -277,7 +277,12 @@ async def _stopped_by_hold(services: Services, row: Record) -> None:
 async def _destroy_key(services: Services, row: Record) -> Json | None:
     if row["patient_id"] is None:
         return {}
-    return {"keys": await services.db.execute(QUERIES["destroy_key"], {"patient": row["patient_id"]})}
+    patient_id, store = row["patient_id"], services.keyring.store
+    if (
+        store is not None
+    ):  # first where the key lies: killed in between, the ticket says that it is not done yet
+        await store.destroy(patient_id)
+    return {"keys": await services.db.execute(QUERIES["destroy_key"], {"patient": patient_id})}
 
 
 async def _drop_rows(services: Services, row: Record) -> Json | None:
@@ -370,6 +375,7 @@ async def _drop_account(services: Services, account_id: UUID) -> None:
     await services.db.execute(QUERIES["drop_messages"], {"account": account_id})
     await services.db.execute(QUERIES["drop_requests"], {"email": account["email"]})
     await services.db.execute(QUERIES["drop_account"], {"account": account_id})
+    await services.db.execute(QUERIES["destroy_account_key"], {"account": account_id})
 
 
 async def _bury(services: Services, row: Record, *, account: bool) -> None:

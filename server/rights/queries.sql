@@ -132,6 +132,10 @@ UPDATE share SET state = 'ended', ended_at = :now FROM practitioner
 -- name: drop_account
 DELETE FROM account WHERE id = :account
 
+-- name: destroy_account_key
+-- After the account: nobody makes it anew.
+DELETE FROM keys.account_key WHERE account_id = :account
+
 -- name: finish_erasure
 UPDATE erasure SET step = 'done', done_at = :now, patient_id = NULL, account_id = NULL, sealed = NULL,
        proof = :proof, signature = :signature

@@ -1,0 +1,204 @@
+"""The chained log: every access, refusal and act, append-only.
+
+An event is one row in the chain of the patient it concerns (or of the system): its payload is canonical JSON, its
+hash is SHA-256(previous hash || payload). People stand in it as random pseudonyms; what names them or shows health
+data is sealed with the patient's key inside the payload, so that erasing the patient breaks no chain. In the system's
+chain it is sealed with a key of the account that acted, which goes with the account.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from base64 import b64encode
+from collections import OrderedDict, defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+import structlog
+
+from server.core import clock
+from server.core.errors import AlreadyStored, Conflict, ServerError
+from server.storage.db import Database, Record
+from server.storage.keyring import KeyRing
+from server.storage.sql import load
+
+from .events import Event, Outcome
+from .who import SYSTEM, Who
+
+QUERIES = load(__package__)
+SYSTEM_CHAIN = uuid.UUID(int=0)
+GROUP_SECONDS = 0.5  # searches and repeats are committed in groups, within a second (decision 25)
+KNOWN_FOLDS = 50_000
+PARTIES_TRIES = 5  # another writer may make the same pseudonym at the same moment
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    event: Event
+    who: Who
+    patient_id: str | None
+    outcome: Outcome
+    detail: Mapping[str, Any]
+
+
+class AuditLog:
+    """Writes the log. One per process."""
+
+    def __init__(self, db: Database, keyring: KeyRing) -> None:
+        self._db = db
+        self._keyring = keyring
+        self._waiting: list[_Entry] = []
+        self._flusher: asyncio.Task[None] | None = None
+        self._known: OrderedDict[str, None] = OrderedDict()  # folds recorded; a hint, the database decides
+
+    async def record(
+        self,
+        event: Event,
+        *,
+        who: Who | None,
+        patient_id: str | None,
+        outcome: Outcome = Outcome.SUCCESS,
+        detail: Mapping[str, Any] | None = None,
+        fold: str | None = None,
+    ) -> None:
+        """Append one event, inside the caller's transaction when one is open.
+
+        With `fold`, an event of that key is recorded once: the first look at a study within an hour, not each frame.
+        """
+        entry = _Entry(event, who or SYSTEM, patient_id, outcome, detail or {})
+        if fold is None:
+            await self._append(entry, None)
+        elif fold not in self._known:
+            async with self._db.raw() as connection:
+                may_roll_back = connection.is_in_transaction()
+            await self._append_once(entry, fold)
+            if not may_roll_back:  # else it may yet not have happened
+                self._remember(fold)
+
+    def record_later(
+        self,
+        event: Event,
+        *,
+        who: Who | None,
+        patient_id: str | None,
+        outcome: Outcome = Outcome.SUCCESS,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Append one event soon, together with others: searches and repeats only."""
+        self._waiting.append(_Entry(event, who or SYSTEM, patient_id, outcome, detail or {}))
+        if self._flusher is None or self._flusher.done():
+            self._flusher = asyncio.create_task(self._flush_soon())
+
+    async def close(self) -> None:
+        """Write what still waits."""
+        if self._flusher and not self._flusher.done():
+            self._flusher.cancel()
+            await asyncio.gather(self._flusher, return_exceptions=True)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Write everything that waits, a transaction for each patient: to hold two chains at once invites deadlock."""
+        waiting, self._waiting = self._waiting, []
+        groups: dict[str | None, list[_Entry]] = defaultdict(list)
+        for entry in waiting:
+            groups[entry.patient_id].append(entry)
+        for entries in groups.values():
+            try:
+                async with self._db.transaction():
+                    for entry in entries:
+                        await self._append(entry, None)
+            except ServerError:
+                log.warning("audit group not written yet", events=len(entries))
+                self._waiting += entries
+
+    async def _flush_soon(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GROUP_SECONDS)
+            await self.flush()
+
+    async def _append_once(self, entry: _Entry, fold: str) -> None:
+        key = hashlib.sha256(fold.encode()).hexdigest()
+        if await self._db.fetch_val(QUERIES["folded"], {"fold": key}):
+            return
+        try:
+            async with self._db.transaction():
+                await self._append(entry, key)
+        except AlreadyStored:
+            return  # another process recorded it between the look and the insert
+
+    async def _append(self, entry: _Entry, fold: str | None) -> None:
+        parties = await self._parties(entry)
+        event_id, at = uuid.uuid4(), clock.now()
+        payload = {
+            "id": str(event_id),
+            "at": at.isoformat(),
+            "event": entry.event,
+            "outcome": entry.outcome,
+            "actor": parties["actor"] and str(parties["actor"]),
+            "client": parties["client"] and str(parties["client"]),
+            "sealed": b64encode(await self._sealed(entry, parties["wrapped"], event_id)).decode(),
+        }
+        chain = parties["chain"] or SYSTEM_CHAIN
+        await self._db.execute(
+            QUERIES["append"],
+            {
+                "chain": chain,
+                "genesis": chain.bytes,
+                "payload": canonical(payload),
+                "id": event_id,
+                "at": at,
+                "event": entry.event,
+                "outcome": entry.outcome,
+                "actor": parties["actor"],
+                "client": parties["client"],
+                "fold": fold,
+            },
+        )
+
+    async def _parties(self, entry: _Entry) -> Record:
+        """Pseudonyms and the patient's key; raises Conflict when others make the same ones again and again."""
+        subjects = {
+            "patient": f"patient:{entry.patient_id}" if entry.patient_id else None,
+            "actor": entry.who.subject,
+            "client": f"client:{entry.who.client_id}" if entry.who.client_id else None,
+        }
+        for _ in range(PARTIES_TRIES):
+            row = await self._db.fetch_one(QUERIES["parties"], {**subjects, "patient_id": entry.patient_id})
+            assert row is not None  # a SELECT of scalars has a row
+            found = {"patient": row["chain"], "actor": row["actor"], "client": row["client"]}
+            if all(found[name] for name, subject in subjects.items() if subject):
+                return row
+        raise Conflict()
+
+    async def _sealed(self, entry: _Entry, wrapped: bytes | None, event_id: uuid.UUID) -> bytes:
+        wrapped, whole = self._keyring.still_held(wrapped), True
+        if entry.patient_id is None and entry.who.account_id is not None:
+            wrapped = await self._account_key(uuid.UUID(str(entry.who.account_id)))
+            whole = wrapped is not None  # an account that is gone is not named again
+        names = {name: value for name, value in asdict(entry.who).items() if value and whole}
+        plain = orjson.dumps({"who": names, "detail": dict(entry.detail)}, default=str)
+        return self._keyring.seal(wrapped, plain, context=event_id.bytes)
+
+    async def _account_key(self, account_id: uuid.UUID) -> bytes | None:
+        """The key of an account, made at its first event; None when there is no such account any more."""
+        values = {"account": account_id, "wrapped": self._keyring.new_patient_key(), "now": clock.now()}
+        held: bytes | None = await self._db.fetch_val(QUERIES["account_key"], values)
+        if held is None:
+            held = await self._db.fetch_val(QUERIES["add_account_key"], values)
+        return held or await self._db.fetch_val(QUERIES["account_key"], values)
+
+    def _remember(self, fold: str) -> None:
+        self._known[fold] = None
+        if len(self._known) > KNOWN_FOLDS:
+            self._known.popitem(last=False)
+
+
+def canonical(payload: Mapping[str, Any]) -> bytes:
+    """The bytes that are hashed: JSON with sorted keys and no spaces."""
+    return orjson.dumps(dict(payload), option=orjson.OPT_SORT_KEYS)

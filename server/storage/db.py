@@ -1,0 +1,231 @@
+"""The database: the pool, transactions, and statements on the asyncpg connection beneath.
+
+`databases` keeps the pool, and stays inside this file. Statements and transactions go to the connection it
+hands out, positional and prepared: a third of the cost of its own text path. Two of its traps to know: a task has
+one connection, and a child task does not see its parent's transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from databases import Database as Pool
+
+from server.core.errors import (
+    AlreadyStored,
+    Conflict,
+    InvalidInput,
+    OutOfSpace,
+    StorageUnavailable,
+    Unavailable,
+)
+
+from .sql import Bound, Statement, bind
+from .where import Where
+
+Record: TypeAlias = asyncpg.Record
+Values = Mapping[str, Any]
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html, class 40: the transaction may be tried again.
+_RETRY = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # rolling back on a connection that was cut in the middle of an answer
+    OSError,
+)
+
+
+_UNHURRIED: ContextVar[bool] = ContextVar("unhurried", default=False)
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Statements of this task may take as long as they want: jobs, exports, backups, commands. Requests may not."""
+    before = _UNHURRIED.set(True)
+    try:
+        yield
+    finally:
+        _UNHURRIED.reset(before)
+
+
+class Database:
+    """PostgreSQL, as every layer above sees it.
+
+    A statement that takes longer than `statement_seconds` is ended by PostgreSQL and raises Unavailable (0: none is).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        min_size: int = 1,
+        max_size: int = 10,
+        statement_seconds: float = 0,
+        timeout: float = 60,
+    ) -> None:
+        self._hurries = statement_seconds > 0
+        settings = {"statement_timeout": f"{statement_seconds * 1000:.0f}"} if self._hurries else {}
+        self._pool = Pool(
+            _for_databases(url),
+            min_size=min_size,
+            max_size=max_size,
+            reset=_leave,
+            statement_cache_size=1000,
+            server_settings=settings,
+            timeout=timeout,
+        )
+
+    async def connect(self) -> None:
+        with _translated():
+            await self._pool.connect()
+
+    async def disconnect(self) -> None:
+        await self._pool.disconnect()
+
+    async def fetch_all(self, query: Statement, values: Values | None = None, **parts: Where) -> list[Record]:
+        """All rows of the statement."""
+        text, args = query.bind(values, **parts)
+        async with self._connection() as connection:
+            rows: list[Record] = await connection.fetch(text, *args)
+            return rows
+
+    async def fetch_one(
+        self, query: Statement, values: Values | None = None, **parts: Where
+    ) -> Record | None:
+        """The first row, or None."""
+        text, args = query.bind(values, **parts)
+        async with self._connection() as connection:
+            return await connection.fetchrow(text, *args)
+
+    async def fetch_val(self, query: Statement, values: Values | None = None, **parts: Where) -> Any:
+        """The first column of the first row, or None."""
+        text, args = query.bind(values, **parts)
+        async with self._connection() as connection:
+            return await connection.fetchval(text, *args)
+
+    async def execute(self, query: Statement, values: Values | None = None, **parts: Where) -> int:
+        """Run the statement; the number of rows it touched."""
+        text, args = query.bind(values, **parts)
+        async with self._connection() as connection:
+            status: str = await connection.execute(text, *args)
+            count = status.rpartition(" ")[2]
+            return int(count) if count.isdigit() else 0
+
+    async def execute_many(self, query: Statement, rows: Iterable[Values]) -> None:
+        """Run the statement once for each row, in one round trip."""
+        bound = [query.bind(row) for row in rows]
+        if not bound:
+            return
+        async with self._connection() as connection:
+            await connection.executemany(bound[0].text, [each.args for each in bound])
+
+    async def iterate(
+        self, query: Statement, values: Values | None = None, *, prefetch: int = 200, **parts: Where
+    ) -> AsyncGenerator[Record, None]:
+        """Rows one after the other, through a cursor; opens a transaction of its own.
+
+        Who may stop early must close it (contextlib.aclosing): the connection is busy until then.
+        """
+        text, args = query.bind(values, **parts)
+        async with self.transaction(), self._connection() as connection:
+            async for row in connection.cursor(text, *args, prefetch=prefetch):
+                yield row
+
+    @asynccontextmanager
+    async def transaction(self, *, isolation: str | None = None) -> AsyncIterator[None]:
+        """All of the statements inside, or none; within another transaction, a savepoint.
+
+        Raises Conflict when the database asks to try again (serialization failure, deadlock).
+        """
+        # asyncpg's own: that of `databases` never gives its connection back when BEGIN, COMMIT or ROLLBACK fails or
+        # is cancelled (a client that hangs up, a serialization failure), until the pool is empty.
+        async with self._connection() as connection, connection.transaction(isolation=isolation):
+            yield
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncIterator[asyncpg.Connection]:
+        """The asyncpg connection of this task (its open transaction included), for COPY and for libraries."""
+        async with self._connection() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
+        lease = self._pool.connection()
+        with _translated():
+            try:
+                async with lease:
+                    if self._hurries and _UNHURRIED.get() and lease._connection_counter == 1:
+                        async with _without_limit(lease.raw_connection) as connection:
+                            yield connection
+                    else:
+                        yield lease.raw_connection
+            except asyncio.CancelledError:
+                # Perhaps while it was given back, which goes on behind: this task would be told that it still holds
+                # one, and could ask nothing any more. It gets another.
+                if lease._connection_counter == 0:
+                    self._pool._connection = None
+                raise
+
+
+@asynccontextmanager
+async def _without_limit(connection: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+    await connection.execute("SET statement_timeout = 0")
+    try:
+        yield connection
+    finally:
+        if not connection.is_closed():
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await connection.execute("RESET statement_timeout")  # to what the connection began with
+
+
+async def _leave(connection: asyncpg.Connection) -> None:
+    """Nothing to ask of the database when a connection goes back to the pool, which saves a round trip a statement.
+
+    asyncpg has rolled back an open transaction by then. Statements here change no session: settings are SET LOCAL
+    or put back (`_without_limit`), locks last as long as their transaction, and the worker ends its own LISTEN.
+    """
+
+
+class _translated:  # noqa: N801 - reads as a word
+    """The driver's errors as ours; a plain class, for it stands around every statement."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        match error:
+            case asyncpg.UniqueViolationError():
+                raise AlreadyStored() from error
+            case asyncpg.ForeignKeyViolationError():
+                raise Conflict() from error
+            case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
+                # A zero byte, that no text of the database takes: it came from outside, past all that parses.
+                raise InvalidInput("This holds a character that cannot be kept.") from error
+            case asyncpg.QueryCanceledError():
+                raise Unavailable("The database took too long for this; ask for less, or later.") from error
+            case asyncpg.DiskFullError():
+                raise OutOfSpace() from error
+            case _ if isinstance(error, _RETRY):
+                raise Conflict() from error
+            case _ if isinstance(error, _AWAY):
+                raise StorageUnavailable() from error
+
+
+def _for_databases(url: str) -> str:
+    """`postgresql://…` as `databases` spells it for asyncpg."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))
+
+
+__all__ = ["Bound", "Database", "Record", "Statement", "Where", "bind"]
