@@ -115,6 +115,9 @@ class Settings(BaseSettings):
         None, description="Of doctors, staff and operators; empty: required, save in a demo"
     )
     max_resource_bytes: int = Field(8 * 2**20, gt=0, description="Largest FHIR resource accepted, bytes")
+    max_binary_bytes: int = Field(
+        2 * 2**30, gt=0, description="Largest content of a FHIR Binary that is sent as such, bytes"
+    )
     max_instance_bytes: int = Field(16 * 2**30, gt=0, description="Largest DICOM instance accepted, bytes")
     private_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
         (),

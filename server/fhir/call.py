@@ -11,6 +11,7 @@ from server.access.actor import Actor, ActorKind
 from server.access.reach import Reach
 from server.access.services import Services
 from server.core.errors import InvalidInput, NotAuthenticated, NotFound
+from server.records.content import Intake
 from server.records.document import FORBIDDEN_TEXT
 
 
@@ -21,6 +22,7 @@ class Call:
     request: Request
     services: Services
     actor: Actor
+    contents: Intake | None = None  # where the content of Binaries goes that this request brings
 
     @classmethod
     async def of(cls, request: Request) -> Call:

@@ -29,25 +29,23 @@ async def create_resource(request: Request) -> Response:
     call = await Call.of(request)
     type = request.path_params["type"]
     await writable(call, type, Verb.CREATE)  # before the body is read: a refusal needs none
-    resource = await _body(request, type, call.services.settings.max_resource_bytes)
     prefer = Prefer.read(request.headers.get("prefer"))
-    answer = await create(
-        call, type, resource, if_none_exist=request.headers.get("if-none-exist"), prefer=prefer
-    )
-    return await respond(request, answer)
+    async with binary.intake(call, type) as call:
+        resource = await body_in(call, type)
+        answer = await create(
+            call, type, resource, if_none_exist=request.headers.get("if-none-exist"), prefer=prefer
+        )
+        return await respond(request, await binary.shown(call, answer))
 
 
-async def _body(request: Request, type: str, limit: int) -> Json:
+async def body_in(call: Call, type: str) -> Json:
+    """The resource in a request's body; of a Binary also as content of its own type (R4, Binary)."""
+    request, limit = call.request, call.services.settings.max_resource_bytes
     content_type = request.headers.get("content-type", "")
-    body = await body_of(request, limit=limit)
-    if type == "Binary" and content_type and not _is_fhir(content_type):
-        return binary.from_content(body, content_type, request.headers.get("x-security-context"))
-    return await aside(body, reader_of(content_type))
-
-
-def _is_fhir(content_type: str) -> bool:
-    """Whether what is posted to Binary is a resource, and not content: application/xml is content."""
-    return "json" in content_type or "fhir+xml" in content_type
+    if type == "Binary" and binary.is_content(content_type):
+        return await binary.received(call, content_type, limit=limit)
+    resource = await aside(await body_of(request, limit=limit), reader_of(content_type))
+    return await binary.taken(call, resource)
 
 
 async def create(
@@ -99,6 +97,7 @@ async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach
         study_uid=owner.study_uid,
         author=call.actor.author,
         id=id,
+        contents=call.contents,
     )
     await studies.wrote(call, stored.type, resource, owner.patient_id)
     await trail.wrote(call, Event.RECORD_CREATED, stored)

@@ -19,7 +19,7 @@ from server.records.registry import ResourceType, resource_type, types
 from server.records.search import Found, Query
 from server.records.search_sql import Searching
 
-from . import studies, trail
+from . import binary, studies, trail
 from .bundle import bundle, entry
 from .call import Call
 from .format import Answer, respond
@@ -62,7 +62,11 @@ async def _page(call: Call, id: str, pairs: Pairs) -> Answer:
     links = [("self", f"{call.base}/{path}")]
     if following is not None:
         links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, following)}"))
-    entries = [entry(call.address(o.type, o.id), o.json, {"search": {"mode": "match"}}) for o in found]
+    jsons = await binary.filled(call, [one.json for one in found])
+    entries = [
+        entry(call.address(o.type, o.id), json, {"search": {"mode": "match"}})
+        for o, json in zip(found, jsons, strict=True)
+    ]
     return Answer(200, bundle("searchset", entries, links=links))
 
 

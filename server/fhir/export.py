@@ -28,7 +28,7 @@ from server.records.references import here
 from server.records.registry import types
 from server.storage.db import Record
 
-from . import later
+from . import binary, later
 from .call import REGISTER, Call
 from .export_params import Wanted, filter_queries, from_parameters, wanted
 from .format import resource_of
@@ -261,7 +261,17 @@ async def _lines(
         if deleted:
             yield b"".join(_deletion(type, row["id"]) for row in rows)
         else:
-            yield b"".join(shape.apply(type, row["json"]) + b"\n" for row in rows)
+            async for part in _resources(call, type, [bytes(row["json"]) for row in rows], shape):
+                yield part
+
+
+async def _resources(call: Call, type: str, jsons: list[bytes], shape: Shape) -> AsyncIterator[bytes]:
+    if type != "Binary" or shape.elements:
+        yield b"".join(shape.apply(type, json) + b"\n" for json in jsons)
+        return
+    for json in jsons:
+        async for part in binary.line(call, json):
+            yield part
 
 
 def _deletion(type: str, id: str) -> bytes:

@@ -6,6 +6,7 @@ FHIR R4, 3.1.0.13. Instance history needs the scope to read, type and system his
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -22,7 +23,7 @@ from server.records.search import COUNTED
 from server.records.store import Stored
 from server.storage.where import FALSE, Where, all_of, any_of
 
-from . import trail
+from . import binary, trail
 from .bundle import bundle, entry
 from .call import REGISTER, Call
 from .format import Answer, respond
@@ -108,7 +109,8 @@ async def _history(
         following = Page(path, tuple(asked.used), position)
         links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, following)}"))
     trail.searched(call, path, urlencode(asked.used), [one.patient_id for one in shown])
-    entries = [_entry(call, one) for one in shown]
+    jsons = await binary.filled(call, [one.json for one in shown])
+    entries = [_entry(call, replace(one, json=json)) for one, json in zip(shown, jsons, strict=True)]
     body = bundle("history", entries, total=total if total <= COUNTED else None, links=links)
     return Answer(200, body), shown
 

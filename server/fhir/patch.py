@@ -19,7 +19,7 @@ from server.core.errors import Gone, InvalidInput, UnsupportedMediaType
 from server.records import document, store
 from server.records.document import Json
 
-from . import fhir_xml, fhirpath_patch, json_patch
+from . import binary, fhir_xml, fhirpath_patch, json_patch
 from .call import Call
 from .format import FHIR_JSON, FHIR_XML, Answer, aside, body_of, etag_version, respond
 from .update import replace
@@ -47,7 +47,7 @@ async def patch_resource(request: Request) -> Response:
         if_match=etag_version(request.headers.get("if-match")),
         prefer=Prefer.read(request.headers.get("prefer")),
     )
-    return await respond(request, answer)
+    return await respond(request, await binary.shown(call, answer))
 
 
 async def patch(

@@ -27,17 +27,25 @@ async def read_resource(request: Request) -> Response:
     """GET [base]/[type]/[id]"""
     call = await Call.of(request)
     stored = await read(call, request.path_params["type"], request.path_params["id"])
-    if stored.type == "Binary" and (raw := binary.as_content(request, stored)) is not None:
-        return raw
-    return await respond(request, _answer(request, stored))
+    return await _shown(call, stored)
 
 
 async def read_version(request: Request) -> Response:
     """GET [base]/[type]/[id]/_history/[vid]"""
     call = await Call.of(request)
     names = request.path_params
-    stored = await vread(call, names["type"], names["id"], version_number(names["vid"]))
-    return await respond(request, _answer(request, stored))
+    return await _shown(call, await vread(call, names["type"], names["id"], version_number(names["vid"])))
+
+
+async def _shown(call: Call, stored: Stored) -> Response:
+    if stored.type == "Binary":
+        if (raw := await binary.as_content(call, stored)) is not None:
+            return raw
+        whole = await binary.as_resource(call, stored)
+        if isinstance(whole, Response):
+            return whole
+        stored = whole
+    return await respond(call.request, _answer(call.request, stored))
 
 
 def _answer(request: Request, stored: Stored) -> Answer:

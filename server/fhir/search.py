@@ -20,7 +20,7 @@ from server.records.registry import resource_type
 from server.records.search import COUNTED, Found, Query
 from server.records.search_sql import Searching
 
-from . import audit_event, studies, trail
+from . import audit_event, binary, studies, trail
 from .bundle import bundle, entry
 from .call import Call
 from .format import Answer, body_of, respond
@@ -120,7 +120,7 @@ async def _answer(
     if more:
         after = Page(path, tuple(asked.used), found[-1].position)
         links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, after)}"))
-    entries = [*_entries(call, asked, found, "match"), *_entries(call, asked, along, "include")]
+    entries = [*await _entries(call, asked, found, "match"), *await _entries(call, asked, along, "include")]
     return Answer(200, bundle("searchset", entries, total=total, links=links))
 
 
@@ -165,10 +165,9 @@ def _address(call: Call, path: str, asked: Asked) -> str:
     return f"{call.base}/{path}" + (f"?{query}" if query else "")
 
 
-def _entries(call: Call, asked: Asked, found: Sequence[Found], mode: str) -> list[bytes]:
+async def _entries(call: Call, asked: Asked, found: Sequence[Found], mode: str) -> list[bytes]:
+    jsons = await binary.filled(call, [one.json for one in found])
     return [
-        entry(
-            call.address(one.type, one.id), asked.shape.apply(one.type, one.json), {"search": {"mode": mode}}
-        )
-        for one in found
+        entry(call.address(one.type, one.id), asked.shape.apply(one.type, json), {"search": {"mode": mode}})
+        for one, json in zip(found, jsons, strict=True)
     ]

@@ -18,7 +18,7 @@ from server.records import search as records
 from server.records.registry import resource_type, types
 from server.records.search import Found
 
-from . import studies, trail
+from . import binary, studies, trail
 from .bundle import bundle, entry
 from .call import REGISTER, Call
 from .format import Answer, respond
@@ -80,9 +80,10 @@ async def _answer(
     links = [("self", f"{call.base}?{urlencode(list(pairs), safe=':,|/')}")]
     if following is not None:
         links.append(("next", f"{call.base}?_page={seal(call.services.keyring, following)}"))
+    jsons = await binary.filled(call, [one.json for one in found])
     entries = [
-        entry(call.address(o.type, o.id), asked.shape.apply(o.type, o.json), {"search": {"mode": "match"}})
-        for o in found
+        entry(call.address(o.type, o.id), asked.shape.apply(o.type, json), {"search": {"mode": "match"}})
+        for o, json in zip(found, jsons, strict=True)
     ]
     return Answer(200, bundle("searchset", entries, total=total if counted else None, links=links))
 

@@ -7,6 +7,7 @@ entries have; its entries refer to each other by fullUrl. In a batch each entry 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,6 +17,7 @@ from server.core.surface import as_server_error
 from server.records.document import Json, load
 from server.records.serial import serializable
 
+from . import binary
 from .bundle import bundle, entry
 from .bundle_entries import Entry, entries_of, run
 from .bundle_references import identities, linked
@@ -37,12 +39,21 @@ async def process_bundle(request: Request) -> Response:
         raise InvalidInput("A Bundle is expected at the base address.", expression="resourceType")
     prefer = Prefer.read(request.headers.get("prefer"))
     entries = entries_of(body, call.base)
-    match body.get("type"):
-        case "batch":
-            return await respond(request, await batch(call, entries, prefer))
-        case "transaction":
-            return await respond(request, await transaction(call, entries, prefer))
+    async with binary.intake(call) as call:
+        entries = [await _taken(call, one) for one in entries]
+        match body.get("type"):
+            case "batch":
+                return await respond(request, await batch(call, entries, prefer))
+            case "transaction":
+                return await respond(request, await transaction(call, entries, prefer))
     raise InvalidInput("The Bundle's type must be transaction or batch.", expression="Bundle.type")
+
+
+async def _taken(call: Call, one: Entry) -> Entry:
+    """An entry whose large content is kept already, before the transaction: but of a patch, which is a Binary too."""
+    if one.resource is None or one.method == "PATCH":
+        return one
+    return replace(one, resource=await binary.taken(call, one.resource))
 
 
 async def batch(call: Call, entries: Sequence[Entry], prefer: Prefer) -> Answer:
@@ -50,7 +61,7 @@ async def batch(call: Call, entries: Sequence[Entry], prefer: Prefer) -> Answer:
     answers = []
     for one in entries:
         try:
-            answers.append(_shown(await run(call, one, prefer)))
+            answers.append(_shown(await binary.shown(call, await run(call, one, prefer))))
         except Exception as error:
             answers.append(_refused(as_server_error(error)))
     return Answer(200, bundle("batch-response", answers))
@@ -69,7 +80,7 @@ async def _in_order(call: Call, entries: Sequence[Entry], prefer: Prefer) -> dic
     answers: dict[int, bytes] = {}
     for one in sorted(entries, key=lambda each: _ORDER.index(each.method)):
         if one.place in known.existing:
-            answers[one.place] = _shown(known.existing[one.place])
+            answers[one.place] = _shown(await binary.shown(call, known.existing[one.place]))
             continue
         ready = await linked(call, one, known)
         try:
@@ -77,7 +88,7 @@ async def _in_order(call: Call, entries: Sequence[Entry], prefer: Prefer) -> dic
         except ServerError as error:
             error.expression = error.expression or f"Bundle.entry[{one.place}]"
             raise
-        answers[one.place] = _shown(answer)
+        answers[one.place] = _shown(await binary.shown(call, answer))
     return answers
 
 

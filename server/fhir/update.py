@@ -18,10 +18,10 @@ from server.records.document import Json
 from server.records.serial import serializable
 from server.records.store import Stored
 
-from . import conditional, consents, patients, studies, subscription, trail
+from . import binary, conditional, consents, patients, studies, subscription, trail
 from .call import Call
-from .create import create
-from .format import Answer, etag_version, resource_of, respond
+from .create import body_in, create
+from .format import Answer, etag_version, respond
 from .writing import Prefer, checked, require_type, writable, written
 
 
@@ -30,16 +30,19 @@ async def update_resource(request: Request) -> Response:
     call = await Call.of(request)
     type = request.path_params["type"]
     await writable(call, type, Verb.UPDATE)
-    resource = await resource_of(request, limit=call.services.settings.max_resource_bytes)
-    answer = await update(
-        call,
-        type,
-        request.path_params["id"],
-        resource,
-        if_match=etag_version(request.headers.get("if-match")),
-        prefer=Prefer.read(request.headers.get("prefer")),
-    )
-    return await respond(request, answer)
+    async with binary.intake(call, type) as call:
+        resource, id = await body_in(call, type), request.path_params["id"]
+        if type == "Binary" and binary.is_content(request.headers.get("content-type", "")):
+            resource = {**resource, "id": id}  # content as such has no other place for it
+        answer = await update(
+            call,
+            type,
+            id,
+            resource,
+            if_match=etag_version(request.headers.get("if-match")),
+            prefer=Prefer.read(request.headers.get("prefer")),
+        )
+        return await respond(request, await binary.shown(call, answer))
 
 
 async def update_conditionally(request: Request) -> Response:
@@ -47,16 +50,17 @@ async def update_conditionally(request: Request) -> Response:
     call = await Call.of(request)
     type = request.path_params["type"]
     await writable(call, type, Verb.UPDATE)
-    resource = await resource_of(request, limit=call.services.settings.max_resource_bytes)
-    answer = await update_matching(
-        call,
-        type,
-        request.url.query,
-        resource,
-        if_match=etag_version(request.headers.get("if-match")),
-        prefer=Prefer.read(request.headers.get("prefer")),
-    )
-    return await respond(request, answer)
+    async with binary.intake(call, type) as call:
+        resource = await body_in(call, type)
+        answer = await update_matching(
+            call,
+            type,
+            request.url.query,
+            resource,
+            if_match=etag_version(request.headers.get("if-match")),
+            prefer=Prefer.read(request.headers.get("prefer")),
+        )
+        return await respond(request, await binary.shown(call, answer))
 
 
 async def update(
@@ -107,6 +111,7 @@ async def replace(
         author=call.actor.author,
         if_match=if_match,
         method=method,
+        contents=call.contents,
     )
     if before.type == "Patient":
         await patients.asserted(call, resource, before.id)

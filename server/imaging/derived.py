@@ -16,13 +16,15 @@ import structlog
 
 from server.access.reach import Reach
 from server.access.services import Services
-from server.core.errors import ServerError, TooLarge
+from server.core.errors import ServerError
 from server.records import store
+from server.records.content import InInstance, marked
 from server.records.provenance import agent, agents_of, derived_id, provenance
 from server.storage.db import Record
 from server.storage.sql import load
 
 from . import bulk, catalogue
+from .contents import ENCAPSULATED
 from .dicom_json import ROOT, from_column
 from .to_fhir import device, diagnostic_report
 from .to_fhir import manifest as manifests
@@ -32,8 +34,6 @@ from .to_fhir.imaging_study import Series, Study, text
 QUERIES = load(__package__)
 
 Json = dict[str, Any]
-_ENCAPSULATED = "00420011"
-MOST_FILE = 16 * 2**20  # bytes of an encapsulated document that is given out as a Binary too
 log = structlog.get_logger(__name__)
 
 
@@ -86,7 +86,7 @@ async def frames_of(services: Services, patient_id: str, study_uid: str, *, reac
 
 async def make(services: Services, source: Source, devices: Sequence[Json]) -> None:
     """Put what belongs to the study, and end what does so no more."""
-    key = {"patient_id": source.study.patient_id, "study_uid": source.study.uid}
+    key: dict[str, Any] = {"patient_id": source.study.patient_id, "study_uid": source.study.uid}
     before = {
         (row["type"], row["id"]): row["report"]
         for row in await services.db.fetch_all(QUERIES["derived_from_study"], key)
@@ -123,7 +123,7 @@ async def _reports(
     classes = [each for each in source.row["sop_classes"] if diagnostic_report.is_report(each)]
     if not classes:
         return set()
-    key = {"patient_id": source.study.patient_id, "study_uid": source.study.uid}
+    key: dict[str, Any] = {"patient_id": source.study.patient_id, "study_uid": source.study.uid}
     kept: set[tuple[str, str]] = set()
     for row in await services.db.fetch_all(QUERIES["documents_to_rebuild"], key | {"sop_classes": classes}):
         kept |= await _report(services, source, row, before)
@@ -134,7 +134,7 @@ async def _report(
     services: Services, source: Source, row: Record, before: Mapping[tuple[str, str], bytes | None]
 ) -> set[tuple[str, str]]:
     study = source.study
-    key = {"patient_id": study.patient_id, "study_uid": study.uid}
+    key: dict[str, Any] = {"patient_id": study.patient_id, "study_uid": study.uid}
     id = derived_id("report", study.patient_id, row["sop_uid"])
     model: Json = orjson.loads(from_column(row["metadata"]).replace(ROOT, b""))
     document = Document(
@@ -165,44 +165,50 @@ async def _report(
     return kept
 
 
-async def _keep_file(services: Services, document: Document, id: str, key: Mapping[str, str]) -> list[Json]:
-    """The wrapped file as a Binary, and the attachment that leads to it; nothing where it cannot be read."""
-    try:
-        content = await _content(services, document)
-    except (ServerError, OSError) as error:
-        log.warning("an encapsulated document cannot be read", error=type(error).__name__)
-        return []
+async def _keep_file(services: Services, document: Document, id: str, key: Mapping[str, Any]) -> list[Json]:
+    """The wrapped file as a Binary, and the attachment that leads to it; nothing where it cannot be read.
+
+    Its content stays where it is, in the DICOM object, but for a short one that the metadata hold anyway.
+    """
     kind = diagnostic_report.media_type(document.sop_class, document.model)
-    binary = {
+    binary: Json = {
         "resourceType": "Binary",
         "id": id,
         "contentType": kind,
         "securityContext": {"reference": f"Patient/{document.patient_id}"},
-        "data": b64encode(content).decode(),
     }
-    await store.put(services.db, binary, **key, author="server")
+    held: InInstance | None = None
+    try:
+        if "InlineBinary" in (element := document.model.get(ENCAPSULATED, {})):
+            content = b64decode(element["InlineBinary"])
+            size = _length(document, len(content), content[-1:])
+            binary["data"] = b64encode(content[:size]).decode("ascii")
+        else:
+            size = await _size(services, document)
+            held = InInstance(document.sop_uid, size)
+            binary = marked(binary, held.mark)
+    except (ServerError, OSError) as error:
+        log.warning("an encapsulated document cannot be read", error=type(error).__name__)
+        return []
+    await store.put(services.db, binary, **key, author="server", contents=held)
     return [
-        diagnostic_report.attachment(
-            document.sop_class, document.model, f"Binary/{id}", len(content), document.title
-        )
+        diagnostic_report.attachment(document.sop_class, document.model, f"Binary/{id}", size, document.title)
     ]
 
 
-async def _content(services: Services, document: Document) -> bytes:
-    """The file as it was wrapped: without the byte that makes its length even (PS3.3, C.24.2)."""
-    element = document.model.get(_ENCAPSULATED, {})
-    if "InlineBinary" in element:
-        content = b64decode(element["InlineBinary"])
-    else:
-        row = await catalogue.held_instance(services.db, document.patient_id, document.sop_uid)
-        found = await bulk.find(services, row, (_ENCAPSULATED,))
-        if found.size > MOST_FILE:
-            raise TooLarge()
-        content = b"".join([chunk async for chunk in found.chunks()])
-    length = text(document.model, "00420015")
-    if length.isdigit() and int(length) == len(content) - 1:
-        return content[:-1]
-    return content[:-1] if content.endswith(b"\0") and len(content) % 2 == 0 else content
+async def _size(services: Services, document: Document) -> int:
+    row = await catalogue.held_instance(services.db, document.patient_id, document.sop_uid)
+    found = await bulk.find(services, row, (ENCAPSULATED,))
+    last = b"".join([chunk async for chunk in found.chunks(max(0, found.size - 1))])
+    return _length(document, found.size, last)
+
+
+def _length(document: Document, size: int, last: bytes) -> int:
+    """Of the file as it was wrapped: without the byte that makes its length even (PS3.3, C.24.2)."""
+    said = text(document.model, "00420015")
+    if said.isdigit() and int(said) == size - 1:
+        return size - 1
+    return size - 1 if last == b"\0" and size % 2 == 0 else size
 
 
 async def _origins(services: Services, source: Source) -> list[Json]:

@@ -45,7 +45,7 @@ async def compact_pack(services: Services, pack_id: UUID) -> None:
         for row in rows:
             offset = await objects.copy(pack_id, row["pack_offset"], row["size"], fresh)
             place = {"old_pack": pack_id, "new_pack": fresh.id, "new_offset": offset}
-            moves.append(place | {name: row[name] for name in ("patient_id", "sop_uid", "object_id")})
+            moves.append(place | {name: row[name] for name in ("patient_id", "object_id")})
         await fresh.publish()
         async with db.transaction():
             await packs.ready(db, fresh)

@@ -39,7 +39,7 @@ class Finding:
     """One thing that is not as it was stored; ids only, no names."""
 
     trouble: Trouble
-    what: str  # instance | pack
+    what: str  # instance | content | pack
     id: str
     patient_id: str = ""
 
@@ -68,9 +68,10 @@ async def verify(
 ) -> Report:
     """Look at everything; `progress` is called with the report so far after each page."""
     report = Report()
-    async for page in _pages(db):
-        await _check_page(db, objects, keyring, page, report)
-        progress(report)
+    for kind in ("instance", "content"):
+        async for page in _pages(db, kind):
+            await _check_page(db, objects, keyring, kind, page, report)
+            progress(report)
     await _check_packs(db, objects, report)
     report.strays = await _strays(db, objects)
     report.waiting = await db.fetch_val(QUERIES["waiting_packs"])
@@ -78,16 +79,16 @@ async def verify(
     return report
 
 
-async def _pages(db: Database) -> AsyncIterator[list[Record]]:
-    """Every object-holding row, in the order in which the objects lie."""
+async def _pages(db: Database, kind: str) -> AsyncIterator[list[Record]]:
+    """Every object-holding row (of images, or of content of Binaries), in the order in which the objects lie."""
     after = {"pack_id": _NONE, "object_id": _NONE}
-    while page := await db.fetch_all(QUERIES["held_instances"], {**after, "limit": _PAGE}):
+    while page := await db.fetch_all(QUERIES[f"held_{kind}s"], {**after, "limit": _PAGE}):
         yield page
         after = {"pack_id": page[-1]["pack_id"], "object_id": page[-1]["object_id"]}
 
 
 async def _check_page(
-    db: Database, objects: ObjectStore, keyring: KeyRing, page: list[Record], report: Report
+    db: Database, objects: ObjectStore, keyring: KeyRing, kind: str, page: list[Record], report: Report
 ) -> None:
     free = asyncio.Semaphore(_AT_ONCE)
 
@@ -99,8 +100,9 @@ async def _check_page(
     for row, trouble in zip(page, troubles, strict=True):
         report.objects += 1
         report.size += row["size"]
-        if trouble and await _still_held(db, row):
-            report.findings.append(Finding(trouble, "instance", row["sop_uid"], row["patient_id"]))
+        if trouble and await _still_held(db, kind, row):
+            name = row["sop_uid"] if kind == "instance" else row["id"]
+            report.findings.append(Finding(trouble, kind, name, row["patient_id"]))
 
 
 async def _trouble_with(objects: ObjectStore, keyring: KeyRing, row: Record) -> Trouble | None:
@@ -123,10 +125,12 @@ def _address(keyring: KeyRing, row: Record) -> Address:
     return Address(row["pack_id"], row["object_id"], row["pack_offset"], row["size"], key)
 
 
-async def _still_held(db: Database, row: Record) -> bool:
+async def _still_held(db: Database, kind: str, row: Record) -> bool:
     """Whether the row is still there: else it was deleted while we looked, as it may be."""
-    values = {"patient_id": row["patient_id"], "sop_uid": row["sop_uid"], "object_id": row["object_id"]}
-    return bool(await db.fetch_val(QUERIES["still_held_instance"], values))
+    values = {"patient_id": row["patient_id"], "object_id": row["object_id"]}
+    if kind == "instance":
+        values["sop_uid"] = row["sop_uid"]
+    return bool(await db.fetch_val(QUERIES[f"still_held_{kind}"], values))
 
 
 async def _check_packs(db: Database, objects: ObjectStore, report: Report) -> None:

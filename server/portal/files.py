@@ -8,19 +8,21 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from server.access.action import Action, Verb
 from server.core.errors import Gone, NotFound
 from server.core.texts import N_, translations
-from server.records import store
+from server.imaging.contents import Content, content_of
+from server.records import content, store
 from server.records.references import target
 
 from .forms import Form, Upload
@@ -89,16 +91,41 @@ def kind_of(content: bytes) -> str | None:
     return TEXT if text and all(ord(each) >= 32 or each in "\t\n\r\f" for each in text) else None
 
 
-async def keep(visit: Visit, parts: list[Part], *, patient_id: str, study_uid: str | None) -> list[Json]:
+@dataclass(frozen=True)
+class Taken:
+    """Files of a form as Binaries that are about to be stored, the large ones kept beside their rows already."""
+
+    parts: list[tuple[Part, Json]]
+    intake: content.Intake
+
+
+@asynccontextmanager
+async def taken(visit: Visit, parts: list[Part], *, patient_id: str) -> AsyncIterator[Taken]:
+    """Room for the files, before the transaction that keeps them; nothing remains unless that is committed."""
+    services = visit.services
+    async with content.opened(services.db, services.objects, services.keyring) as intake:
+        found = []
+        for part in parts:
+            binary: Json = {"resourceType": "Binary", "contentType": part.content_type}
+            binary["securityContext"] = {"reference": f"Patient/{patient_id}"}
+            binary["data"] = b64encode(part.content).decode()
+            found.append((part, await intake.take(binary)))
+        yield Taken(found, intake)
+
+
+async def keep(visit: Visit, taken: Taken, *, patient_id: str, study_uid: str | None) -> list[Json]:
     """Each part as a Binary of its own; the attachments that lead to them. Inside the caller's transaction."""
     reach, db = await visit.reach(BINARY_CREATE), visit.services.db
     attachments: list[Json] = []
-    for part in parts:
-        binary: Json = {"resourceType": "Binary", "contentType": part.content_type}
-        binary["securityContext"] = {"reference": f"Patient/{patient_id}"}
-        binary["data"] = b64encode(part.content).decode()
+    for part, binary in taken.parts:
         kept = await store.create(
-            db, binary, reach=reach, patient_id=patient_id, study_uid=study_uid, author=visit.actor.author
+            db,
+            binary,
+            reach=reach,
+            patient_id=patient_id,
+            study_uid=study_uid,
+            author=visit.actor.author,
+            contents=taken.intake,
         )
         facts = {"contentType": part.content_type, "url": f"Binary/{kept.id}", "title": part.name}
         attachments.append(facts | {"size": len(part.content)})
@@ -120,8 +147,9 @@ async def attachment(visit: Visit, number: int, part: Json) -> Attachment:
     gettext = translations(language_of(visit.request, visit.me)).gettext
     kind = str(part.get("contentType", "")).partition(";")[0]
     text = None
-    if kind == "text/plain" and (content := await _content(visit, part)) is not None:
-        text = content.decode("utf-8", "replace")[:MOST_TEXT]
+    if kind == "text/plain" and (found := await _content(visit, part)) is not None:
+        head = b"".join([chunk async for chunk in found.chunks(0, min(found.size, 4 * MOST_TEXT))])
+        text = head.decode("utf-8", "replace")[:MOST_TEXT]
     return Attachment(number, str(part.get("title") or gettext(N_("Document"))), kind, part.get("size"), text)
 
 
@@ -130,8 +158,8 @@ async def answer(visit: Visit, attachments: list[Json], number: int) -> Response
     if number >= len(attachments):
         raise NotFound()
     part = attachments[number]
-    content = await _content(visit, part)
-    if content is None:
+    found = await _content(visit, part)
+    if found is None:
         raise NotFound()
     name = str(part.get("title") or f"file-{number + 1}")
     kind = str(part.get("contentType", "")).partition(";")[0]
@@ -141,20 +169,24 @@ async def answer(visit: Visit, attachments: list[Json], number: int) -> Response
         "content-security-policy": "sandbox; default-src 'none'",
     }
     known = kind if re.fullmatch(r"[\w.+-]+/[\w.+-]+", kind) else "application/octet-stream"
-    return Response(content, headers=headers, media_type=known)
+    headers["content-length"] = str(found.size)
+    return StreamingResponse(found.chunks(), headers=headers, media_type=known)
 
 
-async def _content(visit: Visit, part: Json) -> bytes | None:
-    """The bytes of an attachment: inside of it, or in a Binary of this server that is in reach."""
-    data: Any = part.get("data")
-    if data is None and (binary := _binary_of(part)) is not None:
-        reach = await visit.reach(BINARY_READ)
-        stored = await store.read(visit.services.db, "Binary", binary, reach=reach)
-        data = orjson.loads(stored.json).get("data", "")
-    try:
-        return b64decode(data) if isinstance(data, str) else None
-    except (NotBase64, ValueError):
+async def _content(visit: Visit, part: Json) -> Content | None:
+    """The content of an attachment: inside of it, or in a Binary of this server that is in reach."""
+    services, data = visit.services, part.get("data")
+    if isinstance(data, str):
+        try:
+            inline = b64decode(data)
+        except (NotBase64, ValueError):
+            return None
+        return Content(services, len(inline), inline=inline)
+    if (binary := _binary_of(part)) is None:
         return None
+    reach = await visit.reach(BINARY_READ)
+    stored = await store.read(services.db, "Binary", binary, reach=reach)
+    return await content_of(services, orjson.loads(stored.json), reach=reach)
 
 
 def _binary_of(part: Json) -> str | None:

@@ -179,12 +179,15 @@ async def add(visit: Visit) -> Response:
         form.wrong("files", N_("Write something, or choose a file."))
     if not form:
         return await _add_page(visit, record, form)
-    async with visit.services.db.transaction():
+    async with (
+        files.taken(visit, parts, patient_id=record.patient_id) as taken,
+        visit.services.db.transaction(),
+    ):
         if is_report:
-            report = await reports.keep_report(visit, record.patient_id, None, title, record.date, parts, {})
+            report = await reports.keep_report(visit, record.patient_id, None, title, record.date, taken, {})
             await _change(visit, record, report=report.id)
         else:
-            kept = await files.keep(visit, parts, patient_id=record.patient_id, study_uid=None)
+            kept = await files.keep(visit, taken, patient_id=record.patient_id, study_uid=None)
             await _change(visit, record, documents=kept)
     return see_other(f"/records/{record.id}/add", "document-added")
 

@@ -161,9 +161,12 @@ async def delete(visit: Visit) -> Response:
 
 async def _store(visit: Visit, study: Study, title: str, day: date | None, parts: list[Part]) -> None:
     about = {"imagingStudy": [{"reference": f"ImagingStudy/{study.fhir_id}"}]}
-    async with visit.services.db.transaction():
+    async with (
+        files.taken(visit, parts, patient_id=study.patient_id) as taken,
+        visit.services.db.transaction(),
+    ):
         await keep_report(
-            visit, study.patient_id, study.uid, title, str(day or study.day or ""), parts, about
+            visit, study.patient_id, study.uid, title, str(day or study.day or ""), taken, about
         )
 
 
@@ -173,11 +176,11 @@ async def keep_report(
     study_uid: str | None,
     title: str,
     date: str,
-    parts: list[Part],
+    taken: files.Taken,
     about: Json,
 ) -> Stored:
     """A DiagnosticReport with these files; `date` may be partial. Inside the caller's transaction."""
-    forms = await files.keep(visit, parts, patient_id=patient_id, study_uid=study_uid)
+    forms = await files.keep(visit, taken, patient_id=patient_id, study_uid=study_uid)
     report: Json = {
         "resourceType": "DiagnosticReport",
         "status": "final",

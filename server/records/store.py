@@ -22,7 +22,8 @@ from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import TRUE, Where
 
-from . import document, provenance
+from . import content, document, provenance
+from .content import Contents, Place
 from .document import Json
 from .index import Rows, happened, happened_end, rows_of
 from .registry import resource_type
@@ -68,6 +69,7 @@ async def create(
     author: str,
     id: str | None = None,
     method: str = "POST",
+    contents: Contents | None = None,
 ) -> Stored:
     """Store a new resource. Raises Unprocessable when it lies outside of the caller's reach, AlreadyStored when
     the id is taken."""
@@ -81,6 +83,7 @@ async def create(
             author=author,
             method=method,
             patient=_within(reach, patient_id),
+            contents=contents,
         )
         await _require_within(db, key, reach)
         if stored.type in provenance.BROUGHT:
@@ -104,7 +107,13 @@ async def _require_within(db: Database, key: int, reach: Reach) -> None:
 
 
 async def put(
-    db: Database, resource: Json, *, patient_id: str, study_uid: str | None = None, author: str
+    db: Database,
+    resource: Json,
+    *,
+    patient_id: str,
+    study_uid: str | None = None,
+    author: str,
+    contents: Contents | None = None,
 ) -> int:
     """Store what the server itself made, under the id it carries; its version.
 
@@ -123,11 +132,12 @@ async def put(
                 author=author,
                 method="PUT",
                 patient=TRUE,
+                contents=contents,
             )
             return made.version
         if not row["deleted"] and row["content_hash"] == document.content_hash(resource):
             return int(row["version"])
-        return (await _next_version(db, row, resource, study_uid, author, "PUT")).version
+        return (await _next_version(db, row, resource, study_uid, author, "PUT", contents)).version
 
 
 async def update(
@@ -140,6 +150,7 @@ async def update(
     author: str,
     if_match: int | None = None,
     method: str = "PUT",
+    contents: Contents | None = None,
 ) -> Stored:
     """Store the next version of an existing resource; the stored one unchanged when nothing changed.
 
@@ -154,9 +165,12 @@ async def update(
             raise PreconditionFailed("If-Match names another version than the current one.")
         if row["patient_id"] != patient_id:
             raise Unprocessable("A resource cannot move to another patient.")
+        resource = await content.settled(
+            db, resource, contents, Place(row["patient_id"], row["type"], row["id"], row["version"])
+        )
         if not row["deleted"] and row["content_hash"] == document.content_hash(resource):
             return _stored(row)
-        stored = await _next_version(db, row, resource, study_uid, author, method)
+        stored = await _next_version(db, row, resource, study_uid, author, method, contents)
         await _require_within(db, row["key"], reach)
         return stored
 
@@ -270,7 +284,11 @@ async def _insert(
     author: str,
     method: str,
     patient: Where,
+    contents: Contents | None = None,
 ) -> tuple[Stored, int]:
+    resource = await content.settled(db, resource, contents, None)
+    if not patient_id and contents is not None:  # of nobody: there is no key to seal it with
+        resource = contents.given_back(resource)
     now = _now()
     values = {
         **await _content(resource, id, 1, now),
@@ -285,12 +303,19 @@ async def _insert(
     if key is None:
         raise Unprocessable("The reference that says whose resource this is leads nowhere you may write.")
     type, json = resource["resourceType"], values["json"]
+    await content.noted(db, resource, contents, Place(patient_id, type, id, 1))
     await _tell(db, type, id, 1)
     return Stored(type, id, 1, now, patient_id, json, study_uid, author=author, method=method), key
 
 
 async def _next_version(
-    db: Database, row: Record, resource: Json, study_uid: str | None, author: str, method: str
+    db: Database,
+    row: Record,
+    resource: Json,
+    study_uid: str | None,
+    author: str,
+    method: str,
+    contents: Contents | None = None,
 ) -> Stored:
     now, version = _now(), row["version"] + 1
     values = {
@@ -301,6 +326,8 @@ async def _next_version(
         "method": method,
     }
     await db.fetch_val(QUERIES["update_resource"], values)
+    place = Place(row["patient_id"], row["type"], row["id"], version)
+    await content.noted(db, resource, contents, place, before=row["version"])
     await _tell(db, row["type"], row["id"], version)
     return Stored(
         row["type"],

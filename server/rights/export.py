@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import time
 import zlib
-from base64 import b64decode
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -284,8 +283,8 @@ class _Preparation:
         of = export_content.Subject(
             self._patient, self._row["account_id"], self._actor, self._reach, self._row["created_at"]
         )
-        async for path, data in export_content.documents(self._services, of):
-            await self._make(path, _async([b64decode(data)]))
+        async for path, content in export_content.documents(self._services, of):
+            await self._make(path, content)
         await self._make("FHIR/bundle.json", export_content.bundle(self._services, of))
         await self._make("ACCOUNT/account.json", export_content.account(self._services, of))
         gettext = translations(self._row["language"]).gettext

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,9 @@ from server.access.actor import Actor
 from server.access.reach import Reach
 from server.access.services import Services
 from server.audit.reading import Happened, events_of
+from server.core.errors import NotFound
 from server.core.texts import N_
+from server.imaging import contents
 from server.storage.sql import load
 
 from . import disclosures
@@ -53,8 +56,8 @@ async def resources(services: Services, of: Subject) -> AsyncIterator[tuple[str,
         after = page[-1]["key"]
 
 
-async def documents(services: Services, of: Subject) -> AsyncIterator[tuple[str, str]]:
-    """The files of reports and documents: name in the ZIP, content in base64 as the resource holds it."""
+async def documents(services: Services, of: Subject) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
+    """The files of reports and documents: name in the ZIP, and the content in parts."""
     titles: dict[str, str] = {}
     count = 0
     async for type, _, json in resources(services, of):
@@ -65,13 +68,22 @@ async def documents(services: Services, of: Subject) -> AsyncIterator[tuple[str,
                     titles[address.rpartition("/")[2]] = title
                 if data := attachment.get("data"):
                     count += 1
-                    yield _name(count, title, str(attachment.get("contentType") or "")), data
+                    kind = str(attachment.get("contentType") or "")
+                    yield _name(count, title, kind), _once(b64decode(data))
     async for type, id, json in resources(services, of):
         if type == "Binary":
             resource = orjson.loads(json)
             count += 1
             kind = str(resource.get("contentType") or "")
-            yield _name(count, titles.get(id, "file"), kind), resource.get("data") or ""
+            try:
+                content = await contents.content_of(services, resource, reach=of.reach)
+            except NotFound:  # gone with the image it lay in
+                continue
+            yield _name(count, titles.get(id, "file"), kind), content.chunks()
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 def _attachments(resource: Json) -> Iterator[Json]:
@@ -98,7 +110,8 @@ async def bundle(services: Services, of: Subject) -> AsyncIterator[bytes]:
     comma = b"\n"
     async for type, id, json in resources(services, of):
         address = orjson.dumps(f"{base}/{type}/{id}")
-        yield comma + b'{"fullUrl":' + address + b',"resource":' + json + b"}"
+        whole = await contents.filled(services, json, reach=of.reach)  # larger content lies in REPORTS only
+        yield comma + b'{"fullUrl":' + address + b',"resource":' + whole + b"}"
         comma = b",\n"
     async for happened in _log(services, of):
         address = orjson.dumps(f"{base}/AuditEvent/{happened.id}")

@@ -71,7 +71,7 @@ UPDATE patient SET state = 'erasing' WHERE id = :patient
 -- name: note_chain
 UPDATE erasure SET told = told + :told,
        chain = (SELECT pseudonym FROM pseudonym WHERE subject = 'patient:' || :patient::text),
-       packs = ARRAY(SELECT DISTINCT pack_id FROM instance WHERE instance.patient_id = :patient)
+       packs = ARRAY(SELECT DISTINCT pack_id FROM held_object WHERE held_object.patient_id = :patient)
  WHERE id = :id
 
 -- name: recipients
@@ -96,7 +96,8 @@ DELETE FROM keys.patient_key WHERE patient_id = :patient
 
 -- name: idle_packs
 -- Of these, those that nothing refers to any more; and those with other people's objects.
-SELECT pack.id, EXISTS (SELECT FROM instance WHERE instance.pack_id = pack.id) AS used
+SELECT pack.id, EXISTS (SELECT FROM instance WHERE instance.pack_id = pack.id)
+             OR EXISTS (SELECT FROM content WHERE content.pack_id = pack.id) AS used
   FROM pack WHERE pack.id = ANY (:packs) AND pack.state = 'ready'
 
 -- name: packs_there

@@ -27,6 +27,7 @@ from tests.factories import People, Person, bearer
 
 RAW = {"Accept": 'application/dicom; transfer-syntax="*"'}
 Elsewhere = Callable[[], AbstractAsyncContextManager[RunningServer]]
+FILM = hashlib.shake_256(b"film").digest(100_000)
 _numbers = itertools.count(1)
 
 
@@ -90,6 +91,9 @@ async def test_a_backup_under_load_comes_back_whole(
     async with web_of(fresh_server, ada) as web:
         for sample in before:
             assert (await store(web, sample)).status_code == 200
+        whose = {"Content-Type": "video/mp4", "X-Security-Context": f"Patient/{ada.fhir_id}"}
+        kept = await web.post("/fhir/Binary", content=FILM, headers=whose)
+        address = kept.headers["location"].partition("/_history")[0].partition("/fhir")[2]
 
         async def load() -> None:
             while going:
@@ -114,6 +118,7 @@ async def test_a_backup_under_load_comes_back_whole(
         assert await is_clean(there.services)
         async with web_of(there, ada) as web:
             assert all([await is_whole(web, sample) for sample in before])
+            assert (await web.get(f"/fhir{address}", headers={"Accept": "*/*"})).content == FILM
             held = [
                 each
                 for each in meanwhile

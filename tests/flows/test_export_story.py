@@ -7,7 +7,7 @@ import hashlib
 import io
 import itertools
 import zipfile
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import httpx
@@ -32,6 +32,7 @@ from tests.flows.portal_steps import submit
 from tests.sharing_steps import actor_of
 
 PDF = b"%PDF-1.4 a report, byte for byte \x00\xff"
+FILM = hashlib.shake_256(b"film").digest(100_000)  # lies in the object store
 _numbers = itertools.count(1)
 
 
@@ -59,6 +60,8 @@ async def filled(server: RunningServer, people: People) -> tuple[Person, dict[st
             "/fhir/DiagnosticReport", json=report, headers={"Content-Type": "application/fhir+json"}
         )
         assert answer.status_code == 201, answer.text
+        whose = {"Content-Type": "video/mp4", "X-Security-Context": f"Patient/{ada.fhir_id}"}
+        assert (await web.post("/fhir/Binary", content=FILM, headers=whose)).status_code == 201
     await people.share(ada, bo)
     return ada, contents
 
@@ -131,12 +134,14 @@ def _is_complete(archive: Path, contents: dict[str, bytes]) -> None:
             if "ReferencedFileID" in each
         }
         assert {uid: read.read(name) for name, uid in listed.items()} == contents
-        [report] = [name for name in names if name.startswith("REPORTS/")]
-        assert read.read(report) == PDF
+        [report, film] = sorted(name for name in names if name.startswith("REPORTS/"))
+        assert (read.read(report), read.read(film)) == (PDF, FILM)
         assert report.endswith("ct-chest.pdf")
         bundle = orjson.loads(read.read("FHIR/bundle.json"))
         types = {entry["resource"]["resourceType"] for entry in bundle["entry"]}
         assert {"Patient", "ImagingStudy", "DiagnosticReport", "Consent", "AuditEvent"} <= types
+        [binary] = [e["resource"] for e in bundle["entry"] if e["resource"]["resourceType"] == "Binary"]
+        assert b64decode(binary["data"]) == FILM
         account = orjson.loads(read.read("ACCOUNT/account.json"))
         assert account["shares"][0]["state"] == "active"
         assert b"copy of everything" in read.read("README.txt")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from server.access.action import Action, Verb
 from server.core.errors import NotAllowed
-from server.imaging import derived, rebuild, removal
+from server.imaging import contents, derived, rebuild, removal
 from server.imaging.entry import entry_of
 from server.imaging.header import Unreadable, header_of
 from server.imaging.to_fhir import diagnostic_report as reporting
@@ -144,7 +146,12 @@ async def test_a_large_pdf_is_read_from_its_object(holder: Holder) -> None:
     content = b"%PDF-1.7\n" + b"0123456789" * 5_000
     await holder.store(encapsulated(content, EncapsulatedDocumentLength=None))
     found = await held(holder)
-    assert b64decode(found["Binary"][0][1]["data"]) == content
+    binary = found["Binary"][0][1]
+    assert "data" not in binary  # it stays where it is
+    reach = replace(holder.reading, action=Action("Binary", Verb.READ))
+    where = await contents.content_of(holder.services, binary, reach=reach)
+    assert (await where.read(), where.size) == (content, len(content))
+    assert b"".join([each async for each in where.chunks(7, 12)]) == content[7:12]
 
 
 async def test_deleting_the_report_takes_it_back_and_storing_brings_it(holder: Holder) -> None:

@@ -165,4 +165,4 @@ async def test_files_without_a_row_and_packs_being_written_are_told_apart(archiv
 
 
 async def test_every_table_that_holds_objects_is_looked_at(db: Database) -> None:
-    assert {row["holder"] for row in await db.fetch_all(HOLDERS)} == {"instance"}
+    assert {row["holder"] for row in await db.fetch_all(HOLDERS)} == {"instance", "content"}
