@@ -192,6 +192,12 @@ def put(dataset: Dataset, tag: int, raw: bytes) -> None:
     dataset[tag] = RawDataElement(BaseTag(tag), vr, len(raw), raw, 0, False, True)
 
 
+def in_character_set(charset: str) -> Dataset:
+    dataset = read(sample("CT_small.dcm"))
+    dataset.SpecificCharacterSet = charset
+    return read(written(dataset))
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     tags=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=12, unique=True),
@@ -201,8 +207,7 @@ def put(dataset: Dataset, tag: int, raw: bytes) -> None:
 )
 def test_a_name_is_found_nowhere(tags: list[int], depth: int, charset: str, choice: Options) -> None:
     """Whatever standard element holds the person's name or number, at whatever depth, in whatever character set."""
-    dataset = read(sample("CT_small.dcm"))
-    name = CHARACTER_SETS[charset]
+    dataset, name = in_character_set(charset), CHARACTER_SETS[charset]
     codec = {"ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8", "ISO_IR 144": "iso8859-5"}.get(
         charset, "iso2022_jp"
     )
@@ -215,9 +220,8 @@ def test_a_name_is_found_nowhere(tags: list[int], depth: int, charset: str, choi
         target = inner
     for tag in tags:
         put(target, tag, raw)
-    dataset.SpecificCharacterSet = charset
     data = written(dataset)
-    assert data.count(raw) == len(tags) + 1
+    assert raw in data
     _, out = made(data, choice, known=(name, "QX7712349"))
     assert raw[:-10] not in out
     assert not found_in(out, (name, "QX7712349"))
