@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -102,7 +103,9 @@ class Gate:
         if not lazily:
             await self.confirm(request)
         try:
-            return await self.reach_for_actor(actor, action, patient_id=patient_id, right=right)
+            reach = await self.reach_for_actor(actor, action, patient_id=patient_id, right=right)
+            by_address = patient_id is not None and request.path_params.get("patient") == patient_id
+            return replace(reach, by_address=True) if by_address else reach
         except InsufficientScope:
             await self.confirm(request)  # a dead token is told that first
             await self._note_refusal(actor, action, patient_id)
@@ -242,7 +245,10 @@ class Gate:
             require_same_origin(request, self._settings)
             if (token := request.headers.get(CSRF_HEADER)) is not None or not _is_form(request):
                 require_csrf(signed_in, token)
-        return signed_in.actor(address_of(request))
+        address, root = address_of(request), request.path_params.get("patient")
+        if root is not None and request.url.path.startswith("/patients/"):
+            return signed_in.for_record(str(root), address)
+        return signed_in.actor(address)
 
     async def _note_refusal(self, actor: Actor, action: Action, patient_id: str | None) -> None:
         """A refusal is in the log of the patient it concerns, once an hour for the same caller and act."""

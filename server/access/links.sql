@@ -10,9 +10,12 @@ SELECT link.id, link.name, visit.id AS visit_id
 
 -- name: pass_facts
 -- A living pass of a viewer, and whose it is.
-SELECT pass.id, pass.account_id, pass.patient_id, pass.study_uid, pass.viewer, account.name, account.role,
-       practitioner.id AS practitioner_id
+SELECT pass.id, pass.account_id, pass.patient_id, pass.study_uid, pass.viewer, account.name,
+       CASE WHEN held.patient_id IS NULL THEN account.role ELSE 'patient' END AS role,
+       CASE WHEN held.patient_id IS NULL THEN practitioner.id END AS practitioner_id
   FROM viewer_pass AS pass
   JOIN account ON account.id = pass.account_id AND account.disabled_at IS NULL
   LEFT JOIN practitioner ON practitioner.account_id = account.id
+  LEFT JOIN holder AS held ON held.patient_id = pass.patient_id AND held.account_id = account.id
+   AND (held.until IS NULL OR held.until > :now)
  WHERE pass.secret_hash = :secret_hash AND pass.ended_at IS NULL AND pass.until > :now

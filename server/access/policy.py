@@ -114,8 +114,9 @@ def _of_outsiders(actor: Actor, action: Action, right: Right | None) -> Iterator
 
 
 def _of_person(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
-    """Anyone may hold profiles; a doctor has the shares given to them besides."""
-    if actor.account_id:
+    """Who holds profiles, and a doctor the shares given to them. A doctor who holds a record is one or the other:
+    whom an app or a page acts for is said by its hat, so that a practice's software does not list its user's own."""
+    if actor.account_id and actor.kind is ActorKind.PATIENT:
         yield Lane(Ground.OWN, str(actor.account_id))
     if actor.practitioner_id:
         yield from _shared(Ground.SHARE, actor.practitioner_id, action, right)

@@ -2,8 +2,12 @@
 -- The living session of a cookie, with what does not change about its user. Where a role needs a second factor, a
 -- session without one is none: for every surface at once, and also for those begun before it was demanded.
 SELECT session.id, session.account_id, session.csrf_token, session.seen_at, session.confirmed_at,
-       session.expires_at, session.factor, account.duties, account.name, account.email, account.role, account.language,
-       practitioner.id AS practitioner_id, member.organization_id
+       session.expires_at, session.factor, session.hat, account.duties, account.name, account.email,
+       account.role AS account_role, account.language, practitioner.id AS registered_id, member.organization_id,
+       CASE WHEN account.role = 'doctor' THEN ARRAY(
+            SELECT holder.patient_id FROM holder JOIN patient ON patient.id = holder.patient_id
+             WHERE holder.account_id = account.id AND (holder.until IS NULL OR holder.until > :now)
+               AND patient.state IN ('active', 'restricted')) ELSE '{}' END AS records
   FROM session
   JOIN account ON account.id = session.account_id AND account.disabled_at IS NULL
   LEFT JOIN practitioner ON practitioner.account_id = account.id

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +41,10 @@ MOST_REMEMBERED = 10_000
 
 @dataclass(frozen=True)
 class SignedIn:
-    """A session and the facts of its user."""
+    """A session and the facts of its user.
+
+    A doctor may hold records too, of their own or as a guardian, and wears one hat at a time: `role` is the hat's.
+    """
 
     session_id: UUID
     account_id: UUID
@@ -50,12 +53,24 @@ class SignedIn:
     expires_at: datetime
     name: str
     email: str
-    role: str
+    account_role: str
     language: str
-    practitioner_id: str | None
+    registered_id: str | None  # the doctor's Practitioner, whatever hat they wear
     organization_id: str | None
     factor: str = ""  # what stood beside the password: passkey, totp, recovery
     duties: tuple[str, ...] = ()  # of an operator
+    hat: str = ""  # "patient" where a doctor looks at records they hold
+    records: tuple[str, ...] = ()  # that a doctor holds
+
+    @property
+    def role(self) -> str:
+        """What they are in this session."""
+        return "patient" if self.hat == "patient" and self.records else self.account_role
+
+    @property
+    def practitioner_id(self) -> str | None:
+        """Who they are as a doctor, while they are one."""
+        return self.registered_id if self.role == "doctor" else None
 
     @property
     def _member(self) -> tuple[UUID, str] | None:
@@ -65,6 +80,7 @@ class SignedIn:
         return self.account_id, self.organization_id
 
     def actor(self, address: str) -> Actor:
+        """The person in the hat they wear."""
         return Actor(
             kind=ActorKind(self.role),
             account_id=self.account_id,
@@ -74,6 +90,25 @@ class SignedIn:
             name=self.name,
             address=address,
         )
+
+    def holder(self, address: str) -> Actor:
+        """A doctor as the holder of their records, whatever hat they wear: for rights that are the account's."""
+        actor = self.actor(address)
+        if self.role != "doctor" or not self.records:
+            return actor
+        return replace(actor, kind=ActorKind.PATIENT, practitioner_id=None)
+
+    def whole(self, address: str) -> Actor:
+        """Both hats at once: to choose among all the records there are, never to read them."""
+        return replace(self.holder(address), practitioner_id=self.registered_id)
+
+    def for_record(self, patient_id: str, address: str) -> Actor:
+        """The hat that an address demands which names whose record it is of (`/patients/{id}/dicomweb`)."""
+        if self.account_role != "doctor":
+            return self.actor(address)
+        if patient_id in self.records:
+            return self.holder(address)
+        return replace(self.actor(address), kind=ActorKind.DOCTOR, practitioner_id=self.registered_id)
 
 
 class SignIn:
@@ -138,6 +173,15 @@ class SignIn:
         await self.start(request, response, account, factor=factor)
         return True
 
+    async def wear(self, request: HTTPConnection, response: Response, signed_in: SignedIn, hat: str) -> None:
+        """A doctor puts on another hat. The cookie changes with it: what other processes remember is of the old one."""
+        secret = await sessions.wear(self._db, signed_in.session_id, hat)
+        if secret is None:
+            return
+        self._facts.pop(digest(request.cookies.get(self.cookie_name, "")), None)
+        seconds = max(1, int((signed_in.expires_at - clock.now()).total_seconds()))
+        self._set_cookie(response, self.cookie_name, secret, seconds)
+
     async def end(self, request: HTTPConnection, response: Response) -> None:
         """Sign out: the session ends and the cookie goes."""
         if secret := request.cookies.get(self.cookie_name):
@@ -167,7 +211,10 @@ class SignIn:
             await sessions.touch(self._db, session)
         names = SignedIn.__dataclass_fields__
         known: dict[str, Any] = {name: row[name] for name in names if name != "session_id"}
-        facts = SignedIn(session_id=row["id"], **known | {"duties": tuple(row["duties"])})
+        facts = SignedIn(
+            session_id=row["id"],
+            **known | {"duties": tuple(row["duties"]), "records": tuple(row["records"])},
+        )
         self._facts[key] = (time.monotonic(), facts)
         if len(self._facts) > MOST_REMEMBERED:
             self._facts.popitem(last=False)

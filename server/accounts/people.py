@@ -208,6 +208,11 @@ async def disable(db: Database, account_id: UUID, *, why: str) -> None:
         await end_everything(db, account_id, why=why)
 
 
+async def become_doctor(db: Database, account_id: UUID) -> bool:
+    """A patient registers as a doctor with the same account; False for who is none."""
+    return await db.fetch_val(QUERIES["become_doctor"], {"id": account_id}) is not None
+
+
 async def set_duties(db: Database, account_id: UUID, duties: Sequence[str]) -> None:
     """What an operator may do from now on; raises NotFound, Unprocessable."""
     account = await get(db, account_id)

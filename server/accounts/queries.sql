@@ -24,6 +24,9 @@ UPDATE account SET email_verified_at = coalesce(email_verified_at, :now) WHERE i
 -- name: set_disabled
 UPDATE account SET disabled_at = :now WHERE id = :id AND disabled_at IS NULL
 
+-- name: become_doctor
+UPDATE account SET role = 'doctor' WHERE id = :id AND role = 'patient' AND disabled_at IS NULL RETURNING id
+
 -- name: set_duties
 UPDATE account SET duties = :duties WHERE id = :id AND role = 'operator'
 
@@ -84,6 +87,10 @@ SELECT * FROM session WHERE account_id = :account ORDER BY created_at DESC LIMIT
 
 -- name: set_factor
 UPDATE session SET factor = :factor WHERE id = :id AND ended_at IS NULL
+
+-- name: wear_hat
+UPDATE session SET hat = :hat, secret_hash = :secret_hash
+ WHERE id = :id AND ended_at IS NULL AND idle_until > :now AND expires_at > :now
 
 -- name: whose_secret
 SELECT account_id FROM one_time_secret

@@ -134,6 +134,13 @@ async def set_factor(db: Database, session_id: UUID, factor: str) -> None:
     await db.execute(QUERIES["set_factor"], {"id": session_id, "factor": factor})
 
 
+async def wear(db: Database, session_id: UUID, hat: str) -> str | None:
+    """Another hat for a doctor (`patient` or none); the new value of the cookie, or None when the session is over."""
+    secret = new_secret()
+    values = {"id": session_id, "hat": hat, "secret_hash": digest(secret), "now": clock.now()}
+    return secret if await db.execute(QUERIES["wear_hat"], values) else None
+
+
 async def signed_in_from(db: Database, account_id: UUID, network: str) -> bool:
     """Has the owner signed in from this network lately?"""
     values = {"account": account_id, "network": network, "since": clock.now() - KEPT_AFTER_END}

@@ -28,6 +28,7 @@ class Event(StrEnum):
     SHARE_RESENT = "share:invitation:resent"
     SHARE_REQUESTED = "share:request:made"
     SHARE_ACCEPTED = "share:invitation:accepted"
+    SHARE_GIVEN = "share:share:given"  # by the patient, on a doctor's own page
     SHARE_DECLINED = "share:invitation:declined"
     SHARE_WITHDRAWN = "share:invitation:withdrawn"
     SHARE_EXPIRED = "share:invitation:expired"
@@ -64,6 +65,8 @@ class Event(StrEnum):
     EMAIL_CHANGED = "account:email:changed"
     EMAIL_CHANGE_UNDONE = "account:email:undone"
     SESSIONS_ENDED = "account:sessions:ended"
+    REGISTRATION_CHANGED = "account:registration:changed"  # what a doctor says of being one
+    DOCTOR_PAGE_CHANGED = "account:page:changed"  # a doctor's page was made, reset or closed
     PROFILE_CREATED = "profile:profile:created"
     PROFILE_CHANGED = "profile:profile:changed"
     PROFILE_CLAIMED = "profile:profile:claimed"

@@ -27,7 +27,7 @@ from server.dicomweb.multipart import Part, read_parts
 from server.imaging import catalogue
 from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.store import receive
-from server.records.people import fhir_id_of_account
+from server.records.people import patient_of_account
 from server.storage.where import TRUE
 
 from .remote import PIECE, Remote, RemoteTrouble
@@ -84,9 +84,10 @@ class Exchange(ABC):
     async def as_patient(self, email: str, action: Action) -> None:
         """Act as the patient: an operator's command has no rights of its own over health data. Raises NotFound."""
         account = await people.find_by_email(self.services.db, email)
-        if account is None or account.role != "patient":
+        patient_id = await patient_of_account(self.services, account.id) if account is not None else None
+        if account is None or patient_id is None:
             raise NotFound(f"There is no patient with the address {email}.")
-        self.patient_id = await fhir_id_of_account(self.services, account.id) or ""
+        self.patient_id = patient_id
         self.actor = Actor(ActorKind.PATIENT, account_id=account.id, name=f"{account.name} (command line)")
         self.reach = await self.reach_for(action)
 

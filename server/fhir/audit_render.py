@@ -39,6 +39,7 @@ _INTERACTIONS: dict[str, tuple[str, str]] = {
     Event.SHARE_INVITED: ("C", "create"),
     Event.SHARE_REQUESTED: ("C", "create"),
     Event.SHARE_ACCEPTED: ("U", "update"),
+    Event.SHARE_GIVEN: ("C", "create"),
     Event.SHARE_DECLINED: ("U", "update"),
     Event.SHARE_WITHDRAWN: ("U", "update"),
     Event.SHARE_CHANGED: ("U", "update"),

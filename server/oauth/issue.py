@@ -201,11 +201,17 @@ def bearer_of(grant: Grant, facts: Record, *, fhir_base: str) -> Bearer:
         client_id=grant.client_id,
         grant_id=grant.id,
         account_id=facts["id"],
-        practitioner_id=facts["practitioner_id"],
+        practitioner_id=_doctor_id(facts),
         organization_id=facts["organization_id"],
         patient_id=grant.patient_id,
         fhir_user=openid.fhir_user(facts, fhir_base),
     )
+
+
+def _doctor_id(facts: Record) -> str | None:
+    """The Practitioner a token acts as; none where its user is the patient of the record in context."""
+    found: str | None = facts["practitioner_id"] if facts["role"] != "patient" else None
+    return found
 
 
 def _grant_of(code: Code, scopes: Scopes) -> Grant:
@@ -260,7 +266,7 @@ async def _require_open(services: Services, grant: Grant, facts: Record) -> None
     actor = Actor(
         ActorKind(facts["role"]),
         account_id=facts["id"],
-        practitioner_id=facts["practitioner_id"],
+        practitioner_id=_doctor_id(facts),
         organization_id=facts["organization_id"],
     )
     reach = await services.gate.reach_for_actor(actor, Action("Patient", Verb.READ))

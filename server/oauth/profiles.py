@@ -75,7 +75,7 @@ async def studies(
     request: Request, services: Services, signed_in: SignedIn, patient_id: str | None = None
 ) -> list[Study]:
     """The newest studies the person may open, of a patient or of everyone."""
-    actor = signed_in.actor(address_of(request))
+    actor = signed_in.whole(address_of(request))
     reach = await services.gate.reach_for_actor(actor, STUDY_SEARCH, patient_id=patient_id)
     rows = await services.db.fetch_all(QUERIES["studies_in_reach"], {}, reach=reach.studies())
     return [Study(row["fhir_id"], row["patient_id"], row["study_date"], _what(row)) for row in rows]
@@ -85,7 +85,7 @@ async def reaches_study(
     request: Request, services: Services, signed_in: SignedIn, patient_id: str, study_id: str
 ) -> bool:
     """Whether this person may open the study, and it is this patient's."""
-    actor = signed_in.actor(address_of(request))
+    actor = signed_in.whole(address_of(request))
     reach = await services.gate.reach_for_actor(actor, STUDY_READ, patient_id=patient_id)
     return bool(
         await services.db.fetch_val(QUERIES["study_in_reach"], {"id": study_id}, reach=reach.studies())
@@ -114,7 +114,7 @@ async def kinds_of_images(
     request: Request, services: Services, signed_in: SignedIn, patient_id: str | None
 ) -> list[str]:
     """The modalities of the studies this person may see of a patient, or of everyone."""
-    actor = signed_in.actor(address_of(request))
+    actor = signed_in.whole(address_of(request))
     reach = await services.gate.reach_for_actor(actor, STUDY_SEARCH, patient_id=patient_id)
     rows = await services.db.fetch_all(QUERIES["modalities_in_reach"], {}, reach=reach.studies())
     return [row["modality"] for row in rows]
@@ -123,12 +123,12 @@ async def kinds_of_images(
 async def _visits_in_reach(
     request: Request, services: Services, signed_in: SignedIn, patient_id: str
 ) -> Reach:
-    actor = signed_in.actor(address_of(request))
+    actor = signed_in.whole(address_of(request))
     return await services.gate.reach_for_actor(actor, Action("Encounter", Verb.READ), patient_id=patient_id)
 
 
 async def _reach(request: Request, services: Services, signed_in: SignedIn) -> Reach:
-    actor = signed_in.actor(address_of(request))
+    actor = signed_in.whole(address_of(request))
     return await services.gate.reach_for_actor(actor, Action("Patient", Verb.SEARCH))
 
 

@@ -152,8 +152,11 @@ SELECT refresh_token.used_at, refresh_token.created_at, refresh_token.grant_id, 
  WHERE refresh_token.token_hash = :token_hash
 
 -- name: facts_of_account
--- What a token says about the person it speaks for.
-SELECT account.id, account.name, account.email, account.role, practitioner.id AS practitioner_id,
+-- What a token says about the person it speaks for. A doctor who holds the record in context is its patient there.
+SELECT account.id, account.name, account.email, practitioner.id AS practitioner_id,
+       CASE WHEN account.role = 'doctor' AND EXISTS (
+            SELECT FROM holder WHERE holder.account_id = account.id AND holder.patient_id = :patient
+               AND (holder.until IS NULL OR holder.until > :now)) THEN 'patient' ELSE account.role END AS role,
        member.organization_id,
        (SELECT holder.patient_id FROM holder WHERE holder.account_id = account.id AND holder.as_what = 'self'
          AND (holder.until IS NULL OR holder.until > :now) ORDER BY holder.since LIMIT 1) AS own_patient,

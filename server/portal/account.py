@@ -10,7 +10,7 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.texts import N_, translations
 from server.records import store
-from server.records.people import fhir_id_of_account
+from server.records.people import patient_of_account
 
 from . import permissions, profile, words
 from .forms import Form, filled
@@ -27,6 +27,11 @@ GENDERS = {
 }
 SECTIONS = (
     ("/account/profile", N_("Profile"), N_("Name, birth date, sex, address")),
+    (
+        "/account/registration",
+        N_("Registration"),
+        N_("Number, authority, specialty, and whether it is checked"),
+    ),
     ("/account/permission", N_("Permission"), N_("Research, education, news: each a choice of its own")),
     ("/account/security", N_("Sign-in and devices"), N_("Password, where you are signed in")),
     (
@@ -38,17 +43,34 @@ SECTIONS = (
     ("/account/data", N_("Your data"), N_("Copy, correct, restrict, take back, delete")),
 )
 NOT_FOR_OTHERS = ("/account/profile", "/account/people", "/activity")
+# One account for a doctor who is a patient too: what a patient, and what a doctor, may still add.
+BECOME_DOCTOR = (
+    "/account/registration",
+    N_("Are you a doctor?"),
+    N_("Register with this account; your own record stays yours"),
+)
+OPEN_RECORD = (
+    "/account/record",
+    N_("A record of your own"),
+    N_("Keep your own images here, with this account"),
+)
 
 
 async def show(visit: Visit) -> Response:
     """The sections of the account."""
-    gettext = _gettext(visit)
-    patient = visit.signed_in.role == "patient"
-    sections = [
-        (href, gettext(title), gettext(about))
-        for href, title, about in SECTIONS
-        if patient or href not in NOT_FOR_OTHERS
+    gettext, me = _gettext(visit), visit.signed_in
+    patient = me.role == "patient"
+    offered = [
+        each
+        for each in SECTIONS
+        if (patient or each[0] not in NOT_FOR_OTHERS)
+        and (me.role == "doctor" or each[0] != "/account/registration")
     ]
+    if me.account_role == "patient":
+        offered.append(BECOME_DOCTOR)
+    elif me.account_role == "doctor" and not me.records:
+        offered.append(OPEN_RECORD)
+    sections = [(href, gettext(title), gettext(about)) for href, title, about in offered]
     return render(visit.request, "account.html", here="account", sections=sections, facts=await _facts(visit))
 
 
@@ -111,7 +133,7 @@ async def submit_permission(visit: Visit) -> Response:
     """Keep what changed."""
     me = visit.signed_in
     ticked = visit.form.some_of("permission", [each.key for each in permissions.CHOICES])
-    patient_id = await fhir_id_of_account(visit.services, me.account_id) if me.role == "patient" else None
+    patient_id = await patient_of_account(visit.services, me.account_id)
     await permissions.choose(
         visit.services,
         me.account_id,

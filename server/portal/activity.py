@@ -42,6 +42,7 @@ SENTENCES: dict[str, str] = {
     Event.SHARE_RESENT: N_("%(who)s sent the invitation of %(doctor)s again."),
     Event.SHARE_REQUESTED: N_("%(who)s asked for access."),
     Event.SHARE_ACCEPTED: N_("%(who)s accepted the invitation and can see the record."),
+    Event.SHARE_GIVEN: N_("%(who)s gave %(doctor)s access."),
     Event.SHARE_DECLINED: N_("%(who)s declined."),
     Event.SHARE_WITHDRAWN: N_("%(who)s withdrew the invitation of %(doctor)s."),
     Event.SHARE_EXPIRED: N_("The invitation of %(doctor)s expired."),

@@ -36,8 +36,8 @@ async def show(visit: Visit) -> Response:
 async def submit(visit: Visit) -> Response:
     """Check the password, then have it deleted; who deletes the account is signed out."""
     form, me, services = visit.form, visit.signed_in, visit.services
-    reach = await visit.reach(erasure.PATIENT_DELETE)
-    held = [each.patient_id for each in await erasure.profiles(services, actor=visit.actor, reach=reach)]
+    reach = await visit.own_reach(erasure.PATIENT_DELETE)
+    held = [each.patient_id for each in await erasure.profiles(services, actor=visit.holder, reach=reach)]
     what, when = form.one_of("what", [ACCOUNT, *held]), form.one_of("when", list(WHEN))
     if form["sure"] != "yes":
         form.errors["sure"] = SURE
@@ -51,7 +51,7 @@ async def submit(visit: Visit) -> Response:
     wait = erasure.COOLING_OFF if when == "later" else timedelta(0)
     patient_id = None if what == ACCOUNT else what
     try:
-        ids = await erasure.ask(services, actor=visit.actor, reach=reach, patient_id=patient_id, wait=wait)
+        ids = await erasure.ask(services, actor=visit.holder, reach=reach, patient_id=patient_id, wait=wait)
     except Conflict as exc:
         form.refuse(exc)
         return await _page(visit, form)
@@ -65,7 +65,7 @@ async def submit(visit: Visit) -> Response:
 
 async def take_back(visit: Visit) -> Response:
     """In the time to think it over."""
-    await erasure.take_back(visit.services, _uuid(visit), actor=visit.actor)
+    await erasure.take_back(visit.services, _uuid(visit), actor=visit.holder)
     return see_other("/account/data", "erasure-taken-back")
 
 
@@ -96,8 +96,8 @@ async def fetch_proof(visit: Visit) -> Response:
 
 
 async def _page(visit: Visit, form: Form) -> Response:
-    reach = await visit.reach(erasure.PATIENT_DELETE)
-    profiles = await erasure.profiles(visit.services, actor=visit.actor, reach=reach)
+    reach = await visit.own_reach(erasure.PATIENT_DELETE)
+    profiles = await erasure.profiles(visit.services, actor=visit.holder, reach=reach)
     context: dict[str, Any] = {"form": form, "profiles": profiles, "when": list(WHEN.items())}
     context["held"] = [hold for each in profiles for hold in each.holds]
     return render(visit.request, "delete_account.html", 200 if form else 422, here="account", **context)

@@ -8,7 +8,7 @@ from uuid import UUID
 from starlette.responses import Response, StreamingResponse
 
 from server.core.errors import NotFound, RangeNotSatisfiable, ServerError
-from server.records.people import fhir_id_of_account
+from server.records.people import patient_of_account
 from server.rights import consents, disclosures, erasure, export, policy, restriction
 
 from . import permissions, step_up
@@ -26,8 +26,8 @@ async def show(visit: Visit) -> Response:
 
 
 async def _page(visit: Visit, status: int = 200, problem: str = "") -> Response:
-    services, actor = visit.services, visit.actor
-    reach = await visit.reach(erasure.PATIENT_DELETE)
+    services, actor = visit.services, visit.holder
+    reach = await visit.own_reach(erasure.PATIENT_DELETE)
     profiles = await erasure.profiles(services, actor=actor, reach=reach)
     copies = [
         {"it": each, "size": _size(each.size), "several": len(profiles) > 1}
@@ -66,22 +66,22 @@ async def make_copy(visit: Visit) -> Response:
     """Have a copy made; asks who it is first."""
     if (asking := await step_up.require_recent(visit)) is not None:
         return asking
-    reach = await visit.reach(export.PATIENT_READ)
-    await export.ask(visit.services, _profile_id(visit), reach=reach, actor=visit.actor)
+    reach = await visit.own_reach(export.PATIENT_READ)
+    await export.ask(visit.services, _profile_id(visit), reach=reach, actor=visit.holder)
     return see_other(HERE, "copy")
 
 
 async def drop_copy(visit: Visit) -> Response:
     """Delete a copy before its time."""
-    await export.drop(visit.services, _uuid(visit.place("copy")), actor=visit.actor)
+    await export.drop(visit.services, _uuid(visit.place("copy")), actor=visit.holder)
     return see_other(HERE, "copy-deleted")
 
 
 async def fetch_copy(visit: Visit) -> Response:
     """The ZIP, whole or from where a download was cut (RFC 9110, 14)."""
-    reach = await visit.reach(export.PATIENT_READ)
+    reach = await visit.own_reach(export.PATIENT_READ)
     found, download = await export.open_download(
-        visit.services, _uuid(visit.place("copy")), reach=reach, actor=visit.actor
+        visit.services, _uuid(visit.place("copy")), reach=reach, actor=visit.holder
     )
     start, stop, part = _range(visit, download.size, found.etag)
     headers = {
@@ -118,8 +118,8 @@ def _range(visit: Visit, size: int, etag: str) -> tuple[int, int, bool]:
 
 async def restrict(visit: Visit) -> Response:
     """Stored only, from now on."""
-    reach = await visit.reach(restriction.PATIENT_UPDATE)
-    await restriction.begin(visit.services, _profile_id(visit), reach=reach, actor=visit.actor)
+    reach = await visit.own_reach(restriction.PATIENT_UPDATE)
+    await restriction.begin(visit.services, _profile_id(visit), reach=reach, actor=visit.holder)
     return see_other(HERE, "restricted")
 
 
@@ -127,9 +127,9 @@ async def unrestrict(visit: Visit) -> Response:
     """Shared again with whom it was shared with before; asks who it is first."""
     if (asking := await step_up.require_recent(visit)) is not None:
         return asking
-    reach = await visit.reach(restriction.PATIENT_UPDATE)
+    reach = await visit.own_reach(restriction.PATIENT_UPDATE)
     try:
-        await restriction.end(visit.services, _profile_id(visit), reach=reach, actor=visit.actor)
+        await restriction.end(visit.services, _profile_id(visit), reach=reach, actor=visit.holder)
     except NotFound:
         raise
     except ServerError as exc:
@@ -139,8 +139,8 @@ async def unrestrict(visit: Visit) -> Response:
 
 async def show_consents(visit: Visit) -> Response:
     """Everything this person has said yes to, each with the way to take it back."""
-    reach = await visit.reach(consents.CONSENT_UPDATE)
-    given = await consents.given(visit.services, actor=visit.actor, reach=reach)
+    reach = await visit.own_reach(consents.CONSENT_UPDATE)
+    given = await consents.given(visit.services, actor=visit.holder, reach=reach)
     current = await permissions.current(visit.services, visit.signed_in.account_id)
     names = {each.key: each.name for each in permissions.CHOICES}
     choices = [(names[key], each.at) for key, each in current.items() if each.given and key in names]
@@ -150,11 +150,11 @@ async def show_consents(visit: Visit) -> Response:
 async def withdraw_consents(visit: Visit) -> Response:
     """All of it at once: shares, apps, permissions. As easy as giving: nothing is asked."""
     me, services = visit.signed_in, visit.services
-    reach = await visit.reach(consents.CONSENT_UPDATE)
+    reach = await visit.own_reach(consents.CONSENT_UPDATE)
     async with services.db.transaction():
-        await consents.withdraw_all(services, actor=visit.actor, reach=reach)
-        patient_id = await fhir_id_of_account(services, me.account_id)
-        who = visit.actor.who()
+        await consents.withdraw_all(services, actor=visit.holder, reach=reach)
+        patient_id = await patient_of_account(services, me.account_id)
+        who = visit.holder.who()
         await permissions.choose(
             services, me.account_id, [], who=who, patient_id=patient_id, channel="account"
         )
@@ -188,8 +188,8 @@ async def answer_policy(visit: Visit) -> Response:
         version,
         agreed=visit.form["answer"] == "yes",
         language=language_of(visit.request, me),
-        who=visit.actor.who(),
-        patient_id=await fhir_id_of_account(visit.services, me.account_id) if me.role == "patient" else None,
+        who=visit.holder.who(),
+        patient_id=await patient_of_account(visit.services, me.account_id),
     )
     return see_other("/account/policy", "policy")
 

@@ -47,7 +47,7 @@ class Patient:
 
 async def patients(visit: Visit) -> Response:
     """Who shares now: those with something new first."""
-    listed = sorted(await _patients(visit), key=lambda each: (each.fresh == 0, each.name.casefold()))
+    listed = sorted(await patients_of(visit), key=lambda each: (each.fresh == 0, each.name.casefold()))
     waiting = await invitation.waiting(visit.services, actor=visit.actor)
     practitioner = await visit.services.db.fetch_one(
         QUERIES["practitioner"], {"id": visit.signed_in.practitioner_id}
@@ -182,13 +182,14 @@ def _offered(found: Patient) -> list[Right]:
 async def patient_of(visit: Visit, *, may_pass_on: bool = False) -> Patient:
     """The patient of the path, who shares with the doctor now. Raises NotFound."""
     wanted = visit.place("patient")
-    found = next((each for each in await _patients(visit) if each.id == wanted), None)
+    found = next((each for each in await patients_of(visit) if each.id == wanted), None)
     if found is None or (may_pass_on and not found.may_pass_on):
         raise NotFound()
     return found
 
 
-async def _patients(visit: Visit) -> list[Patient]:
+async def patients_of(visit: Visit) -> list[Patient]:
+    """Everyone who shares with the doctor now."""
     sharing = await share.list_for_practitioner(visit.services, actor=visit.actor)
     if not sharing:
         return []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from io import BytesIO
 
-import segno
 from starlette.responses import Response
 
 from server.access.action import STUDY_SEARCH, Action, Right, Verb
@@ -18,10 +16,10 @@ from server.core.texts import N_, translations
 from server.sharing import guest
 from server.sharing.guest import Link, LinkState
 
-from . import step_up, studies, words
+from . import qr_code, step_up, studies, words
 from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
-from .pages import HEADERS, language_of, render, see_other
+from .pages import language_of, render, see_other
 from .people_seeing import CONSENT_READ
 from .profile import own, own_id
 from .visit import Visit
@@ -145,11 +143,7 @@ async def show(visit: Visit) -> Response:
 
 async def qr(visit: Visit) -> Response:
     """The address as a QR code: to be read off this screen, or printed."""
-    found = await _link(visit)
-    picture = BytesIO()
-    code = segno.make(address_of_link(visit, found), error="m", micro=False)
-    code.save(picture, kind="svg", scale=6, border=4, dark="#000", light="#fff", xmldecl=False)
-    return Response(picture.getvalue(), headers=HEADERS, media_type="image/svg+xml")
+    return qr_code.answer(address_of_link(visit, await _link(visit)))
 
 
 async def end(visit: Visit) -> Response:

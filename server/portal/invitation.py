@@ -35,6 +35,8 @@ async def answer(visit: Visit) -> Response:
         return render(visit.request, "declined.html")
     if visit.me is None:
         raise NotAuthenticated()
+    if visit.me.role != visit.me.account_role:  # a doctor with the own record open: the page says so
+        return await _page(visit)
     try:
         accepted = await invitation.accept(visit.services, secret, actor=visit.actor)
     except Forbidden:
@@ -58,9 +60,9 @@ async def _page(visit: Visit, status: int = 200) -> Response:
     if waiting is None:
         raise Gone(invitation.DEAD)
     offer = None
-    if visit.me is not None and visit.me.role == "doctor":
+    if visit.me is not None and visit.me.account_role == "doctor":
         offer = await invitation.offer(visit.services, secret, actor=visit.actor)
-    wrong = visit.me is not None and visit.me.role == "doctor" and offer is None
+    wrong = visit.me is not None and visit.me.account_role == "doctor" and offer is None
     return render(
         visit.request,
         "invitation.html",

@@ -109,6 +109,13 @@ DONE = {
     "guardian-ended": N_("They can do nothing in this record any more."),
     "no-emergency": N_("Nobody can open this record in an emergency any more."),
     "session-ended": N_("That device is signed out."),
+    "own-record": N_("Your own record is ready. You change sides at the top of every page."),
+    "registration": N_("Your registration is saved. Patients see that it has not been checked yet."),
+    "registered": N_("You are registered as a doctor. Your own record stays yours alone."),
+    "page-made": N_("Your page is ready. Patients who open it can give you access."),
+    "page-reset": N_("Your page has a new address. The old one opens nothing any more."),
+    "given": N_("They can see it from now on. You end it whenever you want."),
+    "page-closed": N_("Your page is closed. Its address opens nothing any more."),
 }
 
 

@@ -33,7 +33,7 @@ from server.core.errors import (
     UnsupportedMediaType,
 )
 from server.core.texts import N_, translations
-from server.records.people import fhir_id_of_account
+from server.records.people import patient_of_account
 
 from . import security_words, step_up
 from .forms import Form, local_path, read_json
@@ -241,7 +241,7 @@ async def _ours(visit: Visit) -> Response | None:
 async def _least(visit: Visit) -> int:
     """Short passwords only for who has a second step and cannot do without."""
     services, me = visit.services, visit.signed_in
-    needed = me.role in second_factor.required_of(services.settings)
+    needed = me.account_role in second_factor.required_of(services.settings)
     if needed and await second_factor.of(services.db, me.account_id):
         return passwords.LEAST_WITH_SECOND_FACTOR
     return passwords.LEAST
@@ -250,7 +250,7 @@ async def _least(visit: Visit) -> int:
 async def _refused_last(visit: Visit) -> Response | None:
     """Doctors and staff keep one."""
     form, me, services = visit.form, visit.signed_in, visit.services
-    if me.role in second_factor.required_of(services.settings):
+    if me.account_role in second_factor.required_of(services.settings):
         form.wrong("", STAYS)
         return await _page(visit, form)
     return None
@@ -274,7 +274,7 @@ async def _removed(visit: Visit, *, last: bool) -> None:
 
 async def _note(visit: Visit, event: Event) -> None:
     me, services = visit.signed_in, visit.services
-    patient_id = await fhir_id_of_account(services, me.account_id) if me.role == "patient" else None
+    patient_id = await patient_of_account(services, me.account_id)
     await services.audit.record(event, who=visit.actor.who(), patient_id=patient_id)
 
 
@@ -303,7 +303,7 @@ async def _page(visit: Visit, form: Form) -> Response:
         here="account",
         form=form,
         factors=factors,
-        needed=me.role in second_factor.required_of(services.settings),
+        needed=me.account_role in second_factor.required_of(services.settings),
         place=place,
         passkeys=await passkeys.list_of(services.db, me.account_id),
         waiting=await email_change.waiting(services.db, me.account_id),

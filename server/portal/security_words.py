@@ -33,6 +33,8 @@ SENTENCES: dict[str, str] = {
     Event.EMAIL_VERIFIED: N_("E-mail address confirmed"),
     Event.SESSIONS_ENDED: N_("Other devices signed out"),
     Event.ACCOUNT_CREATED: N_("Account created"),
+    Event.REGISTRATION_CHANGED: N_("Registration as a doctor changed"),
+    Event.DOCTOR_PAGE_CHANGED: N_("Page for patients made, reset or closed"),
 }
 
 

@@ -15,7 +15,7 @@ from server.audit.events import Event, Outcome
 from server.audit.who import Who
 from server.core.errors import NotAuthenticated, TooManyRequests
 from server.core.texts import N_
-from server.records.people import fhir_id_of_account
+from server.records.people import patient_of_account
 from server.sharing import invitation
 
 from .forms import Form, filled, local_path
@@ -107,8 +107,8 @@ async def sign_out(visit: Visit) -> Response:
     response = see_other("/", "signed-out")
     me = visit.signed_in
     await visit.services.gate.sign_in.end(visit.request, response)
-    patient = me.role == "patient" and await fhir_id_of_account(visit.services, me.account_id)
-    await visit.services.audit.record(Event.SIGNED_OUT, who=visit.actor.who(), patient_id=patient or None)
+    patient = await patient_of_account(visit.services, me.account_id)
+    await visit.services.audit.record(Event.SIGNED_OUT, who=visit.actor.who(), patient_id=patient)
     return response
 
 
@@ -126,7 +126,7 @@ def confirm_first(visit: Visit, onward: str) -> Response:
 
 async def note(visit: Visit, event: Event, account: Account, outcome: Outcome = Outcome.SUCCESS) -> None:
     """Write an event of an account into the log: a patient's into their own, so that they see it."""
-    patient = await fhir_id_of_account(visit.services, account.id) if account.role == "patient" else None
+    patient = await patient_of_account(visit.services, account.id)
     who = Who(account.name, account.role, account.id, address=address_of(visit.request))
     await visit.services.audit.record(event, who=who, patient_id=patient, outcome=outcome)
 

@@ -17,7 +17,7 @@ from server.access.sign_in import CSRF_HEADER, SignedIn, address_of, require_csr
 from server.core.errors import NotAuthenticated, NotFound
 
 from .forms import MOST_BYTES, Form, read_form
-from .pages import to_sign_in, wants_json
+from .pages import render, to_sign_in, wants_json
 
 MOST_NAME = 128  # characters of a UID, an id or a one-time secret
 
@@ -57,6 +57,16 @@ class Visit:
     ) -> Reach:
         """What this visitor may touch with `action`: the gate's answer."""
         return await self.services.gate.reach_for(self.request, action, patient_id=patient_id, right=right)
+
+    @property
+    def holder(self) -> Actor:
+        """The visitor as whoever holds their records: what is asked for an account is asked for all of it."""
+        return self.signed_in.holder(address_of(self.request))
+
+    async def own_reach(self, action: Action) -> Reach:
+        """What this visitor may do with the records they hold, a doctor too, whatever hat they wear."""
+        await self.services.gate.confirm(self.request)
+        return await self.services.gate.reach_for_actor(self.holder, action)
 
     def place(self, name: str) -> str:
         """A part of the path; raises NotFound for what can be no name of anything here."""
@@ -116,9 +126,19 @@ def _admit(request: Request, me: SignedIn | None, who: Who) -> Response | None:
             raise NotAuthenticated()
         return to_sign_in(request)
     wanted = {Who.PATIENT: "patient", Who.DOCTOR: "doctor", Who.OPERATOR: "operator"}.get(who, me.role)
-    if me.role != wanted:
+    if me.role == wanted:
+        return None
+    if not (me.records and me.account_role == "doctor" and wanted in ("patient", "doctor")):
         raise NotFound()
-    return None
+    if request.method != "GET" or wants_json(request):
+        raise NotFound()
+    return _other_hat(request, wanted)
+
+
+def _other_hat(request: Request, wanted: str) -> Response:
+    """A doctor with a record of their own came to a page of the other hat: one press, and they are there."""
+    onward = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return render(request, "other_hat.html", wanted=wanted, leads_to=onward)
 
 
 async def _checked_form(request: Request, services: Services, me: SignedIn | None, files: int) -> Form:

@@ -12,10 +12,11 @@ from server.access.services import Services
 from server.audit.events import Event
 from server.audit.who import Who
 from server.core import clock
+from server.core.errors import NotFound
 from server.core.ids import new_id
 from server.storage.sql import load
 
-from . import store
+from . import document, store
 
 QUERIES = load(__package__, "people.sql")
 
@@ -134,6 +135,34 @@ async def fhir_id_of_account(services: Services, account_id: UUID) -> str | None
     values = {"account": account_id, "now": clock.now()}
     found: str | None = await services.db.fetch_val(QUERIES["fhir_id_of_account"], values)
     return found
+
+
+async def patient_of_account(services: Services, account_id: UUID) -> str | None:
+    """The profile that a person holds as their own; a doctor may have one too."""
+    values = {"account": account_id, "now": clock.now()}
+    found: str | None = await services.db.fetch_val(QUERIES["patient_of_account"], values)
+    return found
+
+
+async def change_practitioner(
+    services: Services, practitioner_id: str, *, registration: Registration, author: str
+) -> None:
+    """Write what a doctor says of being one into the row and the Practitioner; elements of others stay."""
+    values = {
+        "id": practitioner_id,
+        "specialty": registration.specialty,
+        "organization_name": registration.organization,
+        "number": registration.number,
+        "authority": registration.authority,
+    }
+    async with services.db.transaction():
+        row = await services.db.fetch_one(QUERIES["change_practitioner"], values)
+        if row is None:
+            raise NotFound()
+        said = _practitioner(practitioner_id, row["name"], registration)
+        kept = document.load_exact(row["json"]) if row["json"] else {}
+        body = {name: kept[name] for name in kept if name not in ("identifier", "qualification")} | said
+        await store.put(services.db, body, patient_id="", author=author)
 
 
 def _author(account_id: UUID | None, organization_id: str | None) -> str:

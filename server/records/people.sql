@@ -24,6 +24,20 @@ INSERT INTO organization_member (organization_id, account_id) VALUES (:id, :acco
 -- The oldest, should two share a name.
 SELECT id FROM organization WHERE lower(name) = lower(:name) ORDER BY created_at LIMIT 1
 
+-- name: change_practitioner
+-- What a doctor says of being one, and the resource as it stands.
+UPDATE practitioner SET specialty = :specialty, organization_name = :organization_name, registration_number = :number,
+       authority = :authority
+ WHERE id = :id
+RETURNING name, (SELECT json FROM resource WHERE resource.type = 'Practitioner' AND resource.id = practitioner.id
+                    AND resource.patient_id = '' AND NOT resource.deleted) AS json
+
+-- name: patient_of_account
+SELECT holder.patient_id FROM holder JOIN patient ON patient.id = holder.patient_id
+ WHERE holder.account_id = :account AND holder.as_what = 'self' AND (holder.until IS NULL OR holder.until > :now)
+   AND patient.state IN ('active', 'restricted')
+ ORDER BY holder.since LIMIT 1
+
 -- name: fhir_id_of_account
 -- What fhirUser is: the own profile, the practitioner, or the organization a person manages.
 SELECT coalesce(

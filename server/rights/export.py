@@ -197,7 +197,7 @@ async def prepare(services: Services, export_id: UUID) -> bool:
     row = await services.db.fetch_one(QUERIES["export_to_prepare"], {"id": export_id})
     if row is None:
         return True
-    actor = Actor(ActorKind(row["role"]), account_id=row["account_id"], name=row["name"])
+    actor = Actor(ActorKind.PATIENT, account_id=row["account_id"], name=row["name"])  # who holds it
     reach = await services.gate.reach_for_actor(actor, PATIENT_READ, patient_id=row["patient_id"])
     return await _Preparation(services, row, actor, reach.of_holder()).turn()
 

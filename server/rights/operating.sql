@@ -10,6 +10,12 @@ SELECT practitioner.id, practitioner.name, practitioner.specialty, practitioner.
    AND (CAST(:id AS text) IS NULL OR practitioner.id = :id)
  ORDER BY practitioner.verification = 'unverified' DESC, practitioner.created_at LIMIT :limit
 
+-- name: registration_of
+SELECT registration_number, authority, specialty, organization_name, verification FROM practitioner WHERE id = :id
+
+-- name: lock_doctor
+SELECT id FROM practitioner WHERE id = :id FOR NO KEY UPDATE
+
 -- name: judge_doctor
 -- Living rights ask this column in every statement: a suspended doctor sees nothing from here on.
 UPDATE practitioner SET verification = :state WHERE id = :id AND verification <> :state

@@ -134,7 +134,7 @@ async def _export(services: Services, patient_id: str, what: Mapping[str, Any], 
     row = await services.db.fetch_one(QUERIES["owner_of"], values)
     if row is None:
         raise Conflict("Nobody has an account for this record: there is nobody to make a copy for.")
-    owner = Actor(ActorKind(row["role"]), account_id=row["id"], name=row["name"])
+    owner = Actor(ActorKind.PATIENT, account_id=row["id"], name=row["name"])
     reach = await services.gate.reach_for_actor(owner, export.PATIENT_READ, patient_id=patient_id)
     await export.ask(services, patient_id, reach=reach, actor=owner)
 

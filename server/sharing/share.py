@@ -83,7 +83,7 @@ async def invite(
     values |= {"secret_hash": digest(secret), "waits_until": clock.now() + WAITS}
     await require_patience(services, actor)
     async with services.db.transaction():
-        await _require_patient(services, patient_id, reach)
+        await require_patient(services, patient_id, reach)
         await require_another(services, patient_id, email=address)
         values |= {
             "patient": patient_id,
@@ -151,7 +151,7 @@ async def grant(
         before = await locked(services, share_id, reach)
         if before.state is not State.REQUESTED:
             raise Conflict(N_("This request does not wait for an answer any more."))
-        await _set_terms(services, before, rights or before.rights, studies, until, reach)
+        await set_terms(services, before, rights or before.rights, studies, until, reach)
         return await activate(services, before, actor=actor)
 
 
@@ -171,7 +171,7 @@ async def change(
         if before.state not in (State.INVITED, State.ACTIVE):
             raise Conflict(N_("This share is over; a new one can be made."))
         require_own(before)
-        row = await _set_terms(services, before, rights, studies, until, reach)
+        row = await set_terms(services, before, rights, studies, until, reach)
         detail = {"rights_before": sorted(before.rights)}
         return await record(
             services, row, Event.SHARE_CHANGED, who=actor.who(), author=actor.author, detail=detail
@@ -185,6 +185,7 @@ async def activate(
     practitioner_id: str | None = None,
     organization_id: str | None = None,
     actor: Actor,
+    event: Event = Event.SHARE_ACCEPTED,
 ) -> Share:
     """Make a share (locked by the caller) hold from now on, by the patient's own word; the other party is told."""
     await require_unrestricted(services, before.patient_id)
@@ -192,7 +193,7 @@ async def activate(
     values |= {"practitioner": practitioner_id, "organization": organization_id}
     row = await services.db.fetch_one(QUERIES["activate"], values)
     assert row is not None
-    share = await record(services, row, Event.SHARE_ACCEPTED, who=actor.who(), author=actor.author)
+    share = await record(services, row, event, who=actor.who(), author=actor.author)
     await notify.granted(services, share)
     return share
 
@@ -348,7 +349,7 @@ async def move(services: Services, before: Share, to: State, event: Event, *, ac
     return share
 
 
-async def _set_terms(
+async def set_terms(
     services: Services,
     before: Share,
     rights: Iterable[str],
@@ -356,6 +357,7 @@ async def _set_terms(
     until: datetime | None,
     reach: Reach,
 ) -> Record:
+    """Write what a share (locked by the caller) gives."""
     values: dict[str, Any] = {"patient": before.patient_id, "id": before.id, "from": [before.stored_state]}
     values |= {"rights": right_set(rights), "until": require_future(until)}
     values["studies"] = await chosen_studies(services, before.patient_id, studies, reach)
@@ -364,7 +366,8 @@ async def _set_terms(
     return row
 
 
-async def _require_patient(services: Services, patient_id: str, reach: Reach) -> None:
+async def require_patient(services: Services, patient_id: str, reach: Reach) -> None:
+    """Lock the patient, within reach; raises NotFound, Conflict for a restricted record."""
     found = await services.db.fetch_val(
         QUERIES["lock_patient"], {"patient": patient_id}, reach=reach.patients()
     )

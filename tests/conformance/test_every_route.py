@@ -152,6 +152,8 @@ def allowed_to_nobody(path: str) -> range | tuple[int, ...]:
         return range(200, 500)
     if path.startswith("/link/{guest}/dicomweb"):
         return (403, 404, 405)  # a link that is none (decision 19)
+    if path == "/give/{page}":
+        return (303, 401, 403, 410)  # a doctor's page that is none; it opens nothing either way
     if path.startswith("/link"):
         return (410, 422)  # the page that tells nothing
     if path.endswith("{path:path}") or path == "/fhir":

@@ -343,7 +343,7 @@ async def test_a_system_finds_the_endpoint_of_what_it_brought(world):
     assert await world.resources(world.system(), "Endpoint") == [f"Endpoint/wado-{world.ada}"]
 
 
-async def test_a_doctor_who_is_a_patient_too_sees_both_through_an_index(world):
+async def test_a_doctor_who_is_a_patient_too_wears_one_hat_and_chooses_among_both_through_an_index(world):
     await world.share(studies=["1.2"])
     await world.do(
         "INSERT INTO holder (patient_id, account_id, since) VALUES (:patient, :account, :now)",
@@ -351,8 +351,12 @@ async def test_a_doctor_who_is_a_patient_too_sees_both_through_an_index(world):
         account=world.doctor_account,
         now=clock.now(),
     )
-    assert await world.studies(world.reader()) == ["1.2", "2.1"]
-    reach = Reach(STUDY_READ, decide(world.reader(), STUDY_READ))
+    holder = Actor(ActorKind.PATIENT, account_id=world.doctor_account)
+    both = replace(holder, practitioner_id=world.doctor)
+    assert await world.studies(world.reader()) == ["1.2"]
+    assert await world.studies(holder) == ["2.1"]
+    assert await world.studies(both) == ["1.2", "2.1"]
+    reach = Reach(STUDY_READ, decide(both, STUDY_READ))
     explained = Statement("explain", "EXPLAIN SELECT study_uid FROM study WHERE {reach}")
     await world.do("SET enable_seqscan = off")  # the table is tiny: is there an index that answers?
     plan = [row[0] for row in await world.services.db.fetch_all(explained, {}, reach=reach.studies())]
