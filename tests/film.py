@@ -14,7 +14,7 @@ _RATE = 10  # frames a second
 
 
 def film(frames: int = 5, side: int = 64) -> bytes:
-    """An MP4 of gray frames, brighter and brighter; every browser that plays H.264 plays it."""
+    """An MP4 of gray frames with a pattern, brighter and brighter; every browser that plays H.264 plays it."""
     sets = [_parameters(side), _nal(0x68, "1" + "1" + "0" * 2 + "1" * 3 + "000" + "11" + "1" + "000")]
     pictures = [_picture(number, frames, side) for number in range(frames)]
     samples = [pack(">I", len(each)) + each for each in pictures]
@@ -34,8 +34,10 @@ def _parameters(side: int) -> bytes:
 def _picture(number: int, frames: int, side: int) -> bytes:
     """7.3.3: an IDR slice (type 7: all I) with a bare macroblock for every 16 by 16 pixels."""
     bits = _ue(0) + _ue(7) + _ue(0) + "0000" + _ue(number % 2) + "00" + _se(0)
-    gray = 16 + 200 * (number + 1) // frames
-    body = np.frombuffer(bytes([gray]) * 256 + bytes([128]) * 128, np.uint8)
+    light = 100 * (number + 1) // frames
+    body = (
+        np.concatenate([np.arange(256) // 2 + 16 + light, np.full(128, 128)]).clip(16, 235).astype(np.uint8)
+    )
     pieces = []
     for _ in range((side // 16) ** 2):
         bits += _ue(25)  # I_PCM

@@ -1,4 +1,4 @@
-"""OHIF, as it is served, in a real Chromium: a stack, planes through a volume, a segmentation, a report, a document."""
+"""OHIF, as it is served, in a real Chromium: images, planes, a segmentation, a report, a document, a film."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 from server.portal.assets import VIEWER, find
 from tests.browser import VIEWER_SECONDS, Visitor, chromium, visiting
 from tests.conformance.dicomweb.samples import file, store
+from tests.conformance.dicomweb.test_10_4_without_pixels import video
 from tests.conftest import RunningServer
 from tests.factories import People, bearer
+from tests.film import film
 
 from . import ohif_objects
 
@@ -48,15 +50,17 @@ async def test_what_it_shows(server: RunningServer, people: People) -> None:
     segmentation, report = ohif_objects.segmentation(volume), file("reportsi.dcm")
     headers = bearer(await people.token(patient))
     async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as web:
-        for batch in ([*volume, segmentation], [document], [report]):
+        for batch in ([*volume, segmentation], [document], [video(film())], [report]):
             answer = await store(web, *batch)
             assert answer.status_code == 200, answer.text
+        (moving,) = (await web.get("/dicomweb/studies?ModalitiesInStudy=XC")).json()
     reported = answer.json()["00081190"]["Value"][0].rpartition("/")[2]
     async with chromium() as browser, visiting(browser, server.url) as visitor:
         await visitor.sign_in(patient.email, patient.password)
         await stack_and_segmentation(visitor, volume[0].study)
         await planes(visitor, volume[0].study)
         await texts(visitor, reported, document.study)
+        await plays(visitor, moving["0020000D"]["Value"][0])
         assert visitor.errors == []
 
 
@@ -89,3 +93,11 @@ async def texts(visitor: Visitor, report: str, document: str) -> None:
     assert (
         await eventually(visitor, "() => document.querySelectorAll('object, iframe, embed').length", 1) >= 1
     )
+
+
+async def plays(visitor: Visitor, study: str) -> None:
+    """The film is asked for by ranges, as players do, and drawn."""
+    async with visitor.page.expect_response(lambda answer: answer.url.endswith("/rendered")) as asked:
+        await visitor.open(f"/viewer/viewer?StudyInstanceUIDs={study}")
+    assert (await (await asked.value).all_headers())["content-type"] == "video/mp4"
+    assert await visitor.pixels() > 16
