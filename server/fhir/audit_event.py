@@ -15,9 +15,10 @@ from server.audit import reading
 from server.audit.events import Event
 from server.audit.reading import Happened
 from server.core.errors import InvalidInput
-from server.records.criteria import Condition, Criterion, dated, unescaped
+from server.records.conditions import Condition, Criterion
 from server.records.document import dump
 from server.records.references import here
+from server.records.search_values import dated, unescaped
 from server.records.store import Stored
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
@@ -127,9 +128,9 @@ def _where(condition: Condition, base: str) -> Where:
     """A criterion over the columns of the log. Details are sealed: what lies in them cannot be searched for."""
     if not isinstance(condition, Criterion) or condition.modifier not in ("", "Patient"):
         raise InvalidInput("AuditEvents are searched by plain parameters, without modifiers and chains.")
-    search_one = _SEARCHES.get(condition.param.name)
+    search_one = SEARCHES.get(condition.param.name)
     if search_one is None:
-        raise InvalidInput(f"AuditEvents are searched by {', '.join(sorted(_SEARCHES))}.")
+        raise InvalidInput(f"AuditEvents are searched by {', '.join(sorted(SEARCHES))}.")
     return any_of(*(search_one(value, base) for value in condition.values))
 
 
@@ -206,7 +207,7 @@ def _by_id(value: str, base: str) -> Where:
         return FALSE
 
 
-_SEARCHES = {
+SEARCHES = {
     "_id": _by_id,
     "_lastUpdated": _by_date,
     "action": _by_action,

@@ -15,8 +15,9 @@ from server import __version__
 from server.access.services import Services
 from server.core import clock
 from server.records.document import Json, instant
-from server.records.registry import Kind, ResourceType, types
+from server.records.registry import COMMON, Kind, ResourceType, types
 
+from . import audit_event
 from .call import REGISTER
 from .delete import NOT_DELETED
 from .format import json_answer, respond
@@ -40,6 +41,16 @@ _OPERATIONS = {
         "events": f"{_BACKPORT}/OperationDefinition/backport-subscription-events",
     },
 }
+# Search parameters of all types (FHIR R4, 3.1.1.1); those of `meta` come with each type.
+EVERY_TYPE = {
+    "_id": "token",
+    "_lastUpdated": "date",
+    "_text": "string",
+    "_content": "string",
+    "_filter": "special",
+    "_list": "string",
+}
+_OF_META = dict(line.split()[:2] for line in COMMON.strip().splitlines())
 _STARTED = instant(clock.now())
 
 
@@ -84,6 +95,10 @@ def statement(base_url: str) -> Json:
                 "interaction": [
                     {"code": code} for code in ("transaction", "batch", "history-system", "search-system")
                 ],
+                "searchParam": [
+                    {"name": name, "type": kind}
+                    for name, kind in {**EVERY_TYPE, "_type": "special", **_OF_META}.items()
+                ],
                 "operation": [{"name": "export", "definition": f"{BULK}/export"}],
                 "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             }
@@ -117,11 +132,7 @@ def _security(base_url: str) -> Json:
 
 def _resource(type: ResourceType, base_url: str) -> Json:
     codes = interactions(type)
-    params = [
-        {"name": "_id", "type": "token"},
-        {"name": "_lastUpdated", "type": "date"},
-        *({"name": name, "type": param.kind} for name, param in _searched(type).items()),
-    ]
+    params = [{"name": name, "type": kind} for name, kind in searched(type).items()]
     references = [name for name, param in type.params.items() if param.kind is Kind.REFERENCE]
     found: Json = {
         "type": type.name,
@@ -163,10 +174,14 @@ def interactions(type: ResourceType) -> list[str]:
     return [*reading, *changed, *ended]
 
 
-def _searched(type: ResourceType) -> Json:
-    if type.name not in REGISTER:
-        return dict(type.params)
-    return {name: param for name, param in type.params.items() if name == "identifier"}
+def searched(type: ResourceType) -> dict[str, str]:
+    """The search parameters of a type, with their kinds."""
+    own = {name: str(param.kind) for name, param in type.params.items()}
+    if type.name in REGISTER:
+        return {"_id": "token", "_lastUpdated": "date", "identifier": "token"}
+    if type.name == "AuditEvent":
+        return {name: ({**own, **EVERY_TYPE})[name] for name in sorted(audit_event.SEARCHES)}
+    return {**EVERY_TYPE, **own}
 
 
 def _referring_to(name: str) -> list[str]:

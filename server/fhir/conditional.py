@@ -9,7 +9,7 @@ from server.access.action import Verb
 from server.core.errors import PreconditionFailed
 from server.records import search
 from server.records.search import Found
-from server.records.search_sql import Searching
+from server.records.search_references import Searching
 from server.records.store import Stored
 
 from .call import Call

@@ -12,7 +12,7 @@ from server.records.registry import COMMON, Kind, ResourceType, types
 
 from . import topics
 from .call import REGISTER
-from .capability import FHIR_VERSION, interactions
+from .capability import EVERY_TYPE, FHIR_VERSION, interactions, searched
 from .search_params import DEFAULT_COUNT, MOST_COUNT
 
 TOPICS = ", ".join(f"`{name}`" for name in topics.TOPICS)
@@ -30,8 +30,7 @@ handling), `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision. Resources are
 kept as JSON; XML (`_format=xml`, `application/fhir+xml`) is made of them and turned into them value by value.
 
-Not supported: `_filter`, `_text`, `_content`, `_query`, `_contained`, functional lists in `_list`, `:in`, `:not-in`,
-and `:above`/`:below` on tokens and references (they need terminologies). Phonetic search is Soundex.
+Not supported: `_query` (there are no named queries), `_contained` other than `false`, functional lists in `_list`.
 
 ## Bulk Data export
 `$export`, `Patient/$export`, `Group/[id]/$export` (Bulk Data 2.0), by GET and POST, with `Prefer: respond-async`:
@@ -107,6 +106,19 @@ Result parameters: `_sort` (several keys), `_count`, `_total`, `_summary`, `_ele
 (both with `:iterate`). Prefixes of dates and quantities: `eq ne gt lt ge le sa eb ap`. Chains and `_has` nest up to
 four deep.
 
+- `_text` (narrative) and `_content` (everything the resource says, but for addresses, ids and attached files) look for
+  words, whatever their case and accents: `(bone OR liver) and metastas*`, `"in quotes"` side by side, `NOT` or a minus.
+- `_filter` has all operators of R4 (`eq ne co sw ew gt lt ge le ap sa eb pr po ss sb in re`, and `ni`), `and` before
+  `or`, `not (…)`, chains and `name[filter].name`; at most 30 comparisons.
+- `:in`, `:not-in`: the value sets of R4 that elements of our types are bound to and whose codes can be listed, the
+  vital signs, DICOM CID 29, US Core's categories and note types; another one is 400. `:above`, `:below` on tokens need
+  `system|code` (a system alone is known for plain codes) of a code system of R4; media types (`image` is above
+  `image/png`) and language tags go by their form. What needs SNOMED CT, LOINC's hierarchy or another terminology is
+  400. On references they follow Encounter.partOf and Organization.partOf, through what the caller may search; on a
+  `uri` they go by the address.
+- A bare id in a reference means this server. A canonical without a version finds every version of it.
+- Phonetic search is Soundex. Values longer than 250 characters are compared by their beginning.
+
 | kind | modifiers |
 |---|---|
 """
@@ -125,8 +137,8 @@ def _modifiers() -> Iterator[str]:
 
 
 def _common() -> Iterator[str]:
-    names = ["_id", "_lastUpdated", *(line.split()[0] for line in COMMON.strip().splitlines())]
-    yield f"Every type has {', '.join(f'`{name}`' for name in names)}."
+    names = [*EVERY_TYPE, *(line.split()[0] for line in COMMON.strip().splitlines())]
+    yield f"Every type but those of the register and AuditEvent has {', '.join(f'`{name}`' for name in names)}."
 
 
 def _types() -> Iterator[str]:
@@ -144,9 +156,7 @@ def _params(type: ResourceType) -> Iterator[str]:
         yield "Found by `_id` and `identifier`."
         return
     for kind in Kind:
-        names = [
-            name for name, param in type.params.items() if param.kind is kind and not name.startswith("_")
-        ]
+        names = [name for name, found in searched(type).items() if found == kind and not name.startswith("_")]
         if names:
             yield f"- {kind}: {', '.join(f'`{name}`' for name in names)}"
 

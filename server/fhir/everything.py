@@ -14,10 +14,11 @@ from starlette.responses import Response
 from server.access.action import STUDY_READ, Action, Verb
 from server.core.errors import InsufficientScope, InvalidInput
 from server.records import search
-from server.records.criteria import Condition, condition
+from server.records.conditions import Condition
+from server.records.criteria import condition
 from server.records.registry import ResourceType, resource_type, types
 from server.records.search import Found, Query
-from server.records.search_sql import Searching
+from server.records.search_references import Searching
 
 from . import binary, studies, trail
 from .bundle import bundle, entry

@@ -24,7 +24,7 @@ from server.jobs.queue import MOST_TRIES, Job, Kit, Periodic, enqueue
 from server.records import search
 from server.records.document import Json
 from server.records.registry import resource_type
-from server.records.search_sql import Searching
+from server.records.search_references import Searching
 from server.storage.db import Record
 from server.storage.where import TRUE, Where, all_of, any_of
 

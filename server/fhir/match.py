@@ -25,7 +25,7 @@ from server.records.document import Json, load_exact
 from server.records.fold import fold
 from server.records.registry import resource_type
 from server.records.search import Found, Query
-from server.records.search_sql import Searching
+from server.records.search_references import Searching
 
 from . import trail
 from .bundle import bundle, entry

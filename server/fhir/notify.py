@@ -21,7 +21,7 @@ from server.records import search, store
 from server.records.criteria import condition
 from server.records.document import load_exact
 from server.records.registry import resource_type
-from server.records.search_sql import Searching
+from server.records.search_references import Searching
 from server.storage.db import Record
 
 from . import later, notification, topics

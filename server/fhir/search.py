@@ -18,7 +18,7 @@ from server.core.errors import NotFound, UnsupportedMediaType
 from server.records import search as records
 from server.records.registry import resource_type
 from server.records.search import COUNTED, Found, Query
-from server.records.search_sql import Searching
+from server.records.search_references import Searching
 
 from . import audit_event, binary, studies, trail
 from .bundle import bundle, entry

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from server.core.errors import InvalidInput, UnknownParameter
 from server.records import criteria, search
-from server.records.criteria import Condition, Criterion
+from server.records.conditions import Condition, Criterion
 from server.records.registry import Kind, Param, ResourceType, resource_type, types
 from server.records.search import Query, Sort
 
@@ -125,6 +125,13 @@ class _Reading:
             raise InvalidInput(f"_total must be one of {', '.join(_TOTALS)}.")
         self.total = value
 
+    def take_contained(self, name: str, value: str) -> None:
+        if name != "_contained" or value != "false":
+            raise UnknownParameter("What resources contain is not searched by itself.")
+
+    def take_query(self, name: str, value: str) -> None:
+        raise InvalidInput("This server has no named queries.")
+
     def take_shape(self, name: str, value: str) -> None:
         shape_of([(name, value)])
 
@@ -158,7 +165,9 @@ def _include_parts(value: str) -> tuple[str, Param, str]:
 
 
 _SPECIAL: dict[str, Callable[[_Reading, str, str], None]] = {
+    "_contained": _Reading.take_contained,
     "_count": _Reading.take_count,
+    "_query": _Reading.take_query,
     "_sort": _Reading.take_sort,
     "_total": _Reading.take_total,
     "_summary": _Reading.take_shape,

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from server.core.errors import ServerError, Unprocessable
-from server.records.criteria import Condition, Criterion
+from server.records.conditions import Condition, Criterion
 from server.records.document import Json
 from server.records.moments import span
 from server.records.registry import resource_type

@@ -5,62 +5,32 @@ FHIR R4, 3.1.1.4 (parameter types, modifiers, prefixes), 3.1.1.4.19 (escaping), 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Iterator
 
 from server.core.errors import InvalidInput, UnknownParameter
 
+from . import filter_query, terminology
+from .conditions import Chain, Condition, Criterion, Group, Has, Negated
 from .document import FORBIDDEN_TEXT
-from .moments import Span, span
+from .filter_query import Both, Not, Test
 from .paths import Path
+from .references import Target, target
 from .registry import Kind, Param, ResourceType, resource_type, types
+from .search_values import dated, escaped, halves, measured, split, unescaped
+from .text_query import tsquery
 
-PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 MOST_VALUES = 100
 MOST_LINKS = 4  # of a chain
-_PREFIXED = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(?=[-+.\d])(.*)", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?\d{1,50}(\.\d{1,50})?([eE][+-]?\d{1,2})?", re.ASCII)
-
 MODIFIERS: dict[Kind, frozenset[str]] = {
-    Kind.TOKEN: frozenset({"missing", "not", "text", "of-type"}),
+    Kind.TOKEN: frozenset({"missing", "not", "text", "of-type", "in", "not-in", "above", "below"}),
     Kind.STRING: frozenset({"missing", "exact", "contains"}),
     Kind.DATE: frozenset({"missing"}),
-    Kind.REFERENCE: frozenset({"missing", "identifier"}),
+    Kind.REFERENCE: frozenset({"missing", "identifier", "above", "below"}),
     Kind.URI: frozenset({"missing", "below", "above"}),
     Kind.QUANTITY: frozenset({"missing"}),
     Kind.NUMBER: frozenset({"missing"}),
     Kind.COMPOSITE: frozenset({"missing"}),
 }
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """One parameter with its alternatives: any of the values."""
-
-    param: Param
-    modifier: str
-    values: tuple[str, ...]  # still escaped; what splits them further depends on the kind
-
-
-@dataclass(frozen=True)
-class Chain:
-    """`subject:Patient.name=…`: a reference to something that meets a criterion, for each type it may lead to."""
-
-    param: Param
-    targets: tuple[tuple[str, Condition], ...]
-
-
-@dataclass(frozen=True)
-class Has:
-    """`_has:Observation:patient:code=…`: something refers to it that meets a criterion."""
-
-    param: Param
-    inner: Condition
-
-
-Condition = Criterion | Chain | Has
 
 
 def condition(type: ResourceType, name: str, value: str, *, links: int = 0) -> Condition:
@@ -73,8 +43,11 @@ def condition(type: ResourceType, name: str, value: str, *, links: int = 0) -> C
         return _has(type, name, value, links)
     if name == "_list":
         return _list(type, value, links)
+    if name == "_filter" and not links:
+        return _filtered(type, filter_query.parse(value), 0)
     if "." in name:
-        return _chain(type, name, value, links)
+        head, _, rest = name.partition(".")
+        return _chain(type, head, lambda to: condition(to, rest, value, links=links + 1))
     name, _, modifier = name.partition(":")
     param = _param(type, name)
     _check_modifier(param, modifier)
@@ -95,14 +68,27 @@ def _check_values(criterion: Criterion) -> None:
             raise InvalidInput(f"{criterion.param.name}:missing must be true or false.")
         return
     for value in criterion.values:
-        if criterion.param.kind is Kind.COMPOSITE:
-            parts_of(value, criterion.param)
-        elif criterion.param.kind is Kind.DATE:
-            dated(value, criterion.param.name)
-        elif criterion.param.kind in (Kind.NUMBER, Kind.QUANTITY):
-            measured(value, criterion.param.name)
-        elif criterion.modifier == "of-type" and len(list(split(value, "|"))) != 3:
-            raise InvalidInput(f"{criterion.param.name}:of-type must be system|code|value.")
+        _check_value(criterion, value)
+
+
+def _check_value(criterion: Criterion, value: str) -> None:
+    param, modifier = criterion.param, criterion.modifier
+    if param.name in WORDS:
+        tsquery(unescaped(value))
+    elif modifier in ("in", "not-in"):
+        terminology.members(unescaped(value))
+    elif modifier in ("above", "below") and param.kind is Kind.TOKEN:
+        levels(value, param, above=modifier == "above")
+    elif modifier in ("above", "below") and param.kind is Kind.REFERENCE:
+        root_of(value, param)
+    elif param.kind is Kind.COMPOSITE:
+        parts_of(value, param)
+    elif param.kind is Kind.DATE:
+        dated(value, param.name)
+    elif param.kind in (Kind.NUMBER, Kind.QUANTITY):
+        measured(value, param.name)
+    elif modifier == "of-type" and len(list(split(value, "|"))) != 3:
+        raise InvalidInput(f"{param.name}:of-type must be system|code|value.")
 
 
 def parts_of(value: str, param: Param) -> list[Criterion]:
@@ -130,10 +116,18 @@ _NO_PATH = Path(())
 _COLUMNS = {
     "_id": Param("Resource", "_id", Kind.TOKEN, _NO_PATH),
     "_lastUpdated": Param("Resource", "_lastUpdated", Kind.DATE, _NO_PATH),
+    "_text": Param("Resource", "_text", Kind.STRING, _NO_PATH),
+    "_content": Param("Resource", "_content", Kind.STRING, _NO_PATH),
 }
+WORDS = frozenset({"_text", "_content"})  # looked up in the words of a resource
 
 
-_OF_COLUMNS = {"_id": frozenset({"missing", "not"}), "_lastUpdated": frozenset({"missing"})}
+_OF_COLUMNS = {
+    "_id": frozenset({"missing", "not"}),
+    "_lastUpdated": frozenset({"missing"}),
+    "_text": frozenset({"missing"}),
+    "_content": frozenset({"missing"}),
+}
 
 
 def _check_modifier(param: Param, modifier: str) -> None:
@@ -145,18 +139,18 @@ def _check_modifier(param: Param, modifier: str) -> None:
     raise InvalidInput(f"The modifier of {param.name} is not supported.")
 
 
-def _chain(type: ResourceType, name: str, value: str, links: int) -> Chain:
-    head, _, rest = name.partition(".")
+def _chain(type: ResourceType, head: str, inner: Callable[[ResourceType], Condition]) -> Chain:
+    """A reference to what meets `inner`, of each type that it may lead to and that has such a parameter."""
     head, _, only = head.partition(":")
     param = _param(type, head)
     if param.kind is not Kind.REFERENCE:
         raise InvalidInput(f"{head} is no reference, so nothing can follow it.")
     targets = []
-    for target in [only] if only else _kept_targets(param):
-        if target not in types():
+    for target_type in [only] if only else _kept_targets(param):
+        if target_type not in types():
             raise InvalidInput("The chain leads to a type that this server does not keep.")
         try:
-            targets.append((target, condition(resource_type(target), rest, value, links=links + 1)))
+            targets.append((target_type, inner(resource_type(target_type))))
         except UnknownParameter:
             if only:
                 raise
@@ -190,68 +184,93 @@ def _list(type: ResourceType, value: str, links: int) -> Has:
     return Has(owner.params["item"], condition(owner, "_id", value, links=links + 1))
 
 
-@dataclass(frozen=True)
-class Dated:
-    """A date with its prefix."""
-
-    prefix: str
-    span: Span
+# Types that form trees, by the reference to what is above (FHIR R4, 3.1.1.4.12: hierarchical references).
+HIERARCHIES = {"Encounter": "part-of", "Organization": "partof"}
 
 
-def dated(value: str, name: str) -> Dated:
-    """Parse `ge2020-01`; raises InvalidInput."""
-    found = _PREFIXED.fullmatch(value)
-    try:
-        if found is None:
-            raise ValueError
-        # A plus in a query is a space to form decoding; a timezone is where it meant one.
-        return Dated(found[1] or "eq", span(found[2].strip().replace(" ", "+")))
-    except ValueError as error:
-        raise InvalidInput(f"{name} must be a date, as in 2020-01-31, with or without a prefix.") from error
+def root_of(value: str, param: Param) -> Target:
+    """Where a tree of `:above` and `:below` begins; raises InvalidInput for a type that forms none."""
+    text = unescaped(value)
+    found = target(text)
+    if found is None and "/" not in text and ":" not in text:
+        kept = [each for each in param.targets if each in HIERARCHIES]
+        found = Target(kept[0], text) if len(kept) == 1 else None
+    if found is None or found.type not in HIERARCHIES:
+        names = " and ".join(HIERARCHIES)
+        raise InvalidInput(f"{param.name}: :above and :below need a reference to what forms a tree: {names}.")
+    return found
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A number with its prefix, the precision it was written with, and its unit."""
-
-    prefix: str
-    number: Decimal
-    half: Decimal  # half of the last digit: 100 means 99.5 to 100.5
-    system: str | None = None
-    code: str | None = None
-
-
-def measured(value: str, name: str) -> Measured:
-    """Parse `5.4`, `lt5.40e-3|http://unitsofmeasure.org|g` or `5.4||mg`; raises InvalidInput."""
-    parts = list(split(value, "|"))
-    found = _PREFIXED.fullmatch(parts[0])
-    if found is None or not _NUMBER.fullmatch(found[2]) or len(parts) not in (1, 3):
-        raise InvalidInput(f"{name} must be a number, or number|system|code.")
-    try:
-        number = Decimal(found[2])
-    except InvalidOperation as error:
-        raise InvalidInput(f"{name} must be a number.") from error
-    exponent = number.as_tuple().exponent
-    half = Decimal(5).scaleb(int(exponent) - 1)
-    if len(parts) == 1:
-        return Measured(found[1] or "eq", number, half)
-    return Measured(found[1] or "eq", number, half, unescaped(parts[1]) or None, unescaped(parts[2]) or None)
+def levels(value: str, param: Param, *, above: bool) -> list[tuple[str, str]]:
+    """The codes that `:above` or `:below` ask for; raises InvalidInput where the hierarchy is not known."""
+    system, bar, code = halves(value)
+    system = system if bar else param.system
+    if terminology.parted(system):
+        codes = terminology.prefixes(system, code) if above else [code]
+        return [(system, each) for each in codes]
+    return [(system, each) for each in sorted(terminology.subsumed(system, code, above=above))]
 
 
-def split(text: str, separator: str) -> Iterator[str]:
-    """Split at separators that are not escaped; the parts stay escaped (FHIR R4, 3.1.1.4.19)."""
-    part: list[str] = []
-    escaped = False
-    for char in text:
-        if char == separator and not escaped:
-            yield "".join(part)
-            part = []
-            continue
-        escaped = char == "\\" and not escaped
-        part.append(char)
-    yield "".join(part)
+def _filtered(type: ResourceType, found: filter_query.Filter, links: int) -> Condition:
+    """A `_filter` of a type as conditions (FHIR R4, 3.1.3)."""
+    match found:
+        case Both():
+            return Group(tuple(_filtered(type, each, links) for each in found.parts), found.any)
+        case Not():
+            return Negated(_filtered(type, found.inner, links))
+        case Test():
+            return _tested(type, found, links)
 
 
-def unescaped(text: str) -> str:
-    """`a\\,b` -> `a,b`."""
-    return re.sub(r"\\([\\,|$])", r"\1", text)
+def _tested(type: ResourceType, test: Test, links: int) -> Condition:
+    if links > MOST_LINKS:
+        raise InvalidInput("The chain is too long.")
+    step, *rest = test.path
+    if not rest:
+        if step.filter is not None:
+            raise InvalidInput("A filter in brackets stands before a dot: name[filter].name.")
+        return _compared(_param(type, "_id" if step.name == "id" else step.name), test.operator, test.value)
+    after = Test(tuple(rest), test.operator, test.value)
+
+    def inner(to: ResourceType) -> Condition:
+        met = _tested(to, after, links + 1)
+        return Group((_filtered(to, step.filter, links + 1), met)) if step.filter is not None else met
+
+    return _chain(type, step.name, inner)
+
+
+def _compared(param: Param, operator: str, value: str) -> Criterion:
+    """`name co "pet"` as a criterion; raises InvalidInput for an operator that this kind of parameter has not."""
+    if operator == "pr":
+        found = Criterion(param, "missing", ({"true": "false", "false": "true"}.get(value, value),))
+    elif param.name == "_id" or param.name in WORDS:
+        if (operator, param.name) not in _OF_COLUMNS_OPERATORS:
+            raise InvalidInput(f"_filter cannot compare {param.name} so.")
+        found = Criterion(param, _OF_COLUMNS_OPERATORS[operator, param.name], (escaped(value),))
+    elif operator in _PREFIX_OPERATORS and param.kind in (Kind.DATE, Kind.NUMBER, Kind.QUANTITY):
+        found = Criterion(param, "", (operator + value,))
+    elif (modifier := _OPERATORS.get(param.kind, {}).get(operator)) is not None:
+        text = escaped(value) if param.kind in (Kind.STRING, Kind.URI) else value
+        found = Criterion(param, modifier, (text,))
+    else:
+        raise InvalidInput(f"_filter cannot compare a {param.kind} so.")
+    _check_values(found)
+    return found
+
+
+_PREFIX_OPERATORS = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "ap", "sa", "eb"})
+_OF_COLUMNS_OPERATORS = {
+    ("eq", "_id"): "",
+    ("ne", "_id"): "not",
+    ("co", "_text"): "",
+    ("co", "_content"): "",
+}
+# Operators of `_filter` as modifiers. `equal`, `unequal`, `ends` and `overlaps` are of no use in a URL.
+_OPERATORS: dict[Kind, dict[str, str]] = {
+    Kind.STRING: {"eq": "equal", "ne": "unequal", "co": "contains", "sw": "", "ew": "ends"},
+    Kind.TOKEN: {"eq": "", "ne": "unequal", "ss": "below", "sb": "above", "in": "in", "ni": "not-in"},
+    Kind.REFERENCE: {"eq": "", "re": "", "ne": "unequal", "ss": "below", "sb": "above"},
+    Kind.URI: {"eq": "", "ne": "unequal", "sw": "starts", "ss": "below", "sb": "above"},
+    Kind.DATE: {"po": "overlaps"},
+    Kind.COMPOSITE: {"eq": ""},
+}

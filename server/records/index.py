@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from server.storage.sql import Statement
+
 from .document import Json, Number
 from .fold import fold, soundex
 from .moments import EARLIEST, LATEST, Span, span
@@ -49,6 +51,17 @@ class Rows:
                 columns[f"{table}_{name}"] = [row[place] for row in rows]
         columns["composites"] = orjson.dumps(self.composite, default=str).decode()
         return columns
+
+
+def with_index(queries: dict[str, Statement]) -> dict[str, Statement]:
+    """The statements with what several of them say of the index put where they say it."""
+    parts = {"[index]": queries["index_rows"].text, "[no_index]": queries["no_index"].text}
+    for name, statement in queries.items():
+        text = statement.text
+        for mark, part in parts.items():
+            text = text.replace(mark, part)
+        queries[name] = Statement(name, text)
+    return queries
 
 
 _COLUMNS = {
@@ -216,9 +229,16 @@ def _reference(rows: Rows, param: Param, element: Any) -> None:
         text = element.get("reference", element.get("url"))
         if isinstance(identifier := element.get("identifier"), dict):
             _reference_identifier(rows, param, identifier)
-    if isinstance(text, str) and not text.startswith("#"):
-        to = target(text) or Target("", text)
-        rows.reference.add((param.key, to.type, cut(to.id), cut(to.base)))
+    for each in _with_and_without_version(text) if isinstance(text, str) else ():
+        if not each.startswith("#"):
+            to = target(each) or Target("", each)
+            rows.reference.add((param.key, to.type, cut(to.id), cut(to.base)))
+
+
+def _with_and_without_version(canonical: str) -> list[str]:
+    """R4, 3.1.1.4.12: a canonical is found without its version too."""
+    address, bar, _ = canonical.partition("|")
+    return [canonical, address] if bar else [canonical]
 
 
 def _reference_identifier(rows: Rows, param: Param, identifier: Json) -> None:
@@ -230,7 +250,9 @@ def _reference_identifier(rows: Rows, param: Param, identifier: Json) -> None:
 
 def _uri(rows: Rows, param: Param, element: Any) -> None:
     if isinstance(element, str):
-        rows.uri.add((param.key, cut(element)))
+        profile = param.name == "_profile"
+        for each in _with_and_without_version(element) if profile else [element]:
+            rows.uri.add((param.key, cut(each)))
 
 
 def _quantity(rows: Rows, param: Param, element: Any) -> None:

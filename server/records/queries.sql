@@ -1,3 +1,55 @@
+-- name: index_rows
+-- What searches find a resource by: put where a statement says [index], after it wrote the row as `written`.
+, tokens AS (
+    INSERT INTO index_token (patient_id, key, param, code, system)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:token_param::text[], :token_code::text[], :token_system::text[]) AS row
+), strings AS (
+    INSERT INTO index_string (patient_id, key, param, folded, value)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:string_param::text[], :string_folded::text[], :string_value::text[]) AS row
+), dates AS (
+    INSERT INTO index_date (patient_id, key, param, low, high)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:date_param::text[], :date_low::timestamptz[], :date_high::timestamptz[]) AS row
+), refs AS (
+    INSERT INTO index_reference (patient_id, key, param, target_type, target_id, base)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:reference_param::text[], :reference_type::text[], :reference_id::text[], :reference_base::text[]) AS row
+), uris AS (
+    INSERT INTO index_uri (patient_id, key, param, value)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:uri_param::text[], :uri_value::text[]) AS row
+), quantities AS (
+    INSERT INTO index_quantity (patient_id, key, param, low, high, system, code, unit)
+    SELECT written.patient_id, written.key, row.* FROM written,
+           unnest(:quantity_param::text[], :quantity_low::numeric[], :quantity_high::numeric[],
+                  :quantity_system::text[], :quantity_code::text[], :quantity_unit::text[]) AS row
+), composites AS (
+    INSERT INTO index_composite
+    SELECT written.patient_id, written.key, row.* FROM written,
+           jsonb_to_recordset(:composites::jsonb) AS row (
+               param text, f_code text, f_system text, t_code text, t_system text, s_folded text, s_value text,
+               d_low timestamptz, d_high timestamptz, q_low numeric, q_high numeric, q_system text, q_code text,
+               q_unit text, r_type text, r_id text, r_base text)
+), texts AS (
+    INSERT INTO index_text (patient_id, key, narrative, content)
+    SELECT written.patient_id, written.key, :narrative::text::tsvector, :content::text::tsvector FROM written
+    ON CONFLICT (key) DO UPDATE SET narrative = excluded.narrative, content = excluded.content
+     WHERE (index_text.narrative, index_text.content) IS DISTINCT FROM (excluded.narrative, excluded.content)
+);
+
+-- name: no_index
+-- What is deleted before `index_rows` writes it anew: put where a statement says [no_index].
+, no_tokens AS (DELETE FROM index_token WHERE key = :key
+), no_strings AS (DELETE FROM index_string WHERE key = :key
+), no_dates AS (DELETE FROM index_date WHERE key = :key
+), no_refs AS (DELETE FROM index_reference WHERE key = :key
+), no_uris AS (DELETE FROM index_uri WHERE key = :key
+), no_quantities AS (DELETE FROM index_quantity WHERE key = :key
+), no_composites AS (DELETE FROM index_composite WHERE key = :key
+);
+
 -- name: insert_resource
 -- A new resource, its first version and its index rows in one statement; no row comes back when the patient it is
 -- for may not be written to by the caller.
@@ -13,39 +65,7 @@ WITH written AS (
 ), versioned AS (
     INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json, scoped)
     SELECT :patient_id, :type, :id, 1, :last_updated, :study_uid, :author, :method, :json, :scoped::text[] FROM written
-), tokens AS (
-    INSERT INTO index_token (patient_id, key, param, code, system)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:token_param::text[], :token_code::text[], :token_system::text[]) AS row
-), strings AS (
-    INSERT INTO index_string (patient_id, key, param, folded, value)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:string_param::text[], :string_folded::text[], :string_value::text[]) AS row
-), dates AS (
-    INSERT INTO index_date (patient_id, key, param, low, high)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:date_param::text[], :date_low::timestamptz[], :date_high::timestamptz[]) AS row
-), refs AS (
-    INSERT INTO index_reference (patient_id, key, param, target_type, target_id, base)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:reference_param::text[], :reference_type::text[], :reference_id::text[], :reference_base::text[]) AS row
-), uris AS (
-    INSERT INTO index_uri (patient_id, key, param, value)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:uri_param::text[], :uri_value::text[]) AS row
-), quantities AS (
-    INSERT INTO index_quantity (patient_id, key, param, low, high, system, code, unit)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:quantity_param::text[], :quantity_low::numeric[], :quantity_high::numeric[],
-                  :quantity_system::text[], :quantity_code::text[], :quantity_unit::text[]) AS row
-), composites AS (
-    INSERT INTO index_composite
-    SELECT written.patient_id, written.key, row.* FROM written,
-           jsonb_to_recordset(:composites::jsonb) AS row (
-               param text, f_code text, f_system text, t_code text, t_system text, s_folded text, s_value text,
-               d_low timestamptz, d_high timestamptz, q_low numeric, q_high numeric, q_system text, q_code text,
-               q_unit text, r_type text, r_id text, r_base text)
-)
+)[index]
 SELECT key FROM written;
 
 -- name: update_resource
@@ -59,46 +79,7 @@ WITH written AS (
 ), versioned AS (
     INSERT INTO resource_version (patient_id, type, id, version, last_updated, study_uid, author, method, json, scoped)
     SELECT patient_id, type, id, version, :last_updated, :study_uid, :author, :method, :json, :scoped::text[] FROM written
-), no_tokens AS (DELETE FROM index_token WHERE key = :key
-), no_strings AS (DELETE FROM index_string WHERE key = :key
-), no_dates AS (DELETE FROM index_date WHERE key = :key
-), no_refs AS (DELETE FROM index_reference WHERE key = :key
-), no_uris AS (DELETE FROM index_uri WHERE key = :key
-), no_quantities AS (DELETE FROM index_quantity WHERE key = :key
-), no_composites AS (DELETE FROM index_composite WHERE key = :key
-), tokens AS (
-    INSERT INTO index_token (patient_id, key, param, code, system)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:token_param::text[], :token_code::text[], :token_system::text[]) AS row
-), strings AS (
-    INSERT INTO index_string (patient_id, key, param, folded, value)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:string_param::text[], :string_folded::text[], :string_value::text[]) AS row
-), dates AS (
-    INSERT INTO index_date (patient_id, key, param, low, high)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:date_param::text[], :date_low::timestamptz[], :date_high::timestamptz[]) AS row
-), refs AS (
-    INSERT INTO index_reference (patient_id, key, param, target_type, target_id, base)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:reference_param::text[], :reference_type::text[], :reference_id::text[], :reference_base::text[]) AS row
-), uris AS (
-    INSERT INTO index_uri (patient_id, key, param, value)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:uri_param::text[], :uri_value::text[]) AS row
-), quantities AS (
-    INSERT INTO index_quantity (patient_id, key, param, low, high, system, code, unit)
-    SELECT written.patient_id, written.key, row.* FROM written,
-           unnest(:quantity_param::text[], :quantity_low::numeric[], :quantity_high::numeric[],
-                  :quantity_system::text[], :quantity_code::text[], :quantity_unit::text[]) AS row
-), composites AS (
-    INSERT INTO index_composite
-    SELECT written.patient_id, written.key, row.* FROM written,
-           jsonb_to_recordset(:composites::jsonb) AS row (
-               param text, f_code text, f_system text, t_code text, t_system text, s_folded text, s_value text,
-               d_low timestamptz, d_high timestamptz, q_low numeric, q_high numeric, q_system text, q_code text,
-               q_unit text, r_type text, r_id text, r_base text)
-)
+)[no_index][index]
 SELECT version FROM written;
 
 -- name: tell_subscribers
@@ -122,15 +103,27 @@ WITH written AS (
 ), versioned AS (
     INSERT INTO resource_version (patient_id, type, id, version, deleted, last_updated, study_uid, author, method, json)
     SELECT patient_id, type, id, version, true, :last_updated, study_uid, :author, 'DELETE', '' FROM written
-), no_tokens AS (DELETE FROM index_token WHERE key = :key
-), no_strings AS (DELETE FROM index_string WHERE key = :key
-), no_dates AS (DELETE FROM index_date WHERE key = :key
-), no_refs AS (DELETE FROM index_reference WHERE key = :key
-), no_uris AS (DELETE FROM index_uri WHERE key = :key
-), no_quantities AS (DELETE FROM index_quantity WHERE key = :key
-), no_composites AS (DELETE FROM index_composite WHERE key = :key
-)
+)[no_index], no_texts AS (DELETE FROM index_text WHERE key = :key)
 SELECT version FROM written;
+
+-- name: index_again
+-- The index rows of one resource made anew, which itself stays as it is.
+WITH written AS (SELECT key, patient_id FROM resource WHERE key = :key)[no_index][index]
+SELECT count(*) FROM written;
+
+-- name: index_made_by
+SELECT made_by, next_key FROM search_index;
+
+-- name: index_begins
+-- From the first resource on; none where there are no resources yet.
+INSERT INTO search_index (made_by, next_key) VALUES (:made_by, (SELECT min(key) FROM resource))
+ON CONFLICT (one) DO UPDATE SET made_by = excluded.made_by, next_key = excluded.next_key;
+
+-- name: index_goes_on
+UPDATE search_index SET next_key = :next WHERE made_by = :made_by;
+
+-- name: to_index_again
+SELECT key, json FROM resource WHERE key >= :from AND NOT deleted ORDER BY key LIMIT :limit FOR UPDATE;
 
 -- name: within_reach
 -- Whether the row, as it is now with its index, lies within reach: asked after a write, before it is committed.

@@ -18,9 +18,11 @@ from server.storage.db import Database, Record
 from server.storage.sql import Statement
 from server.storage.where import TRUE, Where, all_of, any_of
 
-from .criteria import Chain, Condition, Criterion, Has
+from .conditions import Chain, Condition, Criterion, Group, Has, Negated
+from .criteria import WORDS
 from .registry import Kind, Param, ResourceType
-from .search_sql import Searching, date_elements, dates_at_once, patients_named, where
+from .search_references import Searching, patients_named, trees_passed
+from .search_sql import date_elements, dates_at_once, where
 from .store import QUERIES
 
 MOST_SORTS = 5
@@ -201,6 +203,12 @@ def types_passed(conditions: Sequence[Condition]) -> set[str]:
                 passed |= {type} | types_passed([inner])
         elif isinstance(condition, Has):
             passed |= {condition.param.type} | types_passed([condition.inner])
+        elif isinstance(condition, Group):
+            passed |= types_passed(condition.conditions)
+        elif isinstance(condition, Negated):
+            passed |= types_passed([condition.inner])
+        else:
+            passed.update(trees_passed(condition))
     return passed
 
 
@@ -228,7 +236,9 @@ def _comes_once(param: Param) -> bool:
 
 def _is_bounded(query: Query, reach: Reach) -> bool:
     """Whether one patient's rows are all that can be found."""
-    if query.compartment is not None or reach.root is not None or query.patients():
+    if query.compartment is not None or reach.root is not None:
+        return True
+    if any(isinstance(c, Criterion) and patients_named(c) for c in query.conditions):
         return True
     if any(isinstance(c, Criterion) and c.param.name == "_id" and not c.modifier for c in query.conditions):
         return True
@@ -250,6 +260,9 @@ async def _rows(
         return rows
 
 
+_BLUNT = frozenset(
+    {"not", "missing", "text", "contains", "in", "not-in", "above", "below", "unequal", "ends"}
+)
 _NAMES_OF_ONE = frozenset({"_id", "identifier", "instance", "series", "email", "phone", "telecom"})
 
 
@@ -259,7 +272,9 @@ def _is_sharp(condition: Condition) -> bool:
         return all(_is_sharp(inner) for _, inner in condition.targets)
     if isinstance(condition, Has):
         return _is_sharp(condition.inner)
-    if condition.modifier in ("not", "missing", "text", "contains"):
+    if isinstance(condition, Group | Negated) or condition.param.name in WORDS:
+        return False
+    if condition.modifier in _BLUNT:
         return False
     kinds = (Kind.REFERENCE, Kind.STRING, Kind.URI)
     return condition.param.kind in kinds or condition.param.name in _NAMES_OF_ONE

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from server.core import clock
 from server.storage.where import TRUE, Where, all_of
 
-from .criteria import Dated, Measured
 from .index import cut
+from .search_values import Dated, Measured
 
 _YEAR = timedelta(days=366)
 
@@ -60,6 +60,8 @@ def date_within(date: Dated, short: bool) -> Where:
             return Where("row.low >= :high", high)
         case "eb":
             return Where("row.high <= :low AND row.low < :low", low)
+        case "po":  # of a _filter: the periods overlap
+            return Where("row.low < :high AND row.high > :low", both)
         case "ap":
             about = _about(date)
             values = {"low": date.span.low - about, "high": date.span.high + about}

@@ -8,38 +8,22 @@ that, a search would tell what a read refuses.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
-from typing import Any
 
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
-from .criteria import Chain, Condition, Criterion, Has, dated, measured, parts_of, split, unescaped
-from .fold import fold, soundex
-from .index import cut, slots
-from .references import target
+from . import search_rows as rows
+from .conditions import Chain, Condition, Criterion, Group, Has, Negated
+from .criteria import WORDS, parts_of
+from .index import slots
 from .registry import Kind, Param, resource_type
 from .search_ranges import date_within, last_updated_within, quantity_within
+from .search_references import Searching, in_tree, is_owner, leads_to, patients
+from .search_values import Dated, dated, measured, unescaped
 from .structure import Element, structure
-
-# Sorts after every text that begins alike: `~<~` compares bytes, and this is the last character there is.
-_LAST = "\U0010ffff"
-
-
-@dataclass(frozen=True)
-class Searching:
-    """What the conditions need to know besides the query."""
-
-    base: str  # address of this server's FHIR API
-    reaches: Mapping[str, Any] = field(default_factory=dict)  # type -> Reach, for chains and _has
-    bounded: bool = False  # few rows are looked at, one patient's: each is asked, no index is read by value
-
-    def may_see(self, type: str, alias: str) -> Where:
-        """What the caller may search of a type that a chain passes; nothing unless somebody asked the gate."""
-        reach = self.reaches.get(type)
-        where: Where = reach.resources(alias) if reach is not None else FALSE
-        return where
+from .text_query import tsquery
 
 
 def where(condition: Condition, searching: Searching, alias: str = "resource") -> Where:
@@ -51,6 +35,11 @@ def where(condition: Condition, searching: Searching, alias: str = "resource") -
             return _chain(condition, searching, alias)
         case Has():
             return _has(condition, searching, alias)
+        case Group():
+            each = (where(one, searching, alias) for one in condition.conditions)
+            return any_of(*each) if condition.any else all_of(*each)
+        case Negated():
+            return ~where(condition.inner, searching, alias)
 
 
 def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
@@ -62,6 +51,8 @@ def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
         return any_of(
             *(last_updated_within(dated(value, "_lastUpdated"), alias) for value in criterion.values)
         )
+    if criterion.param.name in WORDS:
+        return _words(criterion, alias)
     if criterion.modifier == "missing" and _is_happened(criterion.param):
         there = "IS NULL" if criterion.values[0] == "true" else "IS NOT NULL"
         return Where(f"{alias}.happened {there}")
@@ -96,77 +87,72 @@ def _id(criterion: Criterion, alias: str) -> Where:
     return ~found if criterion.modifier == "not" else found
 
 
-def _token(criterion: Criterion, searching: Searching, alias: str) -> Where:
-    key = criterion.param.key
-    if criterion.modifier == "text":
-        return _exists(searching, "index_string", f"{key}:text", any_of(*map(_word, criterion.values)), alias)
-    if criterion.modifier == "of-type":
-        of_type = any_of(*map(_of_type, criterion.values))
-        return _exists(searching, "index_token", f"{key}:of-type", of_type, alias)
-    found = _exists(searching, "index_token", key, any_of(*map(_coded, criterion.values)), alias)
-    return ~found if criterion.modifier == "not" else found
-
-
-def _coded(value: str) -> Where:
-    """`code`, `system|code`, `|code` (no system) or `system|` (any code)."""
-    system, bar, code = _halves(value)
-    if not bar:
-        return Where("row.code = :code", {"code": cut(code)})
-    if not code:
-        return Where("row.system = :system", {"system": cut(system)})
-    return Where("row.code = :code AND row.system = :system", {"code": cut(code), "system": cut(system)})
-
-
-def _halves(value: str) -> tuple[str, str, str]:
-    parts = list(split(value, "|"))
-    if len(parts) == 1:
-        return "", "", unescaped(parts[0])
-    return unescaped(parts[0]), "|", unescaped("|".join(parts[1:]))
-
-
-def _of_type(value: str) -> Where:
-    system, code, identifier = (unescaped(part) for part in split(value, "|"))
+def _words(criterion: Criterion, alias: str) -> Where:
+    """FHIR R4, 3.1.1.4.15: `_text` looks at the narrative, `_content` at all that the resource says."""
+    column = "narrative" if criterion.param.name == "_text" else "content"
+    if criterion.modifier == "missing":
+        sign = "=" if criterion.values[0] == "true" else "<>"
+        match = Where(f"row.{column} {sign} ''::tsvector")
+    else:
+        queries = [tsquery(unescaped(value)) for value in criterion.values]
+        match = Where(f"row.{column} @@ (:words::text)::tsquery", {"words": " | ".join(queries)})
     return Where(
-        "row.system = :system AND row.code = :code",
-        {"system": cut(system), "code": cut(f"{code}|{identifier}")},
+        f"EXISTS (SELECT 1 FROM index_text AS row WHERE row.key = {alias}.key AND {match.sql})",  # noqa: S608
+        match.values,
     )
 
 
-def _word(value: str) -> Where:
-    """The text begins with it, or a word in it does."""
-    within = _like(cut(fold(unescaped(value))))
-    return _begins(value) | Where("row.folded LIKE :within", {"within": f"% {within}%"})
+def _token(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    param, key, modifier = criterion.param, criterion.param.key, criterion.modifier
+    match modifier:
+        case "text":
+            return _exists(searching, "index_string", f"{key}:text", _any(rows.word, criterion), alias)
+        case "of-type":
+            return _exists(searching, "index_token", f"{key}:of-type", _any(rows.of_type, criterion), alias)
+        case "above" | "below":
+            found = any_of(
+                *(rows.in_hierarchy(value, param, above=modifier == "above") for value in criterion.values)
+            )
+        case "in" | "not-in":
+            found = _any(rows.in_value_set, criterion)
+        case "unequal":
+            found = ~_any(rows.coded, criterion)
+        case _:
+            found = _any(rows.coded, criterion)
+    there = _exists(searching, "index_token", key, found, alias)
+    return ~there if modifier in ("not", "not-in") else there
+
+
+def _any(one: Callable[[str], Where], criterion: Criterion) -> Where:
+    return any_of(*map(one, criterion.values))
+
+
+_STRINGS = {"exact": rows.exact, "contains": rows.contains, "equal": rows.equal, "ends": rows.ends}
 
 
 def _string(criterion: Criterion, searching: Searching, alias: str) -> Where:
-    one = {"exact": _exact, "contains": _contains}.get(criterion.modifier, _begins)
-    if criterion.param.name == "phonetic":
-        one = _phonetic
-    return _exists(searching, "index_string", criterion.param.key, any_of(*map(one, criterion.values)), alias)
-
-
-def _begins(value: str) -> Where:
-    return _beginning("row.folded", cut(fold(unescaped(value))))
-
-
-def _beginning(column: str, text: str) -> Where:
-    """As LIKE 'text%', in the form that uses a text_pattern_ops index also when the plan is made without values."""
-    return Where(f"{column} ~>=~ :begin AND {column} ~<~ :beyond", {"begin": text, "beyond": text + _LAST})
-
-
-def _contains(value: str) -> Where:
-    return Where("row.folded LIKE :within", {"within": f"%{_like(cut(fold(unescaped(value))))}%"})
-
-
-def _exact(value: str) -> Where:
-    text = unescaped(value)
-    return Where(
-        "row.folded = :folded AND row.value = :exact", {"folded": cut(fold(text)), "exact": cut(text)}
+    one = (
+        rows.phonetic if criterion.param.name == "phonetic" else _STRINGS.get(criterion.modifier, rows.begins)
     )
+    found = ~_any(rows.equal, criterion) if criterion.modifier == "unequal" else _any(one, criterion)
+    return _exists(searching, "index_string", criterion.param.key, found, alias)
 
 
-def _like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _reference(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    param, modifier = criterion.param, criterion.modifier
+    if modifier == "identifier":
+        coded = _any(rows.coded, criterion)
+        return _exists(searching, "index_token", f"{param.key}:identifier", coded, alias)
+    if modifier in ("above", "below"):
+        tree = any_of(*(in_tree(value, criterion, searching) for value in criterion.values))
+        return _exists(searching, "index_reference", param.key, tree, alias)
+    owned = is_owner(param) and modifier != "unequal"
+    if owned and (named := patients(criterion, searching)) is not None:
+        return Where(f"{alias}.patient_id = ANY (:patients::text[])", {"patients": named})
+    found = any_of(*(leads_to(value, criterion, searching) for value in criterion.values))
+    if modifier == "unequal":
+        found = ~found
+    return _exists(searching, "index_reference", param.key, found, alias)
 
 
 def _date(criterion: Criterion, searching: Searching, alias: str) -> Where:
@@ -177,7 +163,7 @@ def dates_at_once(criteria: Sequence[Criterion], searching: Searching, alias: st
     """Several conditions on the same date, of which a resource has one: one range of the index instead of two."""
     param = criteria[0].param
     short = _is_short(param)
-    dates = [[dated(value, param.name) for value in one.values] for one in criteria]
+    dates = [[_dated(value, one) for value in one.values] for one in criteria]
     each = (any_of(*(date_within(date, short) for date in alternatives)) for alternatives in dates)
     asked = all_of(*each)
     if searching.bounded or not _is_happened(param):
@@ -185,6 +171,11 @@ def dates_at_once(criteria: Sequence[Criterion], searching: Searching, alias: st
     # The same span stands beside the resource: the planner knows how many there are, and reads them in order.
     columns = {"low": f"{alias}.happened", "high": f"{alias}.happened_end"}
     return Where(re.sub(r"\brow\.(low|high)\b", lambda found: columns[found[1]], asked.sql), asked.values)
+
+
+def _dated(value: str, criterion: Criterion) -> Dated:
+    found = dated(value, criterion.param.name)
+    return replace(found, prefix="po") if criterion.modifier == "overlaps" else found
 
 
 @cache
@@ -214,71 +205,12 @@ def _is_short(param: Param) -> bool:
     return bool(found) and all(each.type in ("date", "dateTime", "instant") for each in found)
 
 
-def _reference(criterion: Criterion, searching: Searching, alias: str) -> Where:
-    param = criterion.param
-    if criterion.modifier == "identifier":
-        coded = any_of(*map(_coded, criterion.values))
-        return _exists(searching, "index_token", f"{param.key}:identifier", coded, alias)
-    if _is_owner(param) and (patients := _patients(criterion, searching)) is not None:
-        return Where(f"{alias}.patient_id = ANY (:patients::text[])", {"patients": patients})
-    found = any_of(*(_leads_to(value, criterion, searching) for value in criterion.values))
-    return _exists(searching, "index_reference", param.key, found, alias)
-
-
-def _is_owner(param: Param) -> bool:
-    """Whether the parameter looks at the element that says whose the resource is: then the column knows."""
-    owner = resource_type(param.type).patient
-    only = param.name in ("patient", "subject") and param.type not in ("AuditEvent", "Provenance", "Group")
-    return only and owner is not None and owner.elements == param.path.elements
-
-
-def _patients(criterion: Criterion, searching: Searching) -> list[str] | None:
-    """The patients a `patient=` names; None when a value may be something else."""
-    found = []
-    for value in map(unescaped, criterion.values):
-        to = target(value)
-        if to is None and "/" not in value and ":" not in value:
-            if criterion.param.targets != ("Patient",) and criterion.modifier != "Patient":
-                return None
-            found.append(value)
-        elif to is not None and to.type == "Patient" and to.base in ("", searching.base):
-            found.append(to.id)
-        else:
-            return None
-    return found
-
-
-def _leads_to(value: str, criterion: Criterion, searching: Searching) -> Where:
-    text = unescaped(value)
-    to = target(text)
-    if to is None:
-        is_id = "/" not in text and ":" not in text
-        values: dict[str, Any] = {"target": cut(text)}
-        if is_id and criterion.modifier:
-            return Where(
-                "row.target_id = :target AND row.target_type = :type", {**values, "type": criterion.modifier}
-            )
-        return Where("row.target_id = :target", values)
-    bases = ["", searching.base] if to.base in ("", searching.base) else [to.base]
-    return Where(
-        "row.target_id = :target AND row.target_type = :type AND row.base = ANY (:bases::text[])",
-        {"target": to.id, "type": to.type, "bases": [cut(base) for base in bases]},
-    )
-
-
 def _uri(criterion: Criterion, searching: Searching, alias: str) -> Where:
-    found = any_of(*(_address(unescaped(value), criterion.modifier) for value in criterion.values))
+    modifier = criterion.modifier
+    found = any_of(*(rows.address(unescaped(value), modifier) for value in criterion.values))
+    if modifier == "unequal":
+        found = ~found
     return _exists(searching, "index_uri", criterion.param.key, found, alias)
-
-
-def _address(text: str, modifier: str) -> Where:
-    if modifier == "below":
-        return _beginning("row.value", cut(text))
-    if modifier == "above":
-        parts = text.split("/")
-        above = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-        return Where("row.value = ANY (:above::text[])", {"above": [cut(each) for each in above]})
-    return Where("row.value = :value", {"value": cut(text)})
 
 
 def _composite(criterion: Criterion, searching: Searching, alias: str) -> Where:
@@ -294,25 +226,19 @@ def _part(part: Criterion, searching: Searching) -> Where:
     [value] = part.values
     match part.param.kind:
         case Kind.TOKEN:
-            return _coded(value)
+            return rows.coded(value)
         case Kind.DATE:
             return date_within(dated(value, part.param.name), short=False)
         case Kind.QUANTITY:
             return quantity_within(measured(value, part.param.name))
         case Kind.REFERENCE:
-            return _leads_to(value, part, searching)
-    return _begins(value)
+            return leads_to(value, part, searching)
+    return rows.begins(value)
 
 
 def _in_slot(where: Where, slot: str) -> Where:
     """The same condition over the columns of a slot."""
     return Where(re.sub(r"\brow\.", f"row.{slot}_", where.sql), where.values)
-
-
-def _phonetic(value: str) -> Where:
-    """Every word of it sounds like a word of the name: here, the first."""
-    words = fold(unescaped(value)).split()
-    return Where("row.folded = :sound", {"sound": soundex(words[0]) if words else ""})
 
 
 def _quantity(criterion: Criterion, searching: Searching, alias: str) -> Where:
@@ -382,20 +308,3 @@ _KINDS = {
     Kind.NUMBER: _quantity,
     Kind.COMPOSITE: _composite,
 }
-
-
-def patients_named(condition: Condition) -> list[str]:
-    """The patients that `patient=` or `subject=` names: whether they are the caller's is asked before the search."""
-    if not isinstance(condition, Criterion) or condition.param.kind is not Kind.REFERENCE:
-        return []
-    if condition.modifier in ("missing", "identifier") or condition.param.name not in ("patient", "subject"):
-        return []
-    return [patient for value in condition.values if (patient := _patient_of(unescaped(value), condition))]
-
-
-def _patient_of(text: str, criterion: Criterion) -> str | None:
-    to = target(text)
-    if to is not None:
-        return to.id if to.type == "Patient" else None
-    only_patients = criterion.param.targets == ("Patient",) or criterion.modifier == "Patient"
-    return text if only_patients and "/" not in text and ":" not in text else None

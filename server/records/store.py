@@ -22,13 +22,13 @@ from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import TRUE, Where
 
-from . import content, document, provenance
+from . import content, document, provenance, text_index
 from .content import Contents, Place
 from .document import Json
-from .index import Rows, happened, happened_end, rows_of
+from .index import Rows, happened, happened_end, rows_of, with_index
 from .registry import resource_type
 
-QUERIES = load(__package__)
+QUERIES = with_index(load(__package__))
 _DERIVED = frozenset({"DiagnosticReport", "Device", "Binary", "DocumentReference", "Provenance"})
 CHANGED = "fhir-changed"  # the job that tells subscribers
 WATCHED = frozenset({"ImagingStudy", "DiagnosticReport", "Consent"})  # what can be subscribed to
@@ -362,15 +362,18 @@ async def _content(resource: Json, id: str, version: int, now: datetime) -> dict
     """What a version writes: its bytes, and everything that is found by them."""
     whole = document.identified(resource, id=id, version=version, last_updated=now)
     json = document.dump(whole)
-    found = await asyncio.to_thread(_derived, whole) if len(json) > LARGE else _derived(whole)
+    found = await asyncio.to_thread(derived, whole) if len(json) > LARGE else derived(whole)
     return {**found, "json": json, "last_updated": now}
 
 
-def _derived(whole: Json) -> dict[str, Any]:
+def derived(whole: Json) -> dict[str, Any]:
+    """Everything that a resource is found by."""
     type = resource_type(whole["resourceType"])
     rows = rows_of(whole, type)
     return {
         **rows.values(),
+        "narrative": text_index.narrative(whole),
+        "content": text_index.content(whole),
         "scoped": _scoped(type.name, rows),
         "content_hash": document.content_hash(whole),
         "happened": happened(whole, type),

@@ -9,10 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.core.errors import InvalidInput
-from server.records.criteria import Chain, Criterion, Has, condition, measured, split, unescaped
+from server.records.conditions import Chain, Criterion, Has
+from server.records.criteria import condition
 from server.records.fold import fold
 from server.records.registry import types
-from server.records.search_sql import Searching, where
+from server.records.search_references import Searching
+from server.records.search_sql import where
+from server.records.search_values import measured, split, unescaped
 
 OBSERVATION = types()["Observation"]
 names = st.sampled_from([*OBSERVATION.params, "_id", "_lastUpdated", "nonsense"])

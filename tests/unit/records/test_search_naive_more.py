@@ -14,7 +14,7 @@ from server.records import search, store
 from server.records.criteria import condition
 from server.records.registry import types
 from server.records.search import Query
-from server.records.search_sql import Searching
+from server.records.search_references import Searching
 from server.storage.db import Database
 
 from .test_search_naive import ADD_PATIENT, DATES, date, folded, some, span
