@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import socket
@@ -23,6 +24,7 @@ import httpx
 import psycopg
 import pytest
 import uvicorn
+from httpx._transports import default as httpx_transport
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
@@ -73,6 +75,15 @@ def _quick_passwords() -> Iterator[None]:
     passwords._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
     yield
     passwords._hasher = real
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_clients() -> Iterator[None]:
+    """Clients share a TLS context: each would read all certificates of the world again, 27 ms, to speak plain HTTP."""
+    real = httpx_transport.create_ssl_context
+    httpx_transport.create_ssl_context = functools.cache(real)
+    yield
+    httpx_transport.create_ssl_context = real
 
 
 @pytest.fixture(scope="session")
