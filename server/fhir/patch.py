@@ -13,13 +13,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.access.action import Action, Verb
-from server.access.policy import is_named
+from server.access.action import Verb
 from server.core.errors import Gone, InvalidInput, UnsupportedMediaType
 from server.records import document, store
 from server.records.document import Json
 
-from . import binary, fhir_xml, fhirpath_patch, json_patch
+from . import binary, blind, fhir_xml, fhirpath_patch, json_patch
 from .call import Call
 from .format import FHIR_JSON, FHIR_XML, Answer, aside, body_of, etag_version, respond
 from .update import replace
@@ -55,28 +54,28 @@ async def patch(
 ) -> Answer:
     """Change parts of a resource. Raises NotFound, Gone, InvalidInput, Unprocessable."""
     reach = await writable(call, type, Verb.UPDATE)
-    change = await aside(body, _change)
+    asked = await aside(body, document.parse_any)
+    change = _change(asked)
     async with call.services.db.transaction():
         before = await store.locked(call.services.db, type, id, reach=reach)
         if before.deleted:
             raise Gone()
+        blindly = not await blind.may_see(call, type, id)
+        if blindly:
+            blind.require_blind(type, asked)
         was = document.load_exact(before.json)
         patched = change(was)
         _require_same_identity(was, patched)
-        stored = await replace(call, before, patched, reach=reach, if_match=if_match, method="PATCH")
-    return written(_shown(call, type, prefer), stored, 200, call.base)
+        stored = await replace(
+            call, before, patched, reach=reach, if_match=if_match, method="PATCH", anew=blindly
+        )
+    if blindly and prefer.returning == "representation":
+        prefer = replace_fields(prefer, returning="minimal")
+    return written(prefer, stored, 200, call.base)
 
 
-def _shown(call: Call, type: str, prefer: Prefer) -> Prefer:
-    """A token that may change and not read is not shown the whole for a patch that changes nothing."""
-    if is_named(call.actor, Action(type, Verb.READ)) or prefer.returning != "representation":
-        return prefer
-    return replace_fields(prefer, returning="minimal")
-
-
-def _change(body: bytes) -> Callable[[Json], Any]:
+def _change(read: Any) -> Callable[[Json], Any]:
     """What the patch does to a resource: a JSON array is a JSON Patch, an object a FHIRPath Patch."""
-    read = document.parse_any(body)
     if isinstance(read, dict) and read.get("resourceType") == "Parameters":
         return lambda resource: fhirpath_patch.apply(resource, read)
     return lambda resource: json_patch.apply(resource, read)

@@ -84,9 +84,19 @@ async def update(
 
 
 async def replace(
-    call: Call, before: Stored, resource: Json, *, reach: Reach, if_match: int | None, method: str
+    call: Call,
+    before: Stored,
+    resource: Json,
+    *,
+    reach: Reach,
+    if_match: int | None,
+    method: str,
+    anew: bool = False,
 ) -> Stored:
-    """Put the new content in the place of the old, by whatever way the type demands."""
+    """Put the new content in the place of the old, by whatever way the type demands.
+
+    `anew`: as a version of its own also where nothing changed.
+    """
     if before.type == "Subscription":
         return await subscription.update(
             call, before, resource, reach=reach, if_match=if_match, method=method
@@ -112,6 +122,7 @@ async def replace(
         if_match=if_match,
         method=method,
         contents=call.contents,
+        anew=anew,
     )
     if before.type == "Patient":
         await patients.asserted(call, resource, before.id)

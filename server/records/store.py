@@ -151,8 +151,9 @@ async def update(
     if_match: int | None = None,
     method: str = "PUT",
     contents: Contents | None = None,
+    anew: bool = False,
 ) -> Stored:
-    """Store the next version of an existing resource; the stored one unchanged when nothing changed.
+    """Store the next version of an existing resource; the stored one unchanged when nothing changed, save `anew`.
 
     Raises NotFound, PreconditionFailed when `if_match` is another version, Unprocessable when it would move to
     another patient. A deleted resource comes back to life (FHIR R4, 3.1.0.4.1).
@@ -168,7 +169,7 @@ async def update(
         resource = await content.settled(
             db, resource, contents, Place(row["patient_id"], row["type"], row["id"], row["version"])
         )
-        if not row["deleted"] and row["content_hash"] == document.content_hash(resource):
+        if not anew and not row["deleted"] and row["content_hash"] == document.content_hash(resource):
             return _stored(row)
         stored = await _next_version(db, row, resource, study_uid, author, method, contents)
         await _require_within(db, row["key"], reach)
