@@ -24,6 +24,7 @@ class Ground(StrEnum):
     AUTHORED = "authored"  # of no patient: holder is the author
     LINK = "link"  # holder is a guest link
     EMERGENCY = "emergency"  # holder is an operator's account, in a record opened with a reason for a while
+    RESEARCH = "research"  # holder is a project of research, and its patient takes part
     SERVER = "server"  # a client the operator trusts with everything
 
 
@@ -50,3 +51,6 @@ class Asked:
     credential: Credential = NO_CREDENTIAL
     root: str | None = None  # the patient whose root the request came to
     now: datetime = field(default_factory=clock.now)
+    by_address: bool = (
+        False  # `root` stands in an address that somebody kept: that record may be merged by now
+    )

@@ -44,7 +44,7 @@ SELECT 1 FROM patient WHERE id = :patient
 -- The profiles an account holds, the person's own first.
 SELECT patient.id, holder.as_what FROM holder JOIN patient ON patient.id = holder.patient_id
  WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now)
-   AND patient.state <> 'erasing'
+   AND patient.state IN ('active', 'restricted')
  ORDER BY holder.as_what DESC, holder.since
 
 -- name: redirect_uris

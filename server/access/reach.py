@@ -28,7 +28,7 @@ class Reach(Asked):
 
     def at(self, patient_id: str) -> Reach:
         """The same, narrowed to one patient."""
-        return replace(self, root=patient_id)
+        return replace(self, root=patient_id, by_address=False)
 
     def studies(self, alias: str = "study") -> Where:
         """A condition over a row of table `study`."""

@@ -15,6 +15,11 @@ from .action import READING, Verb
 from .filters import study_filter
 from .lanes import Asked, Ground, Lane
 
+# Where the record of an address went: it keeps working (sharing/merging.py).
+_MERGED_INTO = (
+    "(SELECT merger.patient_id FROM merger WHERE merger.source_id = :reach_root AND merger.undone_at IS NULL)"
+)
+
 
 class Row:
     """A row that a reach asks about; subclasses know where the patient and the study stand in it."""
@@ -34,7 +39,8 @@ class Row:
 
     def root(self) -> Iterator[Where]:
         if self.reach.root is not None:
-            yield Where(f"{self.patient} = :reach_root", {"reach_root": self.reach.root})
+            root = f"coalesce({_MERGED_INTO}, :reach_root)" if self.reach.by_address else ":reach_root"
+            yield Where(f"{self.patient} = {root}", {"reach_root": self.reach.root})
 
     def ground(self, lane: Lane, number: int) -> Where:
         match lane.ground:
@@ -48,6 +54,8 @@ class Row:
                 return all_of(self._link(lane, number), self._state("active"))
             case Ground.EMERGENCY:
                 return all_of(self._emergency(lane, number), self._state("active"))
+            case Ground.RESEARCH:
+                return all_of(self._research(lane, number), self._state("active"))
             case Ground.SERVER:
                 return self._state_for_others()
         return FALSE
@@ -103,7 +111,7 @@ class Row:
     def _own_states(self) -> str:
         """While a record is restricted its owner still sees it, and apps the owner once allowed do not (row 55)."""
         by_app = self.reach.credential.grant_id is not None and self.reach.action.verb in READING
-        return "= 'active'" if by_app else "<> 'erasing'"
+        return "= 'active'" if by_app else "IN ('active', 'restricted')"
 
     def _share(self, lane: Lane, number: int) -> Where:
         column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
@@ -139,6 +147,21 @@ class Row:
             f"EXISTS (SELECT 1 FROM emergency_access WHERE emergency_access.patient_id = {self.patient}"
             f" AND emergency_access.account_id = :lane{number}_holder::uuid AND emergency_access.ended_at IS NULL"
             f" AND emergency_access.until > :reach_now{self._look_up})",
+            {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
+        )
+
+    def _research(self, lane: Lane, number: int) -> Where:
+        """Its own person takes part in a project that goes on, and the permission for such projects holds."""
+        return Where(
+            f"EXISTS (SELECT 1 FROM research_member AS member JOIN research_project AS project"
+            f" ON project.id = member.project_id JOIN holder ON holder.patient_id = member.patient_id"
+            f" AND holder.account_id = member.account_id AND holder.as_what = 'self'"
+            f" AND (holder.until IS NULL OR holder.until > :reach_now)"
+            f" WHERE member.patient_id = {self.patient} AND member.project_id = :lane{number}_holder::uuid"
+            f" AND member.left_at IS NULL AND project.approved_at IS NOT NULL AND project.ended_at IS NULL"
+            f" AND project.until > :reach_now AND (SELECT permission.given FROM permission"
+            f" WHERE permission.account_id = member.account_id AND permission.purpose = project.purpose"
+            f" ORDER BY permission.at DESC, permission.id DESC LIMIT 1){self._look_up})",
             {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
         )
 

@@ -70,6 +70,8 @@ class Event(StrEnum):
     PROFILE_CREATED = "profile:profile:created"
     PROFILE_CHANGED = "profile:profile:changed"
     PROFILE_CLAIMED = "profile:profile:claimed"
+    RECORDS_MERGED = "profile:records:merged"  # two of one person are one from now on
+    RECORDS_PARTED = "profile:records:parted"  # by an operator: they were not
     GUARDIAN_INVITED = "profile:guardian:invited"
     GUARDIAN_ADDED = "profile:guardian:added"
     GUARDIAN_ENDED = "profile:guardian:ended"
@@ -91,10 +93,14 @@ class Event(StrEnum):
     DISCLOSED = "rights:disclosure:made"
     DISCLOSURE_TOLD = "rights:disclosure:told"
     POLICY_ANSWERED = "rights:policy:answered"
+    RESEARCH_JOINED = "rights:research:joined"
+    RESEARCH_LEFT = "rights:research:left"
+    RESEARCH_GIVEN = "rights:research:given"  # images without a name, to a project
     # operators
     OPERATOR_ACTED = "operator:command:run"
     REQUEST_ACTED = "operator:request:changed"  # a request that came through contact
     DOCTOR_JUDGED = "operator:doctor:judged"  # verified, suspended
+    RESEARCH_ACTED = "operator:research:changed"  # a project or a delivery was made, approved, ended, fetched
     PROPOSED = "operator:proposal:made"  # another operator has to agree
     PROPOSAL_DECIDED = "operator:proposal:decided"
     EMERGENCY_BEGUN = "operator:emergency:begun"  # an operator may look into one record for a while

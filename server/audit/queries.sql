@@ -56,14 +56,20 @@ SELECT seq, id, payload, hash, event, outcome, actor, client, at FROM audit_even
 -- Events of chains that have no head: somebody removed it.
 SELECT DISTINCT chain FROM audit_event WHERE chain NOT IN (SELECT chain FROM audit_head)
 
+-- name: any_merged
+-- Whether records were merged into those in reach: their chains are read with them.
+SELECT EXISTS (SELECT FROM merger JOIN patient ON patient.id = merger.patient_id
+                WHERE merger.undone_at IS NULL AND {reach})
+
 -- name: events_of
 -- What happened to the patients in reach, newest first.
 SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happened.outcome, happened.actor,
        happened.payload, key.wrapped
   FROM patient
-  JOIN pseudonym ON pseudonym.subject = 'patient:' || patient.id
+  [chains]
+  JOIN pseudonym ON pseudonym.subject = 'patient:' || [part]
   JOIN audit_event AS happened ON happened.chain = pseudonym.pseudonym
-  LEFT JOIN keys.patient_key AS key ON key.patient_id = patient.id
+  LEFT JOIN keys.patient_key AS key ON key.patient_id = [part]
  WHERE {reach} AND {match}
  ORDER BY happened.at DESC, happened.id LIMIT :limit OFFSET :offset
 
@@ -72,15 +78,17 @@ SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happe
 SELECT DISTINCT ON (happened.actor) patient.id AS patient_id, happened.id, happened.at, happened.event,
        happened.outcome, happened.actor, happened.payload, key.wrapped
   FROM patient
-  JOIN pseudonym ON pseudonym.subject = 'patient:' || patient.id
+  [chains]
+  JOIN pseudonym ON pseudonym.subject = 'patient:' || [part]
   JOIN audit_event AS happened ON happened.chain = pseudonym.pseudonym
-  LEFT JOIN keys.patient_key AS key ON key.patient_id = patient.id
+  LEFT JOIN keys.patient_key AS key ON key.patient_id = [part]
  WHERE {reach} AND happened.actor IS NOT NULL
  ORDER BY happened.actor, happened.at DESC LIMIT 500
 
 -- name: count_events_of
 -- How many of them there are.
 SELECT count(*) FROM patient
-  JOIN pseudonym ON pseudonym.subject = 'patient:' || patient.id
+  [chains]
+  JOIN pseudonym ON pseudonym.subject = 'patient:' || [part]
   JOIN audit_event AS happened ON happened.chain = pseudonym.pseudonym
  WHERE {reach} AND {match}

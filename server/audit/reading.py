@@ -13,10 +13,25 @@ import orjson
 
 from server.storage.db import Database, Record
 from server.storage.keyring import KeyRing
+from server.storage.sql import Statement
 from server.storage.where import TRUE, Where
 
 from .log import QUERIES
 from .who import Who
+
+_MERGED = (
+    "JOIN LATERAL (SELECT patient.id UNION ALL SELECT merger.source_id FROM merger"
+    " WHERE merger.patient_id = patient.id AND merger.undone_at IS NULL) AS part (id) ON true"
+)
+
+
+def _filled(chains: str, part: str) -> dict[str, Statement]:
+    names = ("events_of", "actors_of", "count_events_of")
+    texts = {name: QUERIES[name].text.replace("[chains]", chains).replace("[part]", part) for name in names}
+    return {name: Statement(name, text) for name, text in texts.items()}
+
+
+_PLAIN, _WITH_MERGED = _filled("", "patient.id"), _filled(_MERGED, "part.id")
 
 
 @dataclass(frozen=True)
@@ -39,15 +54,14 @@ async def events_of(
 
     `match` narrows by columns of audit_event under the alias `happened` (at, event, outcome, actor, id).
     """
-    rows = await db.fetch_all(
-        QUERIES["events_of"], {"limit": limit, "offset": offset}, reach=reach, match=match
-    )
+    statement = await _statement(db, "events_of", reach)
+    rows = await db.fetch_all(statement, {"limit": limit, "offset": offset}, reach=reach, match=match)
     return [_opened(row, keyring) for row in rows]
 
 
 async def actors_of(db: Database, keyring: KeyRing, *, reach: Where) -> dict[UUID, Happened]:
     """Everyone who acted on the record, by pseudonym, with the latest of what they did."""
-    rows = await db.fetch_all(QUERIES["actors_of"], {}, reach=reach)
+    rows = await db.fetch_all(await _statement(db, "actors_of", reach), {}, reach=reach)
     return {row["actor"]: _opened(row, keyring) for row in rows}
 
 
@@ -61,7 +75,14 @@ def by_subject(subject: str) -> Where:
 
 async def count_events_of(db: Database, *, reach: Where, match: Where = TRUE) -> int:
     """How many events `events_of` would give without a limit."""
-    return int(await db.fetch_val(QUERIES["count_events_of"], {}, reach=reach, match=match))
+    statement = await _statement(db, "count_events_of", reach)
+    return int(await db.fetch_val(statement, {}, reach=reach, match=match))
+
+
+async def _statement(db: Database, name: str, reach: Where) -> Statement:
+    """Over the chain of each patient; where records were merged, over the chains of those too, which is rare."""
+    merged = await db.fetch_val(QUERIES["any_merged"], {}, reach=reach)
+    return _WITH_MERGED[name] if merged else _PLAIN[name]
 
 
 def _opened(row: Record, keyring: KeyRing) -> Happened:

@@ -43,6 +43,17 @@ def compare_with_profile(identity: Identity, profile: Json) -> bool:
     return _names_differ(identity, profile) or _birth_dates_differ(identity.birth_day, profile)
 
 
+def same_person(one: Json, other: Json) -> bool:
+    """Whether two profiles may be of one person: nothing that both say disagrees (the rule of decision 9)."""
+    names, others = (
+        [parts for parts in map(_fhir_name, each.get("name") or ()) if any(parts)] for each in (one, other)
+    )
+    if names and others and not any(_same_name(a, b) for a in names for b in others):
+        return False
+    born, there = (str(each.get("birthDate") or "") for each in (one, other))
+    return not born or not there or born.startswith(there) or there.startswith(born)
+
+
 def _birth_dates_differ(birth_day: str, profile: Json) -> bool:
     """A FHIR date may be a year or a month only: so much of it is compared."""
     known = str(profile.get("birthDate") or "").replace("-", "")
@@ -192,4 +203,5 @@ __all__ = [
     "asserted_value",
     "compare_with_profile",
     "owner_of_request",
+    "same_person",
 ]

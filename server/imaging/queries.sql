@@ -5,7 +5,10 @@ SELECT patient.id AS patient_id, key.wrapped,
          WHERE resource.patient_id = patient.id AND type = 'Patient' AND resource.id = patient.id AND NOT deleted
        ) AS profile
   FROM patient JOIN keys.patient_key AS key ON key.patient_id = patient.id
- WHERE (:patient::text IS NULL OR patient.id = :patient) AND {reach}
+ WHERE (:patient::text IS NULL
+        OR patient.id = coalesce((SELECT merger.patient_id FROM merger
+                                   WHERE merger.source_id = :patient AND merger.undone_at IS NULL), :patient))
+   AND {reach}
  LIMIT :limit
 
 -- name: organization

@@ -79,6 +79,8 @@ SENTENCES: dict[str, str] = {
     Event.PROFILE_CREATED: N_("%(who)s created the profile."),
     Event.PROFILE_CHANGED: N_("%(who)s changed the profile."),
     Event.PROFILE_CLAIMED: N_("%(who)s took over the profile."),
+    Event.RECORDS_MERGED: N_("Another record of the same person became part of this one."),
+    Event.RECORDS_PARTED: N_("An operator of this server took apart two records that had been joined."),
     Event.GUARDIAN_INVITED: N_("%(who)s made a code for somebody to act in this record."),
     Event.GUARDIAN_ADDED: N_("%(who)s acts in this record from now on."),
     Event.GUARDIAN_ENDED: N_("%(who)s ended that somebody acts in this record."),
@@ -99,6 +101,9 @@ SENTENCES: dict[str, str] = {
     Event.DISCLOSED: N_("Something of the record was given to an authority, as the law demands."),
     Event.DISCLOSURE_TOLD: N_("You were told of a disclosure to an authority."),
     Event.POLICY_ANSWERED: N_("%(who)s answered the question that a new version of the policy asks."),
+    Event.RESEARCH_JOINED: N_("%(who)s joined a research project: %(project)s."),
+    Event.RESEARCH_LEFT: N_("%(who)s left a research project: %(project)s."),
+    Event.RESEARCH_GIVEN: N_("Images were given without your name to the project %(project)s."),
     Event.OPERATOR_ACTED: N_("An operator of this server acted on the record."),
     Event.EMERGENCY_BEGUN: N_("An operator of this server opened the record in an emergency."),
     Event.EMERGENCY_ENDED: N_("The emergency access of an operator ended."),
@@ -204,6 +209,7 @@ def _entry(
     facts = {
         "who": name_of(first, gettext, reader),
         "doctor": str(first.detail.get("with") or gettext(N_("a doctor"))),
+        "project": str(first.detail.get("project") or ""),
     }
     facts["what"] = gettext(THINGS.get(str(first.detail.get("type")), THING))
     named = list(
@@ -216,6 +222,8 @@ def _entry(
         sentence = gettext(SENTENCES.get(first.event, OTHER)) % facts
         if named:
             sentence = f"{sentence.rstrip('.')}: {named[0]}."
+    if first.event == Event.RECORDS_PARTED and (reason := first.detail.get("reason")):
+        sentence = f"{sentence} {gettext(N_('The reason given:'))} {reason}"
     refused = first.outcome != Outcome.SUCCESS
     if refused and first.event not in (Event.ACCESS_REFUSED, Event.SIGN_IN_FAILED, Event.LINK_REFUSED):
         sentence = f"{sentence} {gettext(N_('This was refused.'))}"

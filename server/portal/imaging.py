@@ -15,7 +15,7 @@ from server.core.errors import NotFound
 from server.core.texts import N_, translations
 from server.storage.sql import load
 
-from . import hard_copies, people_seeing, reports, studies, words
+from . import hard_copies, joining, people_seeing, reports, studies, words
 from .hard_copies import HardCopy
 from .pages import HEADERS, language_of, render, see_other
 from .profile import acting_for, own, own_id
@@ -206,6 +206,7 @@ async def study(visit: Visit) -> Response:
         else "",
         facts=_facts(visit, found, series, mine),
         differs_words=_differs(visit, found),
+        other_versions=await joining.other_versions(visit, found.patient_id, found.uid) if mine else [],
     )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 from starlette.responses import Response
 
 from server.core.errors import NotFound, ServerError
-from server.rights import disclosures, emergency, holds, operating, proposals, restriction
+from server.rights import disclosures, emergency, holds, operating, parting, proposals, restriction
 
 from . import step_up
 from .forms import Form
@@ -77,6 +77,21 @@ async def propose_release(visit: Visit) -> Response:
         )
         return see_other("/operator/proposals", "proposed")
     return see_other("/operator/proposals")
+
+
+async def part(visit: Visit) -> Response:
+    """Take a record out again that was joined with this one."""
+    if (asking := await step_up.require_recent(visit)) is not None:
+        return asking
+    form, record = visit.form, visit.place("record")
+    reason = form.lines("parting_reason", most=1000)
+    if form:
+        try:
+            await parting.undo(visit.services, uuid_of(visit, "merger"), reason=reason, actor=visit.actor)
+            return see_other(f"/operator/records?record={record}", "parted")
+        except ServerError as exc:
+            form.refuse(exc)
+    return await _page(visit, form, record)
 
 
 async def begin_emergency(visit: Visit) -> Response:
@@ -182,6 +197,7 @@ async def _page(visit: Visit, form: Form, record: str) -> Response:
             form.refuse(exc, "record")
     own = await emergency.own(services, actor=actor)
     all_holds = await holds.listed(services, actor=actor) if record else []
+    mergers = await parting.mergers_of(services, record, actor=actor) if state else []
     form.values["record"] = record
     return render(
         visit.request,
@@ -193,6 +209,7 @@ async def _page(visit: Visit, form: Form, record: str) -> Response:
         record=record,
         open_now=own,
         opened=next((each for each in own if each.patient_id == record), None),
+        mergers=mergers,
         holds=[each for each in all_holds if each.patient_id == record],
         privacy="privacy" in visit.signed_in.duties,
         sections=sections_of(visit),

@@ -45,6 +45,7 @@ routes = [
     _post("/operator/records/{record}/restrict", records.restrict, "privacy"),
     _post("/operator/records/{record}/hold", records.propose_hold, "privacy"),
     _post("/operator/records/{record}/copy", records.propose_export, "privacy"),
+    _post("/operator/records/{record}/mergers/{merger}/part", records.part, "privacy"),
     _post("/operator/records/{record}/emergency", records.begin_emergency, *WATCHING),
     _post("/operator/emergency/{emergency}/end", records.end_emergency, *WATCHING),
     _post("/operator/holds/{hold}/release", records.propose_release, "privacy"),

@@ -102,6 +102,10 @@ DONE = {
     "policy": N_("Your answer is saved."),
     "erasure-asked": N_("It will be deleted in 14 days. Until then you can take it back on this page."),
     "erasure-taken-back": N_("Nothing will be deleted."),
+    "joined": N_(
+        "It is part of your record now. Whoever saw it sees what was in it, and nothing else of yours."
+    ),
+    "parted": N_("The records are two again. The person is told."),
     "claimed": N_("The record is yours now."),
     "guardian": N_("You act in this record from now on."),
     "child-added": N_("The record is ready. You act in it; the pages show it now."),

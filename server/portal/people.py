@@ -34,10 +34,16 @@ async def claim(visit: Visit) -> Response:
         try:
             held = await holding.claim(visit.services, code, born.isoformat(), actor=visit.actor)
             await holding.show(visit.services, visit.signed_in.session_id, held.patient_id)
-            return see_other("/imaging", "claimed" if held.is_own else "guardian")
+            return see_other("/imaging", _said_of(held))
         except (Unprocessable, TooManyRequests) as exc:
             form.refuse(exc, "code")
     return await _page(visit, form)
+
+
+def _said_of(held: holding.Held) -> str:
+    if not held.is_own:
+        return "guardian"
+    return "joined" if held.joined else "claimed"
 
 
 async def add_child(visit: Visit) -> Response:
@@ -118,6 +124,7 @@ async def _page(visit: Visit, form: Form, *, code: str = "", about: str = "") ->
         here="account",
         form=form,
         held=held,
+        shown_is_own=any(each.patient_id == patient_id and each.is_own for each in held),
         shown=patient_id,
         guardians=await holding.guardians_of(visit.services, patient_id, reach=reach),
         emergency=await break_glass.is_allowed(visit.services, patient_id, reach=reach),

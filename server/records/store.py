@@ -7,6 +7,7 @@ served from these bytes. Every function that a caller's request leads to takes t
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,7 +73,7 @@ async def create(
     contents: Contents | None = None,
 ) -> Stored:
     """Store a new resource. Raises Unprocessable when it lies outside of the caller's reach, AlreadyStored when
-    the id is taken."""
+    the id is taken. `contents`: what of it was kept beside the row already."""
     async with db.transaction():
         stored, key = await _insert(
             db,
@@ -140,6 +141,11 @@ async def put(
         return (await _next_version(db, row, resource, study_uid, author, "PUT", contents)).version
 
 
+async def rewrite(db: Database, row: Mapping[str, Any], resource: Json) -> None:
+    """The next version of a row that is locked, by the same author: the server's own upkeep (records/carry.py)."""
+    await _next_version(db, row, resource, row["study_uid"], row["author"], "PUT")
+
+
 async def update(
     db: Database,
     resource: Json,
@@ -166,9 +172,7 @@ async def update(
             raise PreconditionFailed("If-Match names another version than the current one.")
         if row["patient_id"] != patient_id:
             raise Unprocessable("A resource cannot move to another patient.")
-        resource = await content.settled(
-            db, resource, contents, Place(row["patient_id"], row["type"], row["id"], row["version"])
-        )
+        resource = await content.settled(db, resource, contents, _place(row))
         if not anew and not row["deleted"] and row["content_hash"] == document.content_hash(resource):
             return _stored(row)
         stored = await _next_version(db, row, resource, study_uid, author, method, contents)
@@ -311,7 +315,7 @@ async def _insert(
 
 async def _next_version(
     db: Database,
-    row: Record,
+    row: Mapping[str, Any],
     resource: Json,
     study_uid: str | None,
     author: str,
@@ -387,6 +391,10 @@ def _scoped(type: str, rows: Rows) -> list[str]:
     names = {f"{type}.{name}": name for name in FILTERS.get(type, ())}
     found = [(names[param], code, system) for param, code, system in rows.token if param in names]
     return sorted({mark(*one) for one in found} | {mark(name, code) for name, code, _ in found})
+
+
+def _place(row: Record) -> Place:
+    return Place(row["patient_id"], row["type"], row["id"], row["version"])
 
 
 def _now() -> datetime:

@@ -135,6 +135,9 @@ async def ask(
     whole = account_id if patient_id is None else None
     async with services.db.transaction():
         made = [await _ask_one(services, each.patient_id, whole, actor, wait) for each in mine]
+        for each in mine:  # what was merged into it goes with it: what both held lies there, and its key
+            for source in await _merged_into(services, each.patient_id):
+                await _ask_one(services, source, whole, actor, wait)
         if not made:
             made = [await _ask_one(services, None, whole, actor, wait)]
     return made
@@ -151,6 +154,11 @@ async def _require_no_hold(services: Services, wanted: list[Profile], actor: Act
                 detail={"hold": str(each.holds[0].id)},
             )
             raise Held()
+
+
+async def _merged_into(services: Services, patient_id: str) -> list[str]:
+    rows = await services.db.fetch_all(QUERIES["merged_into"], {"patient": patient_id})
+    return [row["source_id"] for row in rows]
 
 
 async def _ask_one(
@@ -192,6 +200,9 @@ async def take_back(services: Services, erasure_id: UUID, *, actor: Actor) -> No
         row = await services.db.fetch_one(QUERIES["take_back"], values)
         if row is None:
             raise NotFound()
+        await services.db.execute(
+            QUERIES["take_back_merged"], {"patient": row["patient_id"], "now": values["now"]}
+        )
         await services.audit.record(
             Event.ERASURE_CANCELLED,
             who=actor.who(),
@@ -278,9 +289,8 @@ async def _destroy_key(services: Services, row: Record) -> Json | None:
     if row["patient_id"] is None:
         return {}
     patient_id, store = row["patient_id"], services.keyring.store
-    if (
-        store is not None
-    ):  # first where the key lies: killed in between, the ticket says that it is not done yet
+    # First where the key lies: killed in between, the ticket says that it is not done yet.
+    if store is not None:
         await store.destroy(patient_id)
     return {"keys": await services.db.execute(QUERIES["destroy_key"], {"patient": patient_id})}
 

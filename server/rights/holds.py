@@ -49,6 +49,8 @@ async def place(
         row = await services.db.fetch_one(QUERIES["lock_patient"], {"patient": patient_id})
         if row is None or row["state"] == "erasing":
             raise Conflict("This record is being deleted already.")
+        if row["state"] == "merged":
+            raise Conflict("This record was merged into another one: place the hold there.")
         await services.db.execute(QUERIES["place_hold"], values)
         detail = {"hold": str(values["id"]), "authority": values["authority"], "reason": values["reason"]}
         await services.audit.record(Event.HOLD_PLACED, who=actor.who(), patient_id=patient_id, detail=detail)

@@ -45,7 +45,9 @@ SELECT id, step, requested_at, due_at, done_at, steps, told, proof, signature FR
 -- name: erasures_of_account
 -- What waits, with the means to take it back.
 SELECT id, patient_id, account_id IS NOT NULL AS whole, step, requested_at, due_at FROM erasure
- WHERE step = 'waiting' AND (account_id = :account OR patient_id IN (SELECT patient_id FROM holder
+ WHERE step = 'waiting' AND NOT EXISTS (SELECT FROM merger WHERE merger.source_id = erasure.patient_id
+                                            AND merger.undone_at IS NULL)
+   AND (account_id = :account OR patient_id IN (SELECT patient_id FROM holder
         WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now)))
 
 -- name: due_erasures
@@ -149,7 +151,20 @@ SELECT id, digest, done_at, chain, packs, proof, signature FROM erasure WHERE do
 SELECT seq FROM audit_head WHERE chain = :chain
 
 -- name: has_open_hold
-SELECT EXISTS (SELECT FROM hold WHERE patient_id = :patient AND released_at IS NULL)
+-- On it, or on the record that it was merged into.
+SELECT EXISTS (SELECT FROM hold WHERE released_at IS NULL
+                  AND (patient_id = :patient
+                       OR patient_id IN (SELECT merger.patient_id FROM merger
+                                          WHERE merger.source_id = :patient AND merger.undone_at IS NULL)))
+
+-- name: merged_into
+SELECT source_id FROM merger WHERE patient_id = :patient AND undone_at IS NULL ORDER BY source_id
+
+-- name: take_back_merged
+-- What was to be deleted with this record.
+UPDATE erasure SET step = 'taken-back', done_at = :now, sealed = NULL
+ WHERE step = 'waiting' AND patient_id IN (SELECT source_id FROM merger WHERE merger.patient_id = :patient
+                                              AND undone_at IS NULL)
 
 -- name: place_hold
 INSERT INTO hold (id, patient_id, authority, scope, reason, placed_at, placed_by, review_at)

@@ -64,7 +64,7 @@ async def _change(
 
 async def _why_not(services: Services, name: str, patient_id: str, reach: Where) -> None:
     row = await services.db.fetch_one(QUERIES["standing_of_patient"], {"patient": patient_id}, reach=reach)
-    if row is None or row["state"] == "erasing":
+    if row is None or row["state"] in ("erasing", "merged"):
         raise NotFound()
     if name == "unrestrict" and row["state"] == "restricted":
         raise Conflict("An operator restricted this record: please write to us.")

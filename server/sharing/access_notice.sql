@@ -26,7 +26,7 @@ SELECT notice.patient_id, notice.account_id, notice.how, notice.told_until, acco
   FROM access_notice AS notice
   JOIN holder ON holder.patient_id = notice.patient_id AND holder.account_id = notice.account_id
    AND (holder.until IS NULL OR holder.until > :now)
-  JOIN patient ON patient.id = notice.patient_id AND patient.state <> 'erasing'
+  JOIN patient ON patient.id = notice.patient_id AND patient.state IN ('active', 'restricted')
   JOIN account ON account.id = notice.account_id AND account.disabled_at IS NULL
    AND account.email_verified_at IS NOT NULL
   JOIN pseudonym AS chain ON chain.subject = 'patient:' || notice.patient_id

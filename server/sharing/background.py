@@ -20,7 +20,7 @@ from server.jobs.queue import Kit, Periodic
 from server.jobs.worker import Worker
 from server.storage import packs
 
-from . import expiry
+from . import expiry, merging
 
 
 async def _sweep(services: Services) -> None:
@@ -33,6 +33,7 @@ KITS = (
     verification.KIT,
     accounts.KIT,
     expiry.KIT,
+    merging.KIT,
     rebuild.KIT,
     upkeep.KIT,
     removal.KIT,

@@ -16,9 +16,10 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, Forbidden, NotFound, Unprocessable
 from server.records.people import register_patient
+from server.storage.db import Record
 from server.storage.sql import load
 
-from . import notify, profile_code
+from . import merging, notify, profile_code
 from .acts import living
 from .profile_code import Purpose
 
@@ -34,6 +35,7 @@ class Held:
     name: str
     is_own: bool
     since: datetime
+    joined: bool = False  # it went into a record that there was
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ async def claim(services: Services, code: str, birth_date: str, *, actor: Actor)
         if not await services.gate.lives(actor.credential):
             raise NotFound()
         is_own = purpose is Purpose.CLAIM
+        if is_own and (mine := await _fitting(services, patient_id, found["profile"], actor)) is not None:
+            return await _claim_into(services, found, mine, actor)
         if is_own and not await services.db.fetch_val(QUERIES["claim"], {"patient": patient_id, "now": now}):
             raise Unprocessable(profile_code.WRONG)
         values = {"patient": patient_id, "account": actor.account_id, "now": now}
@@ -69,13 +73,39 @@ async def claim(services: Services, code: str, birth_date: str, *, actor: Actor)
         if not await services.db.execute(QUERIES["hold"], values | {"as_what": as_what}):
             raise Unprocessable("You hold this record already.")
         await profile_code.drop(services, patient_id, purpose)
-        if is_own:
-            await services.db.fetch_all(QUERIES["leave_blank"], values)
         event = Event.PROFILE_CLAIMED if is_own else Event.GUARDIAN_ADDED
         await services.audit.record(event, who=actor.who(), patient_id=patient_id)
         if not is_own:
             await notify.guardian_added(services, patient_id, actor.name)
     return Held(patient_id, _name(found["profile"]), is_own, now)
+
+
+async def _fitting(
+    services: Services, patient_id: str, profile: bytes | None, actor: Actor
+) -> merging.Own | None:
+    """The person's own record, that the claimed one can go into; twins and children stay records of their own."""
+    mine = await merging.own_record(services, patient_id, actor=actor)
+    claimed = orjson.loads(profile) if profile else {}
+    if (
+        mine is not None and mine.is_blank
+    ):  # there is nothing yet that could be mixed up: the birth date will do
+        claimed.pop("name", None)
+    return mine if mine is not None and merging.fits(claimed, mine.profile) else None
+
+
+async def _claim_into(services: Services, found: Record, mine: merging.Own, actor: Actor) -> Held:
+    """Into the record there is (decision 7); who could see all of it goes on seeing all of one that was blank."""
+    source = found["patient_id"]
+    try:
+        await merging.merge(
+            services, source, mine.patient_id, whole=mine.is_blank, claiming=True, actor=actor
+        )
+    except Conflict as exc:
+        raise Unprocessable(str(exc)) from exc
+    await services.audit.record(Event.PROFILE_CLAIMED, who=actor.who(), patient_id=mine.patient_id)
+    if not mine.is_blank:
+        await notify.records_merged(services, mine.patient_id)
+    return Held(mine.patient_id, _name(found["profile"]), True, clock.now(), joined=not mine.is_blank)
 
 
 async def add_child(services: Services, *, name: str, birth_date: date, actor: Actor) -> str:

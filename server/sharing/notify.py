@@ -129,6 +129,16 @@ async def guardian_added(services: Services, patient_id: str, name: str) -> None
     await _to_holders_of(services, patient_id, "guardian_added", name)
 
 
+async def records_merged(services: Services, patient_id: str) -> None:
+    """To whoever holds the profile: another record of the same person is part of it from now on."""
+    await _to_holders_of(services, patient_id, "records_merged", "")
+
+
+async def records_parted(services: Services, patient_id: str) -> None:
+    """To whoever holds the profile: an operator took out again what had been joined with it."""
+    await _to_holders_of(services, patient_id, "records_parted", "")
+
+
 async def break_glass(services: Services, patient_id: str, name: str) -> None:
     """To whoever holds the profile, at once: a doctor opened it in an emergency."""
     await _to_holders_of(services, patient_id, "break_glass", name)

@@ -18,7 +18,7 @@ SELECT purpose, made_at, until FROM profile_code
 SELECT code.patient_id, code.purpose, patient.claimed_at, patient.state,
        (SELECT json FROM resource WHERE resource.patient_id = code.patient_id AND resource.type = 'Patient'
            AND resource.id = code.patient_id AND NOT resource.deleted) AS profile
-  FROM profile_code AS code JOIN patient ON patient.id = code.patient_id AND patient.state <> 'erasing'
+  FROM profile_code AS code JOIN patient ON patient.id = code.patient_id AND patient.state IN ('active', 'restricted')
  WHERE code.purpose = ANY (:purposes) AND (code.until IS NULL OR code.until > :now) AND code.tries < :most
    AND (code.code_hash = :code_hash
         OR code.purpose = 'claim' AND code.email_folded <> '' AND EXISTS (
@@ -38,23 +38,12 @@ INSERT INTO holder (patient_id, account_id, as_what, since) VALUES (:patient, :a
     ON CONFLICT (patient_id, account_id) DO UPDATE SET as_what = excluded.as_what, until = NULL, since = excluded.since
  WHERE holder.until IS NOT NULL
 
--- name: leave_blank
--- Profiles of one's own that nothing was ever put into: the claimed one takes their place.
-UPDATE holder SET until = :now
- WHERE account_id = :account AND as_what = 'self' AND patient_id <> :patient AND until IS NULL
-   AND NOT EXISTS (SELECT FROM study WHERE study.patient_id = holder.patient_id)
-   AND NOT EXISTS (SELECT FROM share WHERE share.patient_id = holder.patient_id)
-   AND NOT EXISTS (SELECT FROM app_grant WHERE app_grant.patient_id = holder.patient_id AND app_grant.ended_at IS NULL)
-   AND NOT EXISTS (SELECT FROM resource WHERE resource.patient_id = holder.patient_id
-                      AND resource.type NOT IN ('Patient', 'Endpoint', 'Provenance'))
-RETURNING patient_id
-
 -- name: held_by
 -- The profiles a person holds, their own first.
 SELECT holder.patient_id, holder.as_what, holder.since,
        (SELECT json FROM resource WHERE resource.patient_id = holder.patient_id AND resource.type = 'Patient'
            AND resource.id = holder.patient_id AND NOT resource.deleted) AS profile
-  FROM holder JOIN patient ON patient.id = holder.patient_id AND patient.state <> 'erasing'
+  FROM holder JOIN patient ON patient.id = holder.patient_id AND patient.state IN ('active', 'restricted')
  WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now) AND {alive}
  ORDER BY holder.as_what DESC, holder.since
 
@@ -83,7 +72,7 @@ UPDATE session SET patient_id = :patient
 
 -- name: shown_profile
 -- Whose record the portal shows: the chosen one while it is held, else the person's own, else one held for another.
-SELECT holder.patient_id FROM holder JOIN patient ON patient.id = holder.patient_id AND patient.state <> 'erasing'
+SELECT holder.patient_id FROM holder JOIN patient ON patient.id = holder.patient_id AND patient.state IN ('active', 'restricted')
  WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now)
  ORDER BY coalesce(holder.patient_id = (SELECT patient_id FROM session WHERE id = :session), false) DESC,
           holder.as_what DESC, holder.since LIMIT 1

@@ -1,6 +1,6 @@
 -- name: lock_patient
 -- Two invitations of one doctor at once must see each other; and the caller must reach the patient.
-SELECT id FROM patient WHERE id = :patient AND state <> 'erasing' AND {reach} FOR NO KEY UPDATE
+SELECT id FROM patient WHERE id = :patient AND state IN ('active', 'restricted') AND {reach} FOR NO KEY UPDATE
 
 -- name: is_restricted
 SELECT state = 'restricted' FROM patient WHERE id = :patient
@@ -86,7 +86,7 @@ UPDATE share SET state = 'active', practitioner_id = practitioner.id, accepted_a
    AND account.email_verified_at IS NOT NULL AND account.email_folded = share.email_folded
    AND practitioner.verification <> 'suspended'
    AND NOT EXISTS (SELECT FROM holder WHERE holder.patient_id = share.patient_id AND holder.account_id = account.id)
-   AND EXISTS (SELECT FROM patient WHERE patient.id = share.patient_id AND patient.state <> 'erasing')
+   AND EXISTS (SELECT FROM patient WHERE patient.id = share.patient_id AND patient.state IN ('active', 'restricted'))
    AND {alive}
 RETURNING share.*
 

@@ -132,7 +132,7 @@ async def test_by_the_verified_address_without_a_code(
     patient_id, _ = await _made(doctor, email=ada.email)
     taken = await _take_over(patient, "")
     assert taken.headers["location"] == "/imaging?done=claimed", taken.text
-    assert patient_id in (await patient.get("/imaging/add")).text
+    assert ada.fhir_id in (await patient.get("/imaging/add")).text
 
 
 async def test_a_new_code_takes_the_place_of_the_old(
