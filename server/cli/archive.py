@@ -33,7 +33,7 @@ console = Console(stderr=True)
 
 
 def import_(
-    paths: Annotated[list[Path], typer.Argument(help="Folders, files and .zip")],
+    paths: Annotated[list[Path], typer.Argument(help="Folders, files, .zip and disc images (.iso)")],
     patient: Annotated[str, typer.Option(help="E-mail of the patient")],
     mine: Annotated[
         bool, typer.Option("--mine", help="The images are the patient's, whatever they say")

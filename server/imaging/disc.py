@@ -1,7 +1,7 @@
-"""What lies on a disc, in a folder or in a ZIP: which files are DICOM, told by content and never by name.
+"""What lies on a disc, in a folder, in a ZIP or in the image of a disc (.iso): which files are DICOM.
 
-DICOM PS3.10, 7.1 (the preamble and prefix); files of old systems that lack both begin with a data element of group
-0002 or 0008. DICOMDIR (PS3.10, 8) is a directory, not an image.
+Told by content and never by name: the preamble and prefix of DICOM PS3.10, 7.1; files of old systems that lack both
+begin with a data element of group 0002 or 0008. DICOMDIR (PS3.10, 8) is a directory, not an image.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.core.errors import InvalidInput
+
+from .disc_image import ImageFile, files_in, is_image
 
 CHUNK = 1_048_576
 HEAD = 2048  # bytes looked at
@@ -35,7 +37,7 @@ class FilePart:
     """One DICOM file, read as it is stored."""
 
     name: str
-    source: Path | tuple[Path, str]  # a file, or a member of a ZIP
+    source: Path | tuple[Path, str] | ImageFile  # a file, a member of a ZIP, or pieces of a disc's image
     headers: Mapping[str, str] = field(default_factory=dict)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -49,6 +51,8 @@ class FilePart:
     def _open(self) -> io.BufferedReader | _Member:
         if isinstance(self.source, Path):
             return self.source.open("rb")
+        if isinstance(self.source, ImageFile):
+            return self.source.open()
         archive, member = self.source
         return _Member(archive, member)
 
@@ -69,7 +73,8 @@ class Disc:
 
 
 def survey(paths: Iterable[Path]) -> Disc:
-    """Walk folders, files and ZIPs. Raises InvalidInput for a path that is not there and for a hostile ZIP."""
+    """Walk folders, files, ZIPs and images of discs. Raises InvalidInput for a path that is not there, and for a ZIP
+    or image that is broken or made to do harm."""
     disc = Disc()
     for path in paths:
         if not path.exists():
@@ -104,6 +109,8 @@ def _survey_file(disc: Disc, file: Path) -> None:
         head = stream.read(HEAD)
     if head[:4] == b"PK\x03\x04":
         _survey_zip(disc, file)
+    elif is_image(file):
+        _survey_image(disc, file)
     else:
         disc.look_at(FilePart(file.name, file), head)
 
@@ -124,6 +131,13 @@ def _survey_zip(disc: Disc, file: Path) -> None:
         EOFError,
     ) as exc:  # broken, encrypted, unknown
         raise InvalidInput(f"{file.name} cannot be unpacked.") from exc
+
+
+def _survey_image(disc: Disc, file: Path) -> None:
+    for found in files_in(file):
+        with found.open() as stream:
+            head = stream.read(HEAD)
+        disc.look_at(FilePart(found.name, found), head)
 
 
 def _require_sane(file: Path, members: list[zipfile.ZipInfo]) -> None:

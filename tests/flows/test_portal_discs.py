@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 from pathlib import Path
 
@@ -13,36 +12,12 @@ from playwright.async_api import Route, expect
 from pydicom.fileset import FileSet
 
 from tests.conftest import RunningServer
+from tests.discs import SECTOR, iso_of
 from tests.factories import People
 from tests.flows.test_portal_upload import ada, chromium, image, stored, visitor
 
 pytestmark = pytest.mark.browser
 __all__ = ["ada", "chromium", "visitor"]  # fixtures
-
-SECTOR = 2048
-
-
-def _record(name: bytes, sector: int, size: int, flags: int) -> bytes:
-    length = 33 + len(name) + (33 + len(name)) % 2
-    head = struct.pack("<BBI4xI4x7xBBBHH", length, 0, sector, size, flags, 0, 0, 1, 256)
-    return (head + bytes([len(name)]) + name).ljust(length, b"\0")
-
-
-def iso_of(files: dict[str, bytes]) -> bytes:
-    """A disc image (ECMA-119) with these files at its top."""
-    place, body, records = 20, b"", _record(b"\0", 19, SECTOR, 2) + _record(b"\1", 19, SECTOR, 2)
-    for name, content in files.items():
-        records += _record(name.encode() + b";1", place, len(content), 0)
-        padded = content + bytes(-len(content) % SECTOR)
-        body += padded
-        place += len(padded) // SECTOR
-    volume = bytearray(SECTOR)
-    volume[:6] = b"\1CD001"
-    struct.pack_into("<H", volume, 128, SECTOR)
-    root = _record(b"\0", 19, SECTOR, 2)
-    volume[156 : 156 + len(root)] = root
-    end = (b"\xffCD001").ljust(SECTOR, b"\0")
-    return bytes(16 * SECTOR) + bytes(volume) + end + bytes(SECTOR) + records.ljust(SECTOR, b"\0") + body
 
 
 async def test_a_disc_image_and_its_list(visitor, tmp_path: Path) -> None:
