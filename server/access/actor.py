@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from server.audit.who import Who
@@ -59,6 +60,8 @@ class Actor:
     only_study: tuple[str, str] | None = (
         None  # (patient, Study Instance UID): a viewer's pass reads nothing else
     )
+    # What the gate was told by the policy of these facts, by action and right: a caller asks the same again and again.
+    decisions: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def key(self) -> str:

@@ -29,7 +29,7 @@ from server.storage.where import all_of
 from .action import Action, Right
 from .actor import NO_CREDENTIAL, NOBODY, Actor, ActorKind, Credential
 from .policy import decide, is_named
-from .reach import Reach, alive
+from .reach import Lane, Reach, alive
 from .sign_in import (
     CSRF_HEADER,
     QUERIES,
@@ -41,7 +41,7 @@ from .sign_in import (
 )
 
 if TYPE_CHECKING:
-    from .tokens import Bearer, Tokens
+    from .tokens import AccessToken, Bearer, Tokens
 
 LINKS = load(__package__, "links.sql")
 
@@ -65,6 +65,7 @@ class Gate:
         self.sign_in = sign_in
         # A guest's lies below the address of its link only, which __Host- does not allow.
         self.guest_cookie = "__Secure-guest" if settings.is_https else "lightbox_guest"
+        self._bearers: OrderedDict[str, Actor] = OrderedDict()
         self._grant_names: OrderedDict[UUID, tuple[str, str, float]] = OrderedDict()
 
     async def actor(self, request: HTTPConnection) -> Actor:
@@ -118,10 +119,18 @@ class Gate:
 
         Raises InsufficientScope.
         """
-        if not is_named(actor, action):
+        lanes = self._decided(actor, action, right)
+        if lanes is None:
             raise InsufficientScope(f"The access token has no scope for {action.type}.{action.verb}.")
-        lanes = decide(actor, action, right)
         return Reach(action, lanes, actor.credential, patient_id, clock.now())
+
+    def _decided(self, actor: Actor, action: Action, right: Right | None) -> tuple[Lane, ...] | None:
+        """What the policy says of these facts, asked once a caller; None without a scope that names the action."""
+        asked = (action, right)
+        if asked not in actor.decisions:
+            actor.decisions[asked] = decide(actor, action, right) if is_named(actor, action) else None
+        lanes: tuple[Lane, ...] | None = actor.decisions[asked]
+        return lanes
 
     async def confirm(self, request: HTTPConnection) -> None:
         """Raise NotAuthenticated unless the credential of the request still lives."""
@@ -160,10 +169,20 @@ class Gate:
             raise NotAuthenticated()
         if token.strip().startswith(PASS_PREFIX):
             return await self._from_pass(token.strip(), request)
-        read = await self._tokens.read(token.strip())
+        return await self._from_token(await self._tokens.read(token.strip()), address_of(request))
+
+    async def _from_token(self, read: AccessToken, address: str) -> Actor:
+        """Whom the token speaks for: facts fixed when it was made, and names that are read now and then."""
         bearer = read.bearer
         name, client_name = await self._names(bearer.grant_id)
-        return Actor(
+        known = self._bearers.get(read.id)
+        if known is not None and (known.address, known.name, known.client_name) == (
+            address,
+            name,
+            client_name,
+        ):
+            return known
+        actor = Actor(
             kind=ActorKind(bearer.kind),
             account_id=bearer.account_id,
             practitioner_id=bearer.practitioner_id,
@@ -177,8 +196,12 @@ class Gate:
             token_id=read.id,
             name=name,
             client_name=client_name,
-            address=address_of(request),
+            address=address,
         )
+        self._bearers[read.id] = actor
+        if len(self._bearers) > MOST_NAMES:
+            self._bearers.popitem(last=False)
+        return actor
 
     async def _names(self, grant_id: UUID) -> tuple[str, str]:
         """Names of the user and the app behind a grant, for the log; read now and then, and the use noted with it."""

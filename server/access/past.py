@@ -15,7 +15,7 @@ from .rows import StudyRow
 
 def past(reach: Reach) -> Where:
     """A condition over a row of table `change` with its `study`, whatever became of that study."""
-    return reach._where(_PastStudy("study", reach))
+    return reach._where(_PastStudy, "study")
 
 
 class _PastStudy(StudyRow):

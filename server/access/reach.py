@@ -8,7 +8,10 @@ that ended a millisecond ago is ended. No lane: nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
 
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
@@ -32,26 +35,26 @@ class Reach(Asked):
 
     def studies(self, alias: str = "study") -> Where:
         """A condition over a row of table `study`."""
-        return self._where(StudyRow(alias, self))
+        return self._where(StudyRow, alias)
 
     def resources(self, alias: str = "resource") -> Where:
         """A condition over a row of table `resource`, of the action's type."""
-        return self._where(ResourceRow(alias, self))
+        return self._where(ResourceRow, alias)
 
     def versions(self, alias: str = "old", current: str = "resource") -> Where:
         """A condition over a row of `resource_version` beside the `resource` it is of: each lies within reach.
 
         A version that the caller might not have read then is not shown because it was changed since.
         """
-        return all_of(self.resources(current), self._where(VersionRow(alias, self)))
+        return all_of(self.resources(current), self._where(VersionRow, alias))
 
     def patients(self, alias: str = "patient") -> Where:
         """A condition over a row of table `patient`."""
-        return self._where(PatientRow(alias, self))
+        return self._where(PatientRow, alias)
 
     def stores(self, alias: str = "patient") -> Where:
         """A condition over a row of table `patient`, in a statement that stores `:study_uid` there."""
-        return self._where(StoringRow(alias, self))
+        return self._where(StoringRow, alias)
 
     def of_holder(self) -> Reach:
         """The part that comes from holding the profile."""
@@ -62,11 +65,29 @@ class Reach(Asked):
         """The organizations whose identifiers a store may match (decision 6)."""
         return frozenset(lane.holder for lane in self.lanes if lane.ground is Ground.BROUGHT)
 
-    def _where(self, row: Row) -> Where:
-        if not self.lanes:
-            return FALSE
-        open_to = any_of(*(row.lane(lane, number) for number, lane in enumerate(self.lanes)))
-        return all_of(open_to, *row.bounds(), *row.root(), *alive(self.credential, self.now))
+    def _where(self, kind: Callable[[str, Asked], Row], alias: str) -> Where:
+        """The condition as it is for every request of this caller, asked of this moment."""
+        timeless = _condition(kind, alias, replace(self, now=_ANY))
+        if _NOW not in timeless.values:
+            return timeless
+        return Where(timeless.sql, {**timeless.values, _NOW: self.now})
+
+
+_NOW = "reach_now"  # the one value of a condition that is of the moment
+_ANY = datetime.fromtimestamp(0, UTC)
+
+
+@lru_cache(maxsize=2_000)
+def _condition(kind: Callable[[str, Asked], Row], alias: str, reach: Reach) -> Where:
+    """What is asked of a row, made once for a caller and an action: text and values follow from them alone.
+
+    Whether it holds is asked of living rows each time; nothing of that is kept.
+    """
+    if not reach.lanes:
+        return FALSE
+    row = kind(alias, reach)
+    open_to = any_of(*(row.lane(lane, number) for number, lane in enumerate(reach.lanes)))
+    return all_of(open_to, *row.bounds(), *row.root(), *alive(reach.credential, reach.now))
 
 
 NOTHING = Reach(Action("", Verb.READ))

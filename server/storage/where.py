@@ -35,6 +35,8 @@ class Where:
 
     def _apart_from(self, taken: Mapping[str, Any]) -> Where:
         """The same condition with names that do not clash with `taken` (equal values may share a name)."""
+        if self.values.keys().isdisjoint(taken):
+            return self
         new_names: dict[str, str] = {}
         for name, value in self.values.items():
             new = name
