@@ -159,34 +159,60 @@ class Database:
         async with self._connection() as connection:
             yield connection
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[asyncpg.Connection]:
-        lease = self._pool.connection()
-        with _translated():
-            try:
-                async with lease:
-                    if self._hurries and _UNHURRIED.get() and lease._connection_counter == 1:
-                        async with _without_limit(lease.raw_connection) as connection:
-                            yield connection
-                    else:
-                        yield lease.raw_connection
-            except asyncio.CancelledError:
-                # Perhaps while it was given back, which goes on behind: this task would be told that it still holds
-                # one, and could ask nothing any more. It gets another.
-                if lease._connection_counter == 0:
-                    self._pool._connection = None
-                raise
+    def _connection(self) -> _Lease:
+        return _Lease(self._pool, unlimited=self._hurries and _UNHURRIED.get())
 
 
-@asynccontextmanager
-async def _without_limit(connection: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
-    await connection.execute("SET statement_timeout = 0")
-    try:
-        yield connection
-    finally:
+class _Lease:
+    """A connection of the pool for one task; the one it holds already, inside a transaction.
+
+    A plain class, for it stands around every statement. The driver's errors come out as ours.
+    """
+
+    __slots__ = ("_lease", "_pool", "_unlimited")
+
+    def __init__(self, pool: Pool, *, unlimited: bool) -> None:
+        self._pool = pool
+        self._lease = pool.connection()
+        self._unlimited = unlimited
+
+    async def __aenter__(self) -> asyncpg.Connection:
+        try:
+            await self._lease.__aenter__()
+        except BaseException as error:
+            self._forgotten(error)
+            _translate(error)
+            raise
+        self._unlimited = self._unlimited and self._lease._connection_counter == 1
+        if self._unlimited:
+            await self._limit("SET statement_timeout = 0")
+        return self._lease.raw_connection
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            if self._unlimited:
+                await self._limit("RESET statement_timeout")  # to what the connection began with
+            await self._lease.__aexit__(kind, error, trace)
+        except BaseException as failed:
+            self._forgotten(failed)
+            _translate(failed)
+            raise
+        if error is not None:
+            self._forgotten(error)
+            _translate(error)
+
+    async def _limit(self, statement: str) -> None:
+        """A connection that broke says so to the statement it was taken for."""
+        connection = self._lease.raw_connection
         if not connection.is_closed():
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await connection.execute("RESET statement_timeout")  # to what the connection began with
+                await connection.execute(statement)
+
+    def _forgotten(self, error: BaseException) -> None:
+        """Cancelled perhaps while it was given back, which goes on behind: this task would be told that it still
+        holds one, and could ask nothing any more. It gets another."""
+        if isinstance(error, asyncio.CancelledError) and self._lease._connection_counter == 0:
+            self._pool._connection = None
 
 
 async def _leave(connection: asyncpg.Connection) -> None:
@@ -198,28 +224,34 @@ async def _leave(connection: asyncpg.Connection) -> None:
 
 
 class _translated:  # noqa: N801 - reads as a word
-    """The driver's errors as ours; a plain class, for it stands around every statement."""
+    """The driver's errors as ours."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        match error:
-            case asyncpg.UniqueViolationError():
-                raise AlreadyStored() from error
-            case asyncpg.ForeignKeyViolationError():
-                raise Conflict() from error
-            case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
-                # A zero byte, that no text of the database takes: it came from outside, past all that parses.
-                raise InvalidInput("This holds a character that cannot be kept.") from error
-            case asyncpg.QueryCanceledError():
-                raise Unavailable("The database took too long for this; ask for less, or later.") from error
-            case asyncpg.DiskFullError():
-                raise OutOfSpace() from error
-            case _ if isinstance(error, _RETRY):
-                raise Conflict() from error
-            case _ if isinstance(error, _AWAY):
-                raise StorageUnavailable() from error
+        if error is not None:
+            _translate(error)
+
+
+def _translate(error: BaseException) -> None:
+    """Raise the driver's error as ours; return for one that is none of the driver's."""
+    match error:
+        case asyncpg.UniqueViolationError():
+            raise AlreadyStored() from error
+        case asyncpg.ForeignKeyViolationError():
+            raise Conflict() from error
+        case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
+            # A zero byte, that no text of the database takes: it came from outside, past all that parses.
+            raise InvalidInput("This holds a character that cannot be kept.") from error
+        case asyncpg.QueryCanceledError():
+            raise Unavailable("The database took too long for this; ask for less, or later.") from error
+        case asyncpg.DiskFullError():
+            raise OutOfSpace() from error
+        case _ if isinstance(error, _RETRY):
+            raise Conflict() from error
+        case _ if isinstance(error, _AWAY):
+            raise StorageUnavailable() from error
 
 
 def _for_databases(url: str) -> str:
