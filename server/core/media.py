@@ -83,7 +83,8 @@ def quality(ranges: Sequence[MediaType], offer: MediaType) -> float:
     return max(matching, key=lambda each: (each.specificity, each.q)).q
 
 
-def best(accept: str | None, offers: Sequence[str]) -> str:
+@lru_cache(maxsize=512)
+def best(accept: str | None, offers: tuple[str, ...]) -> str:
     """The offer that fits best, the earlier one when two fit as well.
 
     Raises NotAcceptable, which says what could be had.

@@ -59,8 +59,10 @@ class Sending:
 
     async def begun(self) -> tuple[Sending, AsyncIterator[bytes]]:
         """Begin to make it, so that its label is true: as wanted, or as stored. Raises NotDecoded."""
-        if self.is_as_stored and not (self.or_as_stored and await self._lacks_its_head()):
-            return self, self.chunks()
+        if self.is_as_stored:
+            headed = await self._headed() if self.or_as_stored else self.chunks()
+            if headed is not None:
+                return self, headed
         chunks = transcoded(self.services, self.row, self.transfer_syntax)
         try:
             first = await anext(chunks)
@@ -71,12 +73,11 @@ class Sending:
             return stored, stored.chunks()
         return replace(self, is_rewritten=True), _after(first, chunks)
 
-    async def _lacks_its_head(self) -> bool:
-        """Whether it was sent without preamble and file meta information: application/dicom has them (PS3.10, 7.1)."""
-        head = await self.services.objects.read(
-            address_of(self.services, self.row), 0, min(132, self.row.size)
-        )
-        return head[128:] != b"DICM"
+    async def _headed(self) -> AsyncIterator[bytes] | None:
+        """The bytes as stored, when they begin as application/dicom does: preamble, "DICM" (PS3.10, 7.1); else None."""
+        chunks = self.chunks()
+        first = await anext(chunks)
+        return _after(first, chunks) if first[128:132] == b"DICM" else None
 
 
 async def sendings(

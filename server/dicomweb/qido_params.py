@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pydicom.datadict import (
     dictionary_has_tag,
@@ -156,6 +157,7 @@ def _include(draft: _Draft, value: str) -> None:
             raise InvalidInput("A search may ask for 1000 fields at most.")
 
 
+@lru_cache(maxsize=4096)
 def attribute(name: str) -> tuple[Path, str]:
     """The path and value representation of an attribute given by keyword, tag, or a path of either.
 
@@ -184,6 +186,7 @@ def _is_tag(text: str) -> bool:
     return len(text) == 8 and all(each in "0123456789abcdefABCDEF" for each in text)
 
 
+@lru_cache(maxsize=4096)
 def _spelled(path: Path) -> str:
     return ".".join(keyword_for_tag(int(tag, 16)) or tag for tag in path)
 

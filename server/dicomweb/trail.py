@@ -59,13 +59,14 @@ async def searched(request: Request, patients: Iterable[str]) -> None:
     services = services_of(request)
     actor = await services.gate.actor(request)
     concerned: list[str | None] = list(dict.fromkeys(patients))
-    detail: dict[str, Any] = {"path": request.url.path}
+    path: str = request.scope["path"]
+    detail: dict[str, Any] = {"path": path}
     if len(concerned) == 1:
-        detail["query"] = request.url.query
+        detail["query"] = request.scope["query_string"].decode("latin-1")
     elif len(concerned) > _MOST_PATIENTS:
         concerned, detail["patients"] = [None], len(concerned)
     for patient_id in concerned:
-        if _is_new(request, (actor.key, patient_id, request.url.path, detail.get("query", ""))):
+        if _is_new(request, (actor.key, patient_id, path, detail.get("query", ""))):
             services.audit.record_later(
                 Event.STUDY_SEARCHED, who=actor.who(), patient_id=patient_id, detail=detail
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -52,13 +53,14 @@ class Chosen:
     transfer_syntax: str | None
 
 
-def forms(accept: str | None, *, one: bool) -> list[Chosen]:
+@lru_cache(maxsize=512)
+def forms(accept: str | None, *, one: bool) -> tuple[Chosen, ...]:
     """What could be answered, the most wanted first; `one`: the address is that of an instance."""
     never = refused(accept)
     chosen = [_form(wish, one=one) for wish in wishes(accept)]
-    return [
+    return tuple(
         each for each in chosen if each and not (each.form in (Form.PARTS, Form.SINGLE) and DICOM in never)
-    ]
+    )
 
 
 def _form(wish: Wish, *, one: bool) -> Chosen | None:
