@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
+from server.access.running import running_services
+from server.access.services import Services
+from server.cli.context import prepared
+from server.core.settings import Settings, read_settings
+
+T = TypeVar("T")
 _PATIENCE = 60.0  # seconds; a start after a kill replays the database's log first
 
 
@@ -28,6 +37,16 @@ class Lightbox:
         self._workers = workers
         self._log = (data.parent / "serve.log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
+
+    def prepare(self, work: Callable[[Services], Awaitable[T]]) -> T:
+        """Do something with its services before it runs, in this process: what three commands would take long for."""
+
+        async def working(settings: Settings) -> T:
+            async with running_services(settings) as services:
+                return await work(services)
+
+        with prepared(read_settings(data=self.data, base_url=self.url)) as settings:
+            return asyncio.run(working(settings))
 
     def command(self, *arguments: str) -> Any:
         """Run a command to its end; what it prints as JSON. Raises CalledProcessError."""
@@ -69,6 +88,14 @@ class Lightbox:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
+
+    def kill_worker(self) -> None:
+        """SIGKILL to one of the worker processes: the others go on, and it is replaced."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert len(workers) == self._workers
+        os.kill(random.choice(workers), signal.SIGKILL)
 
     def stop(self) -> None:
         """An orderly end, whatever state it is in."""

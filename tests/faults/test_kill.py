@@ -1,4 +1,4 @@
-"""The server is killed while it stores, several times, at random moments (story, step 7).
+"""A worker, the server, and PostgreSQL are killed while they store, at random moments (story, step 7).
 
 Afterwards every instance that was answered as stored is there with the same SHA-256, every instance that a search
 names comes back whole, and `lightbox verify` finds nothing wrong.
@@ -11,7 +11,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
@@ -23,9 +23,11 @@ import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from server.access.services import Services
+from tests.factories import People
+
 from .processes import Lightbox
 
-EMAIL = "killed@example.org"
 STUDIES = 3
 UPLOADERS = 3
 
@@ -80,10 +82,11 @@ class Uploader(threading.Thread):
         self._token = token
         self._ledger = ledger
         self.problem: str | None = None
+        self.enough = False
 
     def run(self) -> None:
         with httpx.Client(timeout=30, headers={"Authorization": f"Bearer {self._token}"}) as client:
-            while self.problem is None:
+            while self.problem is None and not self.enough:
                 body = _multipart([self._ledger.new_instance() for _ in range(random.randint(1, 6))])
                 try:
                     answer = client.post(self._url, content=_slowly(body), headers=_HEADERS)
@@ -164,17 +167,23 @@ def check(lightbox: Lightbox, token: str, ledger: Ledger) -> None:
     reader.close()
 
 
-def round_of_uploads(lightbox: Lightbox, token: str, ledger: Ledger, *, database: bool) -> None:
+def round_of_uploads(lightbox: Lightbox, token: str, ledger: Ledger, victim: str) -> None:
     """Upload from several connections, and kill at a random moment."""
     uploaders = [Uploader(lightbox, token, ledger) for _ in range(UPLOADERS)]
     for each in uploaders:
         each.start()
     time.sleep(random.uniform(0.05, 1.5))
-    lightbox.kill(database=database)
+    if victim == "worker":
+        lightbox.kill_worker()  # uploads through the other one go on
+        time.sleep(0.5)
+        for each in uploaders:
+            each.enough = True
+    else:
+        lightbox.kill(database=victim == "database")
     for each in uploaders:
         each.join(30)
         # With the database gone a moment before the server, a refusal is an answer too: nothing was promised.
-        assert each.problem is None or database, each.problem
+        assert each.problem is None or victim == "database", each.problem
 
 
 @pytest.fixture
@@ -185,27 +194,28 @@ def lightbox(tmp_path: Path) -> Iterator[Lightbox]:
         made.stop()
 
 
-def run_story(lightbox: Lightbox, rounds: int) -> None:
-    person = lightbox.command("user", "add", "--role", "patient", "--email", EMAIL, "--name", "Karl Killed")
-    patient = person["fhir_id"]
+async def _token(services: Services) -> str:
+    people = People(services)
+    return await people.token(await people.patient("Karl Killed"), "patient/ImagingStudy.cruds", ttl=7200)
+
+
+def run_story(lightbox: Lightbox, victims: Iterable[str]) -> None:
+    bearer, ledger, rounds = lightbox.prepare(_token), Ledger(), 0
     lightbox.start()
-    scope = "patient/ImagingStudy.cruds"
-    token = lightbox.command(
-        "token", "--user", EMAIL, "--scope", scope, "--patient", patient, "--ttl", "7200"
-    )
-    bearer, ledger = token["access_token"], Ledger()
-    for number in range(rounds):
-        round_of_uploads(lightbox, bearer, ledger, database=number % 3 == 1)
-        lightbox.start()
+    for victim in victims:
+        round_of_uploads(lightbox, bearer, ledger, victim)
+        if victim != "worker":
+            lightbox.start()
         check(lightbox, bearer, ledger)
+        rounds += 1
     assert len(ledger.promised) > rounds, "too little was stored for this to say anything"
     lightbox.command("verify")
 
 
 def test_killed_while_storing(lightbox: Lightbox) -> None:
-    run_story(lightbox, rounds=4)
+    run_story(lightbox, ("worker", "server", "database"))
 
 
 @pytest.mark.long
 def test_killed_while_storing_many_times(lightbox: Lightbox) -> None:
-    run_story(lightbox, rounds=200)
+    run_story(lightbox, random.choices(("worker", "server", "database"), k=200))

@@ -4,7 +4,6 @@ rotated and a backup is made. Afterwards what was acknowledged happens or has ha
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import os
@@ -24,9 +23,13 @@ import httpx
 import psycopg
 import pytest
 
-from server.access.running import running_services
+from server.access.services import Services
+from server.cli.archive import _verified
 from server.cli.context import prepared
-from server.core.settings import Settings, read_settings
+from server.core.settings import read_settings
+from server.storage.backup import back_up, keys_file
+from server.storage.restore import restore
+from server.storage.rotation import rotate_master
 from tests.conformance.dicomweb.samples import MULTIPART, Sample, body, instance
 from tests.factories import PASSWORD, People, Person
 from tests.flows.portal_steps import forms_of
@@ -55,13 +58,11 @@ def lightbox(tmp_path: Path) -> Iterator[Lightbox]:
         made.stop()
 
 
-def _people(data: Path, count: int) -> list[Somebody]:
-    async def make(settings: Settings) -> list[Person]:
-        async with running_services(settings) as services:
-            return [await People(services).patient("Ada Moor") for _ in range(count)]
+def _people(lightbox: Lightbox, count: int) -> list[Somebody]:
+    async def make(services: Services) -> list[Person]:
+        return [await People(services).patient("Ada Moor") for _ in range(count)]
 
-    with prepared(read_settings(data=data)) as settings:
-        return [Somebody(each.email, each.fhir_id) for each in asyncio.run(make(settings))]
+    return [Somebody(each.email, each.fhir_id) for each in lightbox.prepare(make)]
 
 
 class Browser:
@@ -112,7 +113,7 @@ def command(lightbox: Lightbox, *arguments: str) -> subprocess.Popen[bytes]:
 
 def turmoil(lightbox: Lightbox, leaving: Somebody, staying: Somebody, number: int) -> None:
     """One leaves, one shares and has a copy made, commands run beside; then all is killed at a random moment."""
-    beside = [command(lightbox, *COMMANDS[number % len(COMMANDS)])]
+    beside = [command(lightbox, *each) for each in COMMANDS]
     time.sleep(random.uniform(0.5, 2.0))  # until they are at work
     with Browser(lightbox, leaving) as one, Browser(lightbox, staying) as other:
         acts(one, other, f"doctor{number}@example.org")
@@ -121,7 +122,7 @@ def turmoil(lightbox: Lightbox, leaving: Somebody, staying: Somebody, number: in
         with suppress(ProcessLookupError):
             os.killpg(each.pid, signal.SIGKILL)
         each.wait()
-    lightbox.kill(database=number % 2 == 1)
+    lightbox.kill(database=number % 2 == 0)
 
 
 def acts(one: Browser, other: Browser, address: str) -> None:
@@ -191,7 +192,7 @@ def wait_for(what: object, seconds: float = 90) -> None:
 
 
 def run_story(lightbox: Lightbox, rounds: int, tmp_path: Path) -> None:
-    people = _people(lightbox.data, rounds + 1)
+    people = _people(lightbox, rounds + 1)
     lightbox.start()
     for each in people:
         with Browser(lightbox, each) as browser:
@@ -203,16 +204,32 @@ def run_story(lightbox: Lightbox, rounds: int, tmp_path: Path) -> None:
         _lease_ends(lightbox.data)
         lightbox.start()
     settled(lightbox, people)
-    lightbox.command("keys", "rotate-master")
-    lightbox.command("verify")
     file = tmp_path / "last"
-    lightbox.command("backup", str(file))
+    lightbox.prepare(lambda services: _turned_over_and_saved(services, file))
     (tmp_path / "other" / "data").mkdir(parents=True)
     other = Lightbox(tmp_path / "other" / "data")
     (other.data / "master.key").write_bytes((lightbox.data / "master.key").read_bytes())
-    other.command("restore", str(file))
-    other.command("verify")
+    other.prepare(lambda services: _restored(services, file))
     other.stop()
+
+
+async def _turned_over_and_saved(services: Services, file: Path) -> None:
+    """What `lightbox keys rotate-master`, `verify` and `backup` do, while the server serves."""
+    await rotate_master(services.db, services.settings.key_file, grace=0.2)
+    await _is_clean(services)
+    await back_up(services.db, services.objects, services.keyring, file)
+
+
+async def _restored(services: Services, file: Path) -> None:
+    await restore(services.db, services.objects, services.keyring, file, keys_file(file))
+    await _is_clean(services)
+
+
+async def _is_clean(services: Services) -> None:
+    found = await _verified(services)
+    assert not found["objects"]["wrong"], found
+    assert not found["audit"]["wrong"], found
+    assert not found["keys"]["missing"], found
 
 
 def _lease_ends(data: Path) -> None:
@@ -222,7 +239,7 @@ def _lease_ends(data: Path) -> None:
 
 
 def test_killed_while_people_use_their_rights(lightbox: Lightbox, tmp_path: Path) -> None:
-    run_story(lightbox, 2, tmp_path)
+    run_story(lightbox, 1, tmp_path)
 
 
 @pytest.mark.long
