@@ -14,7 +14,7 @@ from server.access.services import Services
 from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.frames import NotDecoded
 from server.imaging.transcode import COMPRESSED, can_make, not_makeable, transcoded
-from server.imaging.transfer_syntax import EXPLICIT
+from server.imaging.transfer_syntax import EXPLICIT, is_native
 
 from .representations import AS_STORED, DICOM
 
@@ -56,6 +56,19 @@ class Sending:
         if self.is_as_stored:
             return self.services.objects.stream(address_of(self.services, self.row))
         return transcoded(self.services, self.row, self.transfer_syntax)
+
+    async def tried(self) -> None:
+        """Make it once for nothing, as far as that could fail: all frames that are put into another encoding.
+
+        Raises NotDecoded. What only frames its elements anew can fail at its beginning alone.
+        """
+        if self.is_as_stored:
+            return
+        chunks = transcoded(self.services, self.row, self.transfer_syntax)
+        async for _ in chunks:
+            if is_native(self.row.transfer_syntax) and self.transfer_syntax not in COMPRESSED:
+                break
+        await chunks.aclose()
 
     async def begun(self) -> tuple[Sending, AsyncIterator[bytes]]:
         """Begin to make it, so that its label is true: as wanted, or as stored. Raises NotDecoded."""

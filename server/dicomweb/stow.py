@@ -7,6 +7,7 @@ to `imaging.store`, which answers for each of them; one bad part never spoils th
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -18,11 +19,11 @@ from server.accounts import sessions
 from server.core import clock
 from server.core.errors import InvalidInput, UnsupportedMediaType
 from server.core.media import parse_media_type
-from server.imaging.store import receive
+from server.imaging.store import StoredInstance, receive
 
 from .multipart import Part, read_parts
 from .representations import DICOM
-from .stow_metadata import composed
+from .stow_metadata import Notes, composed
 from .stow_response import chosen_format, store_response
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
 
@@ -40,9 +41,10 @@ async def store(request: Request) -> Response:
     reach = await services.gate.reach_for(request, STUDY_STORE, patient_id=patient, right=Right.ADD)
     answer_in = chosen_format(accept_of(request))
     actor = await services.gate.actor(request)
+    notes: Notes = {}
     report = await receive(
         services,
-        parts_of(request, _kept_alive(request, actor)),
+        parts_of(request, _kept_alive(request, actor), notes),
         reach=reach,
         actor=actor,
         patient_id=patient,
@@ -51,7 +53,17 @@ async def store(request: Request) -> Response:
     )
     if not (report.stored or report.failed):
         raise InvalidInput("The body holds no instances.")
+    report.stored = [_noted(each, notes) for each in report.stored]
     return store_response(report, answer_in, root_of(request))
+
+
+def _noted(stored: StoredInstance, notes: Notes) -> StoredInstance:
+    """With what was done to it while it was composed, where that is all there is to be said."""
+    note = notes.get(stored.sop_instance_uid)
+    if note is None or stored.warning is not None:
+        return stored
+    comment = "; ".join(filter(None, (note.comment, stored.comment)))[:1024]
+    return replace(stored, warning=note.reason, comment=comment)
 
 
 async def _kept_alive(request: Request, actor: Actor) -> AsyncIterator[bytes]:
@@ -64,8 +76,11 @@ async def _kept_alive(request: Request, actor: Actor) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def parts_of(request: Request, body: AsyncIterator[bytes]) -> AsyncIterator[Part]:
-    """The instances of the body, as they arrive; raises UnsupportedMediaType, InvalidInput."""
+def parts_of(request: Request, body: AsyncIterator[bytes], notes: Notes) -> AsyncIterator[Part]:
+    """The instances of the body, as they arrive; what is changed in composed ones is noted.
+
+    Raises UnsupportedMediaType, InvalidInput.
+    """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Content-Encoding is not supported for a store.")
     header = request.headers.get("content-type", "")
@@ -79,7 +94,7 @@ def parts_of(request: Request, body: AsyncIterator[bytes]) -> AsyncIterator[Part
     if media_type.name != "multipart/related" or parts_type not in (DICOM, *_METADATA):
         raise UnsupportedMediaType(f"A store takes {_ACCEPTED}.")
     parts = read_parts(body, header)
-    return parts if parts_type == DICOM else composed(parts)
+    return parts if parts_type == DICOM else composed(parts, notes)
 
 
 async def _single(body: AsyncIterator[bytes]) -> AsyncIterator[Part]:

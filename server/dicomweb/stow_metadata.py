@@ -11,17 +11,20 @@ import asyncio
 import base64
 import io
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from PIL import Image
 from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from server.core.errors import InvalidInput, TooLarge
 from server.core.media import MediaType
+from server.imaging.report import WarningReason
 from server.imaging.transfer_syntax import media_type
 
 from .dicom_xml import from_xml
@@ -49,8 +52,19 @@ _NATIVE = frozenset({str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)})
 Json = Mapping[str, Any]
 
 
-async def composed(parts: AsyncIterator[Part]) -> AsyncIterator[Part]:
-    """The instances that the metadata describe; raises InvalidInput, TooLarge."""
+@dataclass(frozen=True)
+class Note:
+    """What was done to an instance while it was composed (PS3.18, I.2.2)."""
+
+    reason: WarningReason
+    comment: str
+
+
+Notes = dict[str, Note]  # by SOP Instance UID
+
+
+async def composed(parts: AsyncIterator[Part], notes: Notes) -> AsyncIterator[Part]:
+    """The instances that the metadata describe; what was changed in them is noted. Raises InvalidInput, TooLarge."""
     datasets: list[Json] = []
     bulk: dict[str, tuple[MediaType, bytes]] = {}
     total = 0
@@ -65,7 +79,7 @@ async def composed(parts: AsyncIterator[Part]) -> AsyncIterator[Part]:
             for name in _names(part):
                 bulk[name] = (kind, content)
     for each in datasets:
-        yield Part({"content-type": DICOM}, _once(await asyncio.to_thread(compose, each, bulk)))
+        yield Part({"content-type": DICOM}, _once(await asyncio.to_thread(compose, each, bulk, notes)))
 
 
 def _names(part: Part) -> list[str]:
@@ -98,7 +112,7 @@ def _datasets(kind: MediaType, content: bytes) -> list[Json]:
     return items
 
 
-def compose(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> bytes:
+def compose(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]], notes: Notes | None = None) -> bytes:
     """One instance as a file. What cannot be composed comes out as bytes that the store refuses with a reason."""
     try:
         syntax, pixels, derived = _pixels(model, bulk)
@@ -115,9 +129,20 @@ def compose(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> bytes:
         made.file_meta.MediaStorageSOPInstanceUID = made.get("SOPInstanceUID", "")
         out = io.BytesIO()
         made.save_as(out, enforce_file_format=True)
+        if notes is not None and (note := _noted(model, derived)):
+            notes[str(made.get("SOPInstanceUID", ""))] = note
         return out.getvalue()
     except Exception:  # pydicom and Pillow raise what they like on values of the wrong kind
         return b""
+
+
+def _noted(model: Json, derived: Json) -> Note | None:
+    """Attributes of the file's own header are left out of a data set; those that an image tells itself are put in."""
+    if added := [keyword_for_tag(int(tag, 16)) for tag in derived if tag not in model]:
+        return Note(WarningReason.COERCED, f"taken from the image itself: {', '.join(added)}")
+    if dropped := [tag for tag in model if tag.startswith("0002") and tag != "00020010"]:
+        return Note(WarningReason.DISCARDED, f"no part of a data set, and left out: {', '.join(dropped)}")
+    return None
 
 
 def _pixels(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> tuple[str, bytes | None, Json]:

@@ -227,6 +227,9 @@ async def _archive(request: Request, sending: Sequence[Sending], tag: str, *, di
         return [("/".join(each.uids[1:]) + ".dcm", each.chunks()) for each in sending]
 
     headers = {"ETag": tag, "Content-Disposition": f'attachment; filename="{row.study_uid}.zip"'}
+    if request.method != "HEAD":
+        for each in sending:  # a file that breaks off half-way is none: 406 comes before the first byte
+            await each.tried()
     if not directory:
         return streamed(request, zipped(members()), ZIP, headers=headers)
     services = services_of(request)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
+from pydicom.uid import UID_dictionary
 
 from server.core.errors import ServerError
 from server.storage.objects import Stored
 
 from .entry import Entry, entry_of
-from .header import HeaderReader
+from .header import Header, HeaderReader
 from .identity import Owner
-from .report import WarningReason
+from .pixels import number
+from .report import FailureReason, Refused, WarningReason
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,7 @@ def read_one(reader: HeaderReader) -> Arrival:
     """The arrival of an object whose bytes were all fed; for a worker thread."""
     try:
         header = reader.finish()
+        require_storage(header.sop_class_uid)
         entry = entry_of(header)
     except ServerError as error:
         return Arrival(reader.uids(), error=error)
@@ -73,8 +76,33 @@ def read_one(reader: HeaderReader) -> Arrival:
         return Arrival(
             reader.uids(), error=ServerError("This instance could not be read; it has been noted.")
         )
+    if short := mismatch(header, entry):
+        entry = replace(entry, warnings=tuple(dict.fromkeys((*entry.warnings, short))))
     return Arrival(
         (entry.sop_class, entry.sop_uid),
         entry,
-        warning=WarningReason.MISMATCH if header.cut else None,
+        warning=WarningReason.MISMATCH if short else None,
     )
+
+
+def require_storage(sop_class: str) -> None:
+    """Raise Refused for a service of DICOM that has no stored objects; a class nobody knows is welcome."""
+    known = UID_dictionary.get(sop_class)
+    if known is not None and known[1] == "SOP Class" and "Storage" not in known[0]:
+        raise Refused(FailureReason.SOP_CLASS_UNSUPPORTED, f"{known[0]} is no class of stored objects.")
+
+
+def mismatch(header: Header, entry: Entry) -> str:
+    """How the data set differs from what its own header promises of its pixels (PS3.18, I.2.2: B007), in words."""
+    if header.cut:
+        return "the pixel data are cut off"
+    pixels = entry.pixels
+    if pixels.offset is None:
+        return ""
+    if not (pixels.rows and pixels.columns and pixels.bits_allocated):
+        return "the pixel data are not described: rows, columns or bits are missing"
+    said = max(1, number(header.data, 0x00280008) or 1)
+    lacks = (pixels.length or 0) * 8 < said * (pixels.frame_bits or 0) if pixels.length is not None else False
+    if lacks or pixels.frame_count < said:
+        return "there are fewer pixels than the header says"
+    return ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from struct import pack
 
@@ -102,7 +102,7 @@ async def not_makeable(services: Services, rows: Sequence[InstanceRow], transfer
     return refused
 
 
-async def transcoded(services: Services, row: InstanceRow, transfer_syntax: str) -> AsyncIterator[bytes]:
+async def transcoded(services: Services, row: InstanceRow, transfer_syntax: str) -> AsyncGenerator[bytes]:
     """The whole instance in one of `TARGETS` or `COMPRESSED`.
 
     Raises NotDecoded before the first byte where it cannot be made.

@@ -11,10 +11,11 @@ import httpx
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.encaps import encapsulate
 from pydicom.fileset import FileSet
 
 from tests.conformance.dicomweb.conftest import Owner
-from tests.conformance.dicomweb.samples import Sample, file, instance, parts, store
+from tests.conformance.dicomweb.samples import Sample, file, instance, parts, store, written
 from tests.factories import People, bearer
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -304,3 +305,18 @@ async def test_an_archive_with_a_directory(web: httpx.AsyncClient, two: list[Sam
     held = {each.sop: each.data for each in (*two, bare)}
     assert all(Path(each.path).read_bytes() == held[each.SOPInstanceUID] for each in found)
     assert (await web.get(f"{address}&dicomdir=perhaps")).status_code == 400
+
+
+async def test_a_zip_that_cannot_be_made_does_not_begin(web: httpx.AsyncClient):
+    """8.7.8, 8.5: 406 before the first byte where one frame cannot be put into the syntax named; as stored, all go."""
+    whole = instance()
+    broken = dcmread(io.BytesIO(instance(study=whole.study, InstanceNumber=2).data))
+    broken.PixelData = encapsulate([b"\xff\x4f\xff\x51 is no more"])
+    broken["PixelData"].VR = "OB"
+    assert (await store(web, whole, written(broken, "1.2.840.10008.1.2.4.90"))).status_code in (200, 202)
+    address = f"/dicomweb/studies/{whole.study}"
+    refused = await web.get(f"{address}?accept=application/zip;transfer-syntax=1.2.840.10008.1.2.1")
+    assert refused.status_code == 406
+    assert refused.json()["error"]
+    answer = await web.get(f"{address}?accept=application/zip")
+    assert len(zipfile.ZipFile(io.BytesIO(answer.content)).namelist()) == 2

@@ -103,7 +103,12 @@ async def test_an_image_that_describes_itself(web: httpx.AsyncClient, mode: str,
     headers = {"Content-Type": f'multipart/related; type="{json_kind}"; boundary={BOUNDARY}'}
     pixels = body((kind, "", out.getvalue())).replace(b"Content-Location: ", b"Content-ID: <pixels>", 1)
     content = body((json_kind, "", json.dumps([described]).encode())).removesuffix(b"--apart--") + pixels
-    made = await stored(web, await web.post("/dicomweb/studies", content=content, headers=headers))
+    answer = await web.post("/dicomweb/studies", content=content, headers=headers)
+    assert answer.status_code == 202
+    (reference,) = answer.json()["00081199"]["Value"]
+    assert reference["00081196"]["Value"] == [0xB000]  # I.2.2: coercion, for they were put in
+    assert "Rows" in reference["00000902"]["Value"][0]
+    made = await stored(web, answer)
     assert (made.Rows, made.Columns, made.SamplesPerPixel) == (8, 12, 1 if mode == "L" else 3)
     uids = f"{made.StudyInstanceUID}/series/{made.SeriesInstanceUID}/instances/{made.SOPInstanceUID}"
     drawn = await web.get(f"/dicomweb/studies/{uids}/rendered", headers={"Accept": "image/png"})
@@ -145,6 +150,15 @@ async def test_several_instances_and_a_video(web: httpx.AsyncClient):
 async def test_metadata_that_cannot_be(web: httpx.AsyncClient, content: bytes, status: int):
     kind = "application/dicom+json"
     assert (await post(web, kind, (kind, "", content))).status_code == status
+
+
+async def test_what_is_left_out_is_said(web: httpx.AsyncClient):
+    """I.2.2: 0xB006, elements discarded: the file's own header is no part of a data set."""
+    kind = "application/dicom+json"
+    described = model(**{"00020016": {"vr": "AE", "Value": ["SCANNER"]}})
+    answer = await post(web, kind, (kind, "", json.dumps([described]).encode()))
+    assert answer.status_code == 202
+    assert answer.json()["00081199"]["Value"][0]["00081196"]["Value"] == [0xB006]
 
 
 async def test_bulk_data_that_are_missing(web: httpx.AsyncClient):

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from xml.etree import ElementTree
 
 import httpx
 import pytest
+from pydicom import dcmread
 
 from tests.conformance.dicomweb.conftest import Owner
-from tests.conformance.dicomweb.samples import BOUNDARY, MULTIPART, Sample, body, file, instance, store
+from tests.conformance.dicomweb.samples import (
+    BOUNDARY,
+    MULTIPART,
+    Sample,
+    body,
+    file,
+    instance,
+    store,
+    written,
+)
 from tests.factories import People, bearer
 
 pytestmark = pytest.mark.usefixtures("web")
@@ -196,6 +207,30 @@ async def test_big_endian_and_deflated_are_kept_as_they_are(web: httpx.AsyncClie
         url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
         back = await web.get(url, headers={"Accept": "application/dicom; transfer-syntax=*"})
         assert back.content == data
+
+
+async def test_warnings(web: httpx.AsyncClient):
+    """I.2.2 and Table 10.5.3-1: stored with a Warning Reason is 202; beside it ErrorComment says what is odd."""
+    short = instance(Rows=32)  # more pixels than there are
+    bare = dcmread(BytesIO(instance().data))
+    del bare.Rows
+    answer = await store(web, short, written(bare), instance())
+    assert answer.status_code == 202
+    assert "00081198" not in answer.json()
+    warned = [item for item in answer.json()["00081199"]["Value"] if "00081196" in item]
+    assert [item["00081196"] for item in warned] == [{"vr": "US", "Value": [0xB007]}] * 2
+    assert all(item["00000902"]["Value"][0] for item in warned)
+    again = await store(web, short)
+    assert again.status_code == 202  # it is as short as before
+
+
+async def test_services_are_no_objects(web: httpx.AsyncClient):
+    """I.2.2: 0x0122 for what DICOM knows and nobody stores; a class that nobody knows is kept."""
+    known, unknown = instance(SOPClassUID="1.2.840.10008.1.1"), instance(SOPClassUID="1.2.3.4.5")
+    answer = await store(web, known, unknown)
+    assert answer.status_code == 202
+    assert references(answer) == [unknown.sop]
+    assert [(sop, reason) for sop, reason, _ in failed(answer)] == [(known.sop, 0x0122)]
 
 
 async def test_an_app_without_the_scope(web: httpx.AsyncClient, owner: Owner, people: People):
