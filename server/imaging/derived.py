@@ -214,9 +214,7 @@ def _length(document: Document, size: int, last: bytes) -> int:
 async def _origins(services: Services, source: Source) -> list[Json]:
     """Who brought the study, and who corrected it last."""
     study, target = source.study, f"ImagingStudy/{source.study.id}"
-    agents = await _agents(services, source, source.authors)
-    id = derived_id("provenance", "ImagingStudy", study.id)
-    found = [provenance(id, target, source.row["created_at"], agents)]
+    found = origins(source, await _agents(services, source, source.authors))
     key = {"patient_id": study.patient_id, "study_uid": study.uid}
     row = await services.db.fetch_one(QUERIES["latest_correction"], key)
     if row is not None:
@@ -227,19 +225,31 @@ async def _origins(services: Services, source: Source) -> list[Json]:
         found.append(
             provenance(id, target, row["created_at"], by or _patient(study.patient_id), activity="UPDATE")
         )
+    return found
+
+
+def origins(source: Source, agents: list[Json]) -> list[Json]:
+    """Who brought a study, as it is said of each; and its manifest."""
+    study = source.study
+    id = derived_id("provenance", "ImagingStudy", study.id)
+    brought = provenance(
+        id, f"ImagingStudy/{study.id}", source.row["created_at"], agents or _patient(study.patient_id)
+    )
     manifest = manifests.document_reference(
         derived_id("manifest", study.id), source.resource, source.row["created_at"]
     )
-    return [*found, manifest]
+    return [brought, manifest]
 
 
 async def _agents(services: Services, source: Source, authors: Sequence[str]) -> list[Json]:
-    """Who brought it; of what came before that was written down, the organization, else the patient."""
-    row = source.row
-    organization = f"organization:{row['organization_id']}" if row["organization_id"] else ""
-    known = [each for each in authors if each] or [each for each in (row["author"], organization) if each][:1]
-    agents = await agents_of(services.db, source.study.patient_id, known)
+    agents = await agents_of(services.db, source.study.patient_id, authors_of(source.row, authors))
     return agents or _patient(source.study.patient_id)
+
+
+def authors_of(row: Record, authors: Sequence[str]) -> list[str]:
+    """Who brought it; of what came before that was written down, the organization (the patient, where none is)."""
+    organization = f"organization:{row['organization_id']}" if row["organization_id"] else ""
+    return [each for each in authors if each] or [each for each in (row["author"], organization) if each][:1]
 
 
 def _patient(patient_id: str) -> list[Json]:

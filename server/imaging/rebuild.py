@@ -24,6 +24,7 @@ from server.storage.db import Record
 from server.storage.sql import load
 
 from . import derived
+from .rebuild_fresh import make_fresh
 from .to_fhir.endpoint import endpoint
 from .to_fhir.imaging_study import Instance, Series, Study, imaging_study
 from .to_fhir.overlay import overlaid
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 QUIET = 1.5  # seconds without a change before a study is rebuilt
 LONGEST = 10.0  # seconds after which it is rebuilt all the same
+TOGETHER = 50  # new studies in one transaction
 AT_ONCE = 200  # studies that a read waits for
 MISSED = timedelta(minutes=1)
 
@@ -60,8 +62,7 @@ class _Waiting:
         try:
             while self._last:
                 await asyncio.sleep(QUIET / 3)
-                for key in self._due(asyncio.get_running_loop().time()):
-                    await _attempt(self._services, *key)
+                await _attempt_all(self._services, self._due(asyncio.get_running_loop().time()))
         except AssertionError:
             return  # the pool is closed: the server has stopped, and they stay stale
         finally:
@@ -97,16 +98,14 @@ async def refresh(services: Services, *, reach: Reach, patients: Sequence[str] =
     """Bring what this reach can see up to date, before it is read; of these patients, or of all of them."""
     values = {"patients": list(patients) or None, "limit": AT_ONCE}
     rows = await services.db.fetch_all(QUERIES["stale_studies"], values, reach=reach.studies())
-    for row in rows:
-        await _attempt(services, row["patient_id"], row["study_uid"])
+    await _attempt_all(services, [(row["patient_id"], row["study_uid"]) for row in rows])
 
 
 async def catch_up(services: Services) -> int:
     """Rebuild what was missed, for the worker; how many."""
     values = {"before": clock.now() - MISSED, "limit": AT_ONCE}
     rows = await services.db.fetch_all(QUERIES["long_stale"], values)
-    for row in rows:
-        await _attempt(services, row["patient_id"], row["study_uid"])
+    await _attempt_all(services, [(row["patient_id"], row["study_uid"]) for row in rows])
     return len(rows)
 
 
@@ -137,6 +136,27 @@ async def readdress(services: Services) -> int:
         made = endpoint(row["patient_id"], address)
         await store.put(services.db, made, patient_id=row["patient_id"], author="server")
     return len(rows)
+
+
+async def _attempt_all(services: Services, studies: Sequence[StudyKey]) -> None:
+    """Rebuild them: new ones together, then, one by one, what that left."""
+    for start in range(0, len(studies), TOGETHER):
+        some = studies[start : start + TOGETHER]
+        done = await _attempt_fresh(services, some) if len(some) > 1 else set()
+        for key in some:
+            if key not in done:
+                await _attempt(services, *key)
+
+
+async def _attempt_fresh(services: Services, studies: Sequence[StudyKey]) -> set[StudyKey]:
+    """Those that were made together."""
+    try:
+        return await make_fresh(services, studies)
+    except AssertionError:
+        raise  # the pool is closed
+    except Exception as error:
+        log.info("new studies are rebuilt one by one", error=type(error).__name__)
+        return set()
 
 
 async def _attempt(services: Services, patient_id: str, study_uid: str) -> None:
