@@ -21,6 +21,7 @@ class ActorKind(StrEnum):
     OPERATOR = "operator"
     CLIENT = "client"
     GUEST = "guest"
+    PROJECT = "project"  # of research: what it is given, it is given without names
     NOBODY = "nobody"
 
 
@@ -57,6 +58,7 @@ class Actor:
     client_name: str = ""
     address: str = ""
     link_id: str | None = None  # a guest's link
+    project_id: str | None = None  # of research
     only_study: tuple[str, str] | None = (
         None  # (patient, Study Instance UID): a viewer's pass reads nothing else
     )

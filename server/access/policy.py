@@ -43,6 +43,9 @@ LINKED: dict[str, Right | None] = {
     "Binary": Right.REPORTS,
 }
 
+# What a project of research reads: to take names away somebody has to know them.
+RESEARCHED = frozenset({"Patient", "ImagingStudy"})
+
 # What an operator reads in an emergency.
 EMERGENCY = frozenset(SHARED) - {"Consent"}
 
@@ -98,12 +101,15 @@ def _of_user(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane
 
 
 def _of_outsiders(actor: Actor, action: Action, right: Right | None) -> Iterator[Lane]:
-    """Guests read what their link shows. Operators read no health data, save a record opened in an emergency: with a
-    reason, before its person's eyes, and never through an app."""
+    """Guests read what their link shows, projects of research what is of those who take part. Operators read no
+    health data, save a record opened in an emergency: with a reason, before its person's eyes, never through an app.
+    """
     if action.verb not in READING:
         return
     if actor.kind is ActorKind.GUEST and actor.link_id and action.type in LINKED:
         yield Lane(Ground.LINK, actor.link_id, _needed(LINKED[action.type], right))
+    elif actor.kind is ActorKind.PROJECT and actor.project_id and action.type in RESEARCHED:
+        yield Lane(Ground.RESEARCH, actor.project_id)
     elif (
         actor.kind is ActorKind.OPERATOR
         and actor.scopes is None

@@ -105,6 +105,7 @@ class Event(StrEnum):
     PROPOSAL_DECIDED = "operator:proposal:decided"
     EMERGENCY_BEGUN = "operator:emergency:begun"  # an operator may look into one record for a while
     EMERGENCY_ENDED = "operator:emergency:ended"
+    RETENTION_RUN = "operator:retention:run"  # what is due by its age was counted, or removed
     INCIDENT_OPENED = "operator:incident:opened"
     INCIDENT_ACTED = "operator:incident:changed"
 

@@ -6,7 +6,7 @@ from server.access.services import Services
 from server.audit import heads
 from server.jobs.queue import Kit, Periodic
 
-from . import disclosures, erasure, export, policy, watch
+from . import disclosures, erasure, export, policy, research_delivery, watch
 
 
 async def _export_heads(services: Services) -> None:
@@ -19,5 +19,6 @@ KITS = (
     policy.KIT,
     watch.KIT,
     export.KIT,
+    research_delivery.KIT,
     Kit(periodic=(Periodic("audit: signed heads", heads.EVERY, _export_heads),)),
 )
