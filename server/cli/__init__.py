@@ -10,7 +10,7 @@ import typer
 from server.core import logs
 from server.core.errors import ServerError
 
-from . import archive, backup, database, exchange, keys, people, serve
+from . import archive, backup, database, exchange, keys, people, retention, serve
 
 DEBUG = "LIGHTBOX_DEBUG"
 
@@ -33,6 +33,7 @@ app.command("verify")(archive.verify)
 app.command("resync")(archive.resync)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("retention")(retention.retention)
 app.add_typer(keys.app, name="keys")
 app.command("database-roles")(database.roles)
 

@@ -66,6 +66,23 @@ def _list(value: Any) -> Any:
     )
 
 
+RETENTION_RULES = ("unclaimed", "requests", "holds", "incidents", "proofs")
+
+
+def _numbers(names: tuple[str, ...]) -> BeforeValidator:
+    """name=number, comma-separated, of these names; a number is 0 or more."""
+
+    def parsed(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [each.partition("=") for each in value.split(",") if each.strip()]
+        if any(name.strip() not in names or not number.strip().isdigit() for name, _, number in pairs):
+            raise ValueError(f"wants name=number, comma-separated; names are {', '.join(names)}")
+        return tuple((name.strip(), int(number)) for name, _, number in pairs)
+
+    return BeforeValidator(parsed)
+
+
 def config_files() -> tuple[Path, ...]:
     """`config/default.toml`, then `config/local.toml`: as the wheel carries them, or at the top of a checkout."""
     carried = Path(__file__).parents[1] / "config"
@@ -110,6 +127,10 @@ class Settings(BaseSettings):
     regions: Annotated[tuple[Region, ...], NoDecode, BeforeValidator(_regions)] = Field(
         (), description="Sibling deployments, name=address, comma-separated"
     )
+    retention: Annotated[tuple[tuple[str, int], ...], NoDecode, _numbers(RETENTION_RULES)] = Field(
+        (), description="Days of a rule over those of the region, rule=days, comma-separated; 0: never"
+    )
+    retention_purge: bool = Field(False, description="The daily job removes what is due, not only counts it")
     demo: bool = Field(False, description="Adds the demo people and sample images once; no second factor")
     second_factor: Literal["required", "optional"] | None = Field(
         None, description="Of doctors, staff and operators; empty: required, save in a demo"

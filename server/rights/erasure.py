@@ -187,6 +187,29 @@ async def _ask_one(
     return erasure_id
 
 
+async def of_nobody(services: Services, patient_id: str) -> UUID:
+    """Have a profile erased that nobody holds, because of its age (retention.py); the tombstone's id.
+
+    Raises Conflict when it is held now, kept by a hold, or being erased.
+    """
+    erasure_id, now = uuid4(), clock.now()
+    async with services.db.transaction():
+        await services.db.fetch_one(QUERIES["lock_patient"], {"patient": patient_id})
+        if await services.db.fetch_val(QUERIES["is_anybodys"], {"patient": patient_id}):
+            raise Conflict("Somebody holds this record, or it must be kept.")
+        if await services.db.fetch_val(
+            QUERIES["erasure_under_way"], {"patient": patient_id, "account": None}
+        ):
+            raise Conflict("This deletion is under way already.")
+        values = {"id": erasure_id, "patient": patient_id, "account": None, "now": now, "due_at": now}
+        values |= {"digest": digest_of(erasure_id, patient_id), "sealed": None}
+        await services.db.execute(QUERIES["ask_erasure"], values)
+        detail = {"erasure": str(erasure_id), "why": "retention"}
+        await services.audit.record(Event.ERASURE_ASKED, who=None, patient_id=patient_id, detail=detail)
+        await queue.enqueue(services.db, JOB, {"erasure": str(erasure_id)})
+    return erasure_id
+
+
 async def waiting(services: Services, *, actor: Actor) -> list[Record]:
     """Erasures of the actor that can still be taken back."""
     values = {"account": actor.account_id, "now": clock.now()}
@@ -278,8 +301,8 @@ async def _close(services: Services, row: Record) -> Json | None:
 async def _stopped_by_hold(services: Services, row: Record) -> None:
     values = {"id": row["id"], "step": "taken-back", "facts": orjson.dumps({"why": "hold"}).decode()}
     await services.db.execute(QUERIES["step_done"], values)
-    to = _addressee(services, row)
-    await letters.post(services, "held", to["email"], to["language"], name=to["name"])
+    if to := _addressee(services, row):
+        await letters.post(services, "held", to["email"], to["language"], name=to["name"])
     await services.audit.record(
         Event.ERASURE_REFUSED, who=None, patient_id=row["patient_id"], outcome=Outcome.REFUSED
     )
@@ -405,15 +428,17 @@ async def _bury(services: Services, row: Record, *, account: bool) -> None:
         "kid": key.kid,
     }
     content = orjson.dumps(proof, option=orjson.OPT_SORT_KEYS)
-    to = _addressee(services, row)
-    await letters.post(
-        services, "erased", to["email"], to["language"], path=f"/erased/{row['id']}", name=to["name"]
-    )
+    if to := _addressee(services, row):
+        path = f"/erased/{row['id']}"
+        await letters.post(services, "erased", to["email"], to["language"], path=path, name=to["name"])
     values = {"id": row["id"], "now": now, "proof": content, "signature": key.sign(content)}
     await services.db.execute(QUERIES["finish_erasure"], values)
 
 
 def _addressee(services: Services, row: Record) -> Json:
+    """Who is told; nobody of a record that nobody held."""
+    if row["sealed"] is None:
+        return {}
     found: Json = orjson.loads(services.keyring.open(None, row["sealed"], row["id"].bytes))
     return found
 

@@ -135,6 +135,14 @@ UPDATE share SET state = 'ended', ended_at = :now FROM practitioner
 -- name: drop_account
 DELETE FROM account WHERE id = :account
 
+-- name: is_anybodys
+-- Held by somebody, claimed meanwhile, seen by a share, or kept by a hold.
+SELECT patient.claimed_at IS NOT NULL OR patient.state <> 'active'
+    OR EXISTS (SELECT FROM holder WHERE holder.patient_id = patient.id)
+    OR EXISTS (SELECT FROM share WHERE share.patient_id = patient.id AND share.state = 'active')
+    OR EXISTS (SELECT FROM hold WHERE hold.patient_id = patient.id AND hold.released_at IS NULL)
+  FROM patient WHERE patient.id = :patient
+
 -- name: destroy_account_key
 -- After the account: nobody makes it anew.
 DELETE FROM keys.account_key WHERE account_id = :account

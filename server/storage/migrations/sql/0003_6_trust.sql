@@ -13,3 +13,13 @@ CREATE TABLE keys.account_key (
     wrapped    bytea NOT NULL,
     created_at timestamptz NOT NULL
 );
+
+-- What retention found, and whether it was removed: numbers by rule, no names.
+CREATE TABLE retention_run (
+    id     uuid PRIMARY KEY,
+    at     timestamptz NOT NULL,
+    region text NOT NULL,
+    purged boolean NOT NULL,                     -- false: looked only
+    found  jsonb NOT NULL                        -- rule -> days, due, held back, removed, oldest
+);
+CREATE INDEX retention_run_at ON retention_run (at DESC);
