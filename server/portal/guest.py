@@ -23,7 +23,7 @@ from server.core.errors import Conflict, Forbidden, Gone
 from server.core.texts import N_, translations
 from server.records import store
 from server.sharing import guest
-from server.sharing.guest import Link
+from server.sharing.guest_link import Link
 
 from . import files, imaging, reports, studies
 from .forms import Form, filled

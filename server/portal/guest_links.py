@@ -14,7 +14,7 @@ from server.core import clock
 from server.core.errors import Conflict, NotFound, TooManyRequests, Unprocessable
 from server.core.texts import N_, translations
 from server.sharing import guest
-from server.sharing.guest import Link, LinkState
+from server.sharing.guest_link import Link, LinkState
 
 from . import qr_code, step_up, studies, words
 from .activity import AUDIT_READ, Entry, entries_of

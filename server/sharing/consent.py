@@ -24,9 +24,10 @@ from server.core.texts import N_
 from server.records import store
 from server.records.store import Stored
 
-from . import notify, share
+from . import guest, link_consent, notify, share
 from .acts import QUERIES, require_patience, settle, study_ids_of, values_of
 from .consent_json import Json, NotEnforceable, Terms, consent_of, is_about_sharing, terms_of
+from .guest_link import Link, LinkState
 from .model import LIVING, WAITING, WAITS, Share, State, require_future, require_own, share_of, taken_back
 
 PROMISING = ("active", "proposed")
@@ -106,6 +107,8 @@ async def update(
     """
     consent_id = resource["id"]
     async with services.db.transaction():
+        if (link := await guest.behind(services, consent_id, reach=reach)) is not None:
+            return await _update_link(services, link, resource, actor, reach, if_match, method)
         before = await _share_behind(services, consent_id, reach)
         if before is None:
             step = await _first(services, consent_id, patient_id, resource, reach)
@@ -133,6 +136,7 @@ async def delete(
     """End the share behind the Consent, then the Consent. Raises NotFound, PreconditionFailed."""
     async with services.db.transaction():
         before = await _share_behind(services, consent_id, reach)
+        link = await guest.behind(services, consent_id, reach=reach)
         stored = await store.delete(
             services.db, "Consent", consent_id, reach=reach, author=actor.author, if_match=if_match
         )
@@ -140,7 +144,37 @@ async def delete(
             step = over(before, clock.now())
             await services.db.fetch_one(QUERIES["save_share"], values_of(step.share, step.secret))
             await _tell(services, step, actor)
+        if link is not None and link.state is LinkState.LIVING:
+            await guest.revoke(services, link.id, actor=actor, reach=reach, writing=False)
     return stored
+
+
+async def _update_link(
+    services: Services,
+    link: Link,
+    resource: Json,
+    actor: Actor,
+    reach: Reach,
+    if_match: int | None,
+    method: str,
+) -> Stored:
+    """A Consent that stands for a guest link: its status ends it, and nothing else of it changes."""
+    living = link.state is LinkState.LIVING
+    if resource.get("status") in PROMISING:
+        if not living:
+            raise Unprocessable(link_consent.OVER, expression="Consent.status")
+        link_consent.require_unchanged(resource, await link_consent.body_of(services, link, None))
+    elif living:
+        link = await guest.revoke(services, link.id, actor=actor, reach=reach, writing=False)
+    return await store.update(
+        services.db,
+        await link_consent.body_of(services, link, resource),
+        reach=reach,
+        patient_id=link.patient_id,
+        author=actor.author,
+        if_match=if_match,
+        method=method,
+    )
 
 
 def over(before: Share, now: datetime) -> Step:

@@ -85,7 +85,7 @@ def consent_of(share: Share, study_ids: Mapping[str, str], before: Json | None =
     consent = dict(before or _frame(share))
     was = consent.get("provision", {})
     consent["status"] = _status(share, consent.get("status"))
-    consent["extension"] = _with_state(consent.get("extension", []), share.stored_state)
+    consent["extension"] = with_state(consent.get("extension", []), share.stored_state)
     consent["provision"] = _provision(share, study_ids, was)
     contained = _contained(share, consent.get("contained", []), was, consent["provision"])
     consent.pop("contained", None)
@@ -100,16 +100,24 @@ def _status(share: Share, said: str | None) -> str:
 
 
 def _frame(share: Share) -> Json:
-    patient = {"reference": f"Patient/{share.patient_id}"}
-    parent = {"url": PARENT, "valueReference": {"reference": f"Consent/{share.parent_id}"}}
+    frame = frame_of(share.id, share.patient_id, share.created_at)
+    if share.parent_id:
+        parent = {"url": PARENT, "valueReference": {"reference": f"Consent/{share.parent_id}"}}
+        frame["extension"] = [parent]
+    return frame
+
+
+def frame_of(id: str, patient_id: str, created_at: datetime) -> Json:
+    """What every Consent of ours begins with."""
+    patient = {"reference": f"Patient/{patient_id}"}
     return {
         "resourceType": "Consent",
-        "id": share.id,
-        "extension": [parent] if share.parent_id else [],
+        "id": id,
+        "extension": [],
         "scope": {"coding": [{"system": SCOPE_SYSTEM, "code": PRIVACY}]},
         "category": [{"coding": [CATEGORY]}],
         "patient": patient,
-        "dateTime": _instant(share.created_at),
+        "dateTime": instant(created_at),
         "performer": [patient],
         "organization": [{"type": "Organization", "display": "Lightbox"}],
         "sourceAttachment": {"title": "Agreed to in the portal, in the words of the policy"},
@@ -141,15 +149,15 @@ def _data(share: Share, study_ids: Mapping[str, str]) -> list[Json]:
 def _period(share: Share, before: Json) -> Json:
     """From when to when it holds: a client's own words where they say the same."""
     begin, period = share.accepted_at or share.created_at, dict(before)
-    if period.get("start") in (None, _instant(share.created_at)):
-        period["start"] = _instant(begin)
+    if period.get("start") in (None, instant(share.created_at)):
+        period["start"] = instant(begin)
     end = period.pop("end", None)
     if share.ended_at is not None:
-        return period | {"end": _instant(max(share.ended_at, begin))}
+        return period | {"end": instant(max(share.ended_at, begin))}
     if share.until is None:
         return period
     same = end is not None and end_of_moment(str(end)) == share.until
-    return period | {"end": end if same else _instant(share.until)}
+    return period | {"end": end if same else instant(share.until)}
 
 
 def _actor(share: Share, before: Json | None = None) -> Json:
@@ -186,12 +194,14 @@ def _local(actor: Json) -> str | None:
     return reference[1:] if reference.startswith("#") else None
 
 
-def _with_state(extensions: list[Json], state: State) -> list[Json]:
+def with_state(extensions: list[Json], state: State) -> list[Json]:
+    """The exact state beside R4's fewer words."""
     others = [each for each in extensions if each.get("url") != STATE]
     return [*others, {"url": STATE, "valueCode": str(state)}]
 
 
-def _instant(moment: datetime) -> str:
+def instant(moment: datetime) -> str:
+    """A moment as FHIR writes it, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

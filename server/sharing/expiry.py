@@ -17,7 +17,7 @@ from server.core import clock
 from server.core.errors import ServerError
 from server.jobs.queue import Kit, Periodic
 
-from . import notify, request
+from . import guest, notify, request
 from .acts import QUERIES, record
 from .model import State
 
@@ -36,6 +36,7 @@ async def run(services: Services) -> None:
             log.warning(
                 "a share that is over was not written down", share=row["id"], error=type(exc).__name__
             )
+    await guest.write_down(services)
     await services.db.execute(QUERIES["forget_requests"], {"before": clock.now() - REQUESTS_KEPT})
 
 

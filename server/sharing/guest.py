@@ -11,9 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,75 +28,24 @@ from server.core import clock
 from server.core.errors import Conflict, Gone, NotFound, TooManyRequests, Unprocessable
 from server.core.ids import digest, new_id, new_secret
 from server.core.texts import N_
-from server.storage.db import Record
 from server.storage.sql import load
 
-from . import notify
+from . import link_consent, notify
 from .acts import require_patience, require_unrestricted
+from .guest_link import MOST_TRIES, Link, LinkState, link_of
 from .share import chosen_studies
 
 QUERIES = load(__package__, "guest.sql")
 
 OFFERED = (Right.IMAGES, Right.REPORTS, Right.DOWNLOAD)
 LONGEST = timedelta(days=90)
-MOST_TRIES = 5
 MOST_CODES = 20
+MOST_DUE = 500
 CODE_LIVES = timedelta(minutes=15)
 CODE_DIGITS = 8
 VISIT_LIVES = timedelta(hours=12)
 LOOK_EVERY = timedelta(minutes=1)
 DEAD = N_("This link does not work any more. Ask the person who gave it to you for a new one.")
-
-
-class LinkState(StrEnum):
-    """Where a link stands."""
-
-    LIVING = "living"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
-    SPENT = "spent"  # too many wrong answers
-
-
-@dataclass(frozen=True)
-class Link:
-    """One guest link, as the row has it."""
-
-    id: str
-    patient_id: str
-    name: str
-    email: str
-    rights: frozenset[Right]
-    studies: tuple[str, ...] | None
-    created_at: datetime
-    until: datetime
-    tries: int
-    last_looked_at: datetime | None
-    ended_at: datetime | None
-    ended_why: str
-
-    @property
-    def state(self) -> LinkState:
-        """Where it stands this moment."""
-        if self.ended_at is not None:
-            return LinkState.SPENT if self.ended_why == "tries" else LinkState.REVOKED
-        return LinkState.LIVING if self.until > clock.now() else LinkState.EXPIRED
-
-    @property
-    def over_since(self) -> datetime | None:
-        """When it came to its end, whatever that was."""
-        return None if self.state is LinkState.LIVING else self.ended_at or self.until
-
-    @property
-    def tries_left(self) -> int:
-        return max(0, MOST_TRIES - self.tries)
-
-    def gives(self, right: Right) -> bool:
-        return right in self.rights
-
-    @property
-    def who(self) -> Who:
-        """The guest, for the log."""
-        return Who(name=self.name, role="guest", link_id=self.id)
 
 
 class Wrong(Exception):
@@ -143,7 +90,8 @@ async def create(
             QUERIES["add_link"], values | {"studies": chosen, "now": clock.now()}
         )
         assert row is not None
-        link = _link(row)
+        link = link_of(row)
+        await link_consent.write(services, link, author=actor.author)
         await _note(services, link, Event.LINK_CREATED, actor.who())
         await notify.link_made(
             services, link.email, link.name, link.id, link.until, await _language(services, link)
@@ -156,7 +104,7 @@ async def list_for_patient(services: Services, patient_id: str, *, reach: Reach)
     rows = await services.db.fetch_all(
         QUERIES["links_of_patient"], {"patient": patient_id}, reach=reach.of_holder().patients()
     )
-    return [_link(row) for row in rows]
+    return [link_of(row) for row in rows]
 
 
 async def get(services: Services, link_id: str, *, reach: Reach) -> Link:
@@ -166,18 +114,33 @@ async def get(services: Services, link_id: str, *, reach: Reach) -> Link:
     )
     if row is None:
         raise NotFound()
-    return _link(row)
+    return link_of(row)
 
 
-async def revoke(services: Services, link_id: str, *, actor: Actor, reach: Reach) -> Link:
-    """End a link: the guest's next request is refused. `reach` is of Consent with `u`. Raises NotFound, Conflict."""
+async def behind(services: Services, consent_id: str, *, reach: Reach) -> Link | None:
+    """The link that a Consent stands for, kept from changing until the transaction ends; None for another Consent."""
+    row = await services.db.fetch_one(
+        QUERIES["lock_link_of_patient"], {"id": consent_id}, reach=reach.of_holder().patients()
+    )
+    return link_of(row) if row is not None else None
+
+
+async def revoke(
+    services: Services, link_id: str, *, actor: Actor, reach: Reach, writing: bool = True
+) -> Link:
+    """End a link: the guest's next request is refused. `reach` is of Consent with `u`. Raises NotFound, Conflict.
+
+    `writing`: its Consent too, unless the caller does.
+    """
     async with services.db.transaction():
         before = await get(services, link_id, reach=reach)
         values = {"id": before.id, "now": clock.now(), "why": "revoked"}
         row = await services.db.fetch_one(QUERIES["end_link"], values)
         if row is None:
             raise Conflict(N_("This link is over already."))
-        link = _link(row)
+        link = link_of(row)
+        if writing:
+            await link_consent.write(services, link, author=actor.author)
         await _note(services, link, Event.LINK_ENDED, actor.who())
     return link
 
@@ -185,7 +148,7 @@ async def revoke(services: Services, link_id: str, *, actor: Actor, reach: Reach
 async def look(services: Services, link_id: str) -> Link | None:
     """The living link of this address, or None: for pages that tell a stranger what this is."""
     row = await services.db.fetch_one(QUERIES["living_link"], {"id": link_id, "now": clock.now()})
-    return _link(row) if row is not None else None
+    return link_of(row) if row is not None else None
 
 
 async def say_birth_date(services: Services, link_id: str, said: date, *, address: str) -> str:
@@ -244,6 +207,20 @@ async def note_look(services: Services, link_id: str) -> None:
     )
 
 
+async def write_down(services: Services) -> None:
+    """What time does to links: the end of those that ran out, in the Consent and the log; and a Consent for those
+    of before there were any."""
+    for due in await services.db.fetch_all(QUERIES["links_due"], {"now": clock.now(), "most": MOST_DUE}):
+        async with services.db.transaction():
+            row = await services.db.fetch_one(QUERIES["note_link"], {"id": due["id"], "now": clock.now()})
+            if row is None:
+                continue  # another process did
+            link = link_of(row)
+            await link_consent.write(services, link, author="server")
+            if link.state is LinkState.EXPIRED:
+                await _note(services, link, Event.LINK_ENDED, None)
+
+
 async def forget_old(services: Services) -> None:
     """Drop visits that ended long ago; links stay in the patient's list."""
     await services.db.execute(QUERIES["forget_visits"], {"before": clock.now() - timedelta(days=1)})
@@ -253,7 +230,7 @@ async def _locked(services: Services, link_id: str) -> Link:
     row = await services.db.fetch_one(QUERIES["lock_living_link"], {"id": link_id, "now": clock.now()})
     if row is None:
         raise Gone(DEAD)
-    return _link(row)
+    return link_of(row)
 
 
 async def _send_code(services: Services, link: Link) -> str:
@@ -279,7 +256,8 @@ async def _count_wrong(services: Services, link: Link, address: str) -> int:
     await _note(services, link, Event.LINK_REFUSED, _who(link, address), Outcome.REFUSED)
     if left == 0:
         values = {"id": link.id, "now": clock.now(), "why": "tries"}
-        await services.db.fetch_one(QUERIES["end_link"], values)
+        if (row := await services.db.fetch_one(QUERIES["end_link"], values)) is not None:
+            await link_consent.write(services, link_of(row), author="server")
         await _note(services, link, Event.LINK_ENDED, None)
         await notify.link_spent(services, link.patient_id, link.name)
     return left
@@ -338,10 +316,3 @@ def _until(until: datetime) -> datetime:
     if not now < until <= now + LONGEST + timedelta(days=1):
         raise Unprocessable(f"A link ends within {LONGEST.days} days.")
     return until
-
-
-def _link(row: Record) -> Link:
-    same = {name: row[name] for name in Link.__dataclass_fields__ if name in row}
-    rights = frozenset(Right(right) for right in row["rights"])
-    chosen = tuple(row["studies"]) if row["studies"] is not None else None
-    return Link(**same | {"rights": rights, "studies": chosen})

@@ -22,9 +22,13 @@ SELECT guest_link.* FROM guest_link JOIN patient ON patient.id = guest_link.pati
 SELECT guest_link.* FROM guest_link JOIN patient ON patient.id = guest_link.patient_id
  WHERE guest_link.id = :id AND {reach}
 
+-- name: lock_link_of_patient
+SELECT guest_link.* FROM guest_link JOIN patient ON patient.id = guest_link.patient_id
+ WHERE guest_link.id = :id AND {reach} FOR UPDATE OF guest_link
+
 -- name: end_link
 -- Once only; what is over stays as it is.
-UPDATE guest_link SET ended_at = :now, ended_why = :why
+UPDATE guest_link SET ended_at = :now, ended_why = :why, noted_at = :now
  WHERE id = :id AND ended_at IS NULL AND until > :now
 RETURNING *
 
@@ -66,6 +70,20 @@ UPDATE guest_visit SET ended_at = :now WHERE link_id = :link AND secret_hash = :
 -- name: note_visit_look
 UPDATE guest_link SET last_looked_at = :now
  WHERE id = :id AND (last_looked_at IS NULL OR last_looked_at < :stale)
+
+-- name: links_due
+-- Ran out and not written down, or from before a link had a Consent.
+SELECT guest_link.id FROM guest_link JOIN patient ON patient.id = guest_link.patient_id AND patient.state <> 'erasing'
+ WHERE guest_link.noted_at IS NULL AND (guest_link.until <= :now OR guest_link.ended_at IS NOT NULL OR NOT EXISTS (
+       SELECT FROM resource WHERE resource.patient_id = guest_link.patient_id AND resource.type = 'Consent'
+          AND resource.id = guest_link.id))
+ ORDER BY guest_link.until LIMIT :most
+
+-- name: note_link
+-- Its end is written down once.
+UPDATE guest_link SET noted_at = CASE WHEN ended_at IS NOT NULL OR until <= :now THEN :now::timestamptz END
+ WHERE id = :id AND noted_at IS NULL
+RETURNING *
 
 -- name: forget_visits
 DELETE FROM guest_visit WHERE until < :before

@@ -23,3 +23,6 @@ CREATE TABLE doctor_page_use (
     PRIMARY KEY (patient_id, share_id, page_id)
 );
 CREATE INDEX doctor_page_use_of ON doctor_page_use (page_id, used_at DESC);
+
+-- When the end of a guest link was written into its Consent and the log.
+ALTER TABLE guest_link ADD COLUMN noted_at timestamptz;
