@@ -9,7 +9,7 @@ from starlette.responses import Response
 from server.audit.events import Event
 from server.core import clock
 from server.core.texts import N_, translations
-from server.records import store
+from server.records import store, us_core
 from server.records.people import patient_of_account
 
 from . import permissions, profile, words
@@ -33,6 +33,11 @@ SECTIONS = (
         N_("Number, authority, specialty, and whether it is checked"),
     ),
     ("/account/permission", N_("Permission"), N_("Research, education, news: each a choice of its own")),
+    (
+        "/account/research",
+        N_("Research projects"),
+        N_("Who may have your images without your name, one by one"),
+    ),
     ("/account/security", N_("Sign-in and devices"), N_("Password, where you are signed in")),
     (
         "/account/people",
@@ -42,7 +47,7 @@ SECTIONS = (
     ("/activity", N_("Activity"), N_("Everything that happened in your record")),
     ("/account/data", N_("Your data"), N_("Copy, correct, restrict, take back, delete")),
 )
-NOT_FOR_OTHERS = ("/account/profile", "/account/people", "/activity")
+NOT_FOR_OTHERS = ("/account/profile", "/account/research", "/account/people", "/activity")
 # One account for a doctor who is a patient too: what a patient, and what a doctor, may still add.
 BECOME_DOCTOR = (
     "/account/registration",
@@ -172,7 +177,11 @@ async def _save(visit: Visit, patient_id: str, resource: Json) -> None:
     services, reach = visit.services, await visit.reach(PATIENT_UPDATE)
     async with services.db.transaction():
         await store.update(
-            services.db, resource, reach=reach, patient_id=patient_id, author=visit.actor.author
+            services.db,
+            us_core.claimed(resource),
+            reach=reach,
+            patient_id=patient_id,
+            author=visit.actor.author,
         )
         await services.audit.record(
             Event.PROFILE_CHANGED, who=visit.actor.who(), patient_id=patient_id, detail={"at": clock.now()}

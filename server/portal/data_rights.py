@@ -83,7 +83,7 @@ async def fetch_copy(visit: Visit) -> Response:
     found, download = await export.open_download(
         visit.services, _uuid(visit.place("copy")), reach=reach, actor=visit.holder
     )
-    start, stop, part = _range(visit, download.size, found.etag)
+    start, stop, part = byte_range(visit, download.size, found.etag)
     headers = {
         **HEADERS,
         "Content-Disposition": f'attachment; filename="lightbox-{found.created_at:%Y-%m-%d}.zip"',
@@ -101,7 +101,7 @@ async def fetch_copy(visit: Visit) -> Response:
     )
 
 
-def _range(visit: Visit, size: int, etag: str) -> tuple[int, int, bool]:
+def byte_range(visit: Visit, size: int, etag: str) -> tuple[int, int, bool]:
     """The bytes asked for, and whether it is a part. A range of another version, or several at once: the whole."""
     asked = _RANGE.fullmatch(visit.request.headers.get("range", "").strip())
     if not asked or visit.request.headers.get("if-range", etag) != etag or asked[0] == "bytes=-":

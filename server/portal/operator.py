@@ -27,6 +27,7 @@ SECTIONS = (
     ("/operator/records", N_("Records"), ("privacy", "security")),
     ("/operator/proposals", N_("Four eyes"), ("privacy",)),
     ("/operator/disclosures", N_("Disclosures"), ("privacy",)),
+    ("/operator/research", N_("Research"), ("privacy",)),
     ("/operator/jobs", N_("Dead jobs"), ("support", "security")),
 )
 

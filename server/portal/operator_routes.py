@@ -9,6 +9,7 @@ from . import operator_doctors as doctors
 from . import operator_incidents as incidents
 from . import operator_records as records
 from . import operator_requests as requests
+from . import operator_research as research
 from .operator import for_duty
 from .visit import Handler, Who, page
 
@@ -53,6 +54,12 @@ routes = [
     _post("/operator/proposals/{proposal}", records.decide, "privacy"),
     _get("/operator/disclosures", records.show_disclosures, "privacy"),
     _post("/operator/disclosures", records.disclose, "privacy"),
+    _get("/operator/research", research.show, "privacy"),
+    _post("/operator/research", research.propose, "privacy"),
+    _get("/operator/research/{project}", research.one, "privacy"),
+    _post("/operator/research/{project}", research.act, "privacy"),
+    _get("/operator/research/{project}/deliveries/{delivery}", research.fetch, "privacy"),
+    _post("/operator/research/{project}/deliveries/{delivery}", research.act_on_delivery, "privacy"),
     _get("/operator/jobs", overview.jobs, "support", "security"),
     _post("/operator/jobs/{job}", overview.settle_job, "support", "security"),
 ]

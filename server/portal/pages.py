@@ -51,6 +51,10 @@ DONE = {
     "profile": N_("Your profile is saved."),
     "password": N_("Your password is changed. Every other device was signed out."),
     "permissions": N_("Your choices are saved. They hold from this moment."),
+    "research-joined": N_("You take part now. You can stop on this page at any time."),
+    "research-left": N_(
+        "You no longer take part. Nothing more is given, and the project is told to delete the rest."
+    ),
     "invited": N_("The invitation is on its way. You will see here when it was accepted."),
     "resent": N_("A new invitation is on its way. The link sent before no longer works."),
     "withdrawn": N_("The invitation is withdrawn. Its link no longer works."),
