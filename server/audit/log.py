@@ -12,8 +12,8 @@ import asyncio
 import hashlib
 import uuid
 from base64 import b64encode
-from collections import OrderedDict, defaultdict
-from collections.abc import Mapping
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,6 +80,24 @@ class AuditLog:
             await self._append_once(entry, fold)
             if not may_roll_back:  # else it may yet not have happened
                 self._remember(fold)
+
+    async def record_all(
+        self,
+        event: Event,
+        *,
+        who: Who | None,
+        about: Sequence[tuple[str, Mapping[str, Any]]],
+    ) -> None:
+        """Append one event for each of these patients and details, in a few statements for all of them."""
+        rounds: list[list[_Entry]] = []
+        seen: Counter[str] = Counter()
+        for patient_id, detail in about:  # one of each chain at a time: the next hash needs the one before
+            if seen[patient_id] == len(rounds):
+                rounds.append([])
+            rounds[seen[patient_id]].append(_Entry(event, who or SYSTEM, patient_id, Outcome.SUCCESS, detail))
+            seen[patient_id] += 1
+        for entries in rounds:
+            await self._append_all(entries)
 
     def record_later(
         self,
@@ -160,6 +178,49 @@ class AuditLog:
                 "fold": fold,
             },
         )
+
+    async def _append_all(self, entries: Sequence[_Entry]) -> None:
+        """Entries by the same person about different patients."""
+        parties, at = await self._parties_of_all(entries), clock.now()
+        columns: dict[str, list[Any]] = {name: [] for name in ("chains", "payloads", "ids")}
+        first = parties[0]
+        for entry, row in zip(entries, parties, strict=True):
+            event_id = uuid.uuid4()
+            payload = {
+                "id": str(event_id),
+                "at": at.isoformat(),
+                "event": entry.event,
+                "outcome": entry.outcome,
+                "actor": row["actor"] and str(row["actor"]),
+                "client": row["client"] and str(row["client"]),
+                "sealed": b64encode(await self._sealed(entry, row["wrapped"], event_id)).decode(),
+            }
+            for name, value in zip(columns, (row["chain"], canonical(payload), event_id), strict=True):
+                columns[name].append(value)
+        values = {
+            **columns,
+            "at": at,
+            "event": entries[0].event,
+            "outcome": entries[0].outcome,
+            "actor": first["actor"],
+            "client": first["client"],
+        }
+        await self._db.execute(QUERIES["append_all"], values)
+
+    async def _parties_of_all(self, entries: Sequence[_Entry]) -> list[Record]:
+        """As `_parties`, a row for each entry, in their order."""
+        who = entries[0].who
+        values = {
+            "patients": [entry.patient_id for entry in entries],
+            "actor": who.subject,
+            "client": f"client:{who.client_id}" if who.client_id else None,
+        }
+        for _ in range(PARTIES_TRIES):
+            rows = await self._db.fetch_all(QUERIES["parties_of_all"], values)
+            needed = ["chain", *(name for name in ("actor", "client") if values[name])]
+            if all(row[name] for row in rows for name in needed):
+                return rows
+        raise Conflict()
 
     async def _parties(self, entry: _Entry) -> Record:
         """Pseudonyms and the patient's key; raises Conflict when others make the same ones again and again."""

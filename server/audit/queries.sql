@@ -28,6 +28,46 @@ INSERT INTO keys.account_key (account_id, wrapped, created_at)
 SELECT id, :wrapped, :now FROM account WHERE id = :account
     ON CONFLICT (account_id) DO NOTHING RETURNING wrapped
 
+-- name: parties_of_all
+-- The same for many patients at once, in their order.
+WITH wanted AS (
+    SELECT 'patient:' || patient_id AS subject FROM unnest(:patients::text[]) AS asked (patient_id)
+     UNION SELECT :actor::text WHERE :actor::text IS NOT NULL
+     UNION SELECT :client::text WHERE :client::text IS NOT NULL
+), known AS (
+    SELECT pseudonym.subject, pseudonym.pseudonym FROM pseudonym JOIN wanted USING (subject)
+), made AS (
+    INSERT INTO pseudonym (subject, pseudonym)
+    SELECT subject, gen_random_uuid() FROM wanted WHERE subject NOT IN (SELECT subject FROM known) ORDER BY subject
+        ON CONFLICT DO NOTHING
+    RETURNING subject, pseudonym
+), found AS (
+    SELECT * FROM known UNION ALL SELECT * FROM made
+)
+SELECT found.pseudonym AS chain,
+       (SELECT pseudonym FROM found WHERE subject = :actor) AS actor,
+       (SELECT pseudonym FROM found WHERE subject = :client) AS client,
+       key.wrapped
+  FROM unnest(:patients::text[]) WITH ORDINALITY AS asked (patient_id, place)
+  LEFT JOIN found ON found.subject = 'patient:' || asked.patient_id
+  LEFT JOIN keys.patient_key AS key ON key.patient_id = asked.patient_id
+ ORDER BY asked.place
+
+-- name: append_all
+-- One event for each of different chains; their heads are locked in one order.
+WITH given AS MATERIALIZED (
+    SELECT row.* FROM unnest(:chains::uuid[], :payloads::bytea[], :ids::uuid[]) AS row (chain, payload, id)
+), head AS (
+    INSERT INTO audit_head AS held (chain, seq, hash)
+    SELECT chain, 1, sha256(uuid_send(chain) || payload) FROM given ORDER BY chain
+        ON CONFLICT (chain) DO UPDATE
+           SET seq = held.seq + 1,
+               hash = sha256(held.hash || (SELECT payload FROM given WHERE given.chain = held.chain))
+    RETURNING chain, seq, hash
+)
+INSERT INTO audit_event (chain, seq, id, at, event, outcome, actor, client, payload, hash)
+SELECT chain, seq, id, :at, :event, :outcome, :actor, :client, payload, hash FROM head JOIN given USING (chain)
+
 -- name: append
 -- One statement: the row of audit_head is the lock, so that concurrent writers do not fork the chain.
 WITH head AS (

@@ -6,7 +6,7 @@ several patients is refused) and 9 (when an object differs from the profile).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,15 +127,23 @@ class OwnersOfInstances:
 
     async def of(self, identity: Identity, study_uid: str) -> Owner:
         """Whose this instance is; raises NotFound when the organization is not there any more."""
+        await self.meet([(identity, study_uid)])
+        return self._known[self._key(identity, study_uid)]
+
+    async def meet(self, claims: Iterable[tuple[Identity, str]]) -> None:
+        """Find or make the owners of many instances at once, each an identity and the study it stands in."""
         if not self._system:
             await self._learn()
+        wanted = {self._key(identity, study): identity for identity, study in claims}
+        unknown = [_Claim(*key, identity) for key, identity in wanted.items() if key not in self._known]
+        if unknown:
+            await self._find(unknown)
+            if any(each.key not in self._known for each in unknown):
+                await self._make(unknown)
+
+    def _key(self, identity: Identity, study_uid: str) -> tuple[str, str]:
         value = asserted_value(identity, self._issuers)
-        key = (value, "" if value else study_uid)
-        if key not in self._known:
-            self._known[key] = await self._find(value, study_uid) or await self._make(
-                identity, value, study_uid
-            )
-        return self._known[key]
+        return value, "" if value else study_uid
 
     async def _learn(self) -> None:
         row = await self._services.db.fetch_one(QUERIES["organization"], {"id": self._organization})
@@ -143,40 +151,67 @@ class OwnersOfInstances:
             raise NotFound()
         self._system, self._issuers = row["identifier_system"], row["issuers"]
 
-    async def _find(self, value: str, study_uid: str, patient_id: str | None = None) -> Owner | None:
+    async def _find(
+        self, claims: Sequence[_Claim], made: Mapping[tuple[str, str], str] | None = None
+    ) -> None:
+        """Those in reach; `made`: profiles that were made for them just now."""
         values = {
             "organization": self._organization,
-            "value": value or None,
-            "study": study_uid,
-            "patient": patient_id,
+            "values": [each.value for each in claims],
+            "studies": [each.study_uid for each in claims],
+            "patients": [(made or {}).get(each.key) for each in claims],
         }
-        row = await self._services.db.fetch_one(
-            QUERIES["owner_by_identifier"], values, reach=self._reach.patients()
+        rows = await self._services.db.fetch_all(
+            QUERIES["owners_by_identifier"], values, reach=self._reach.patients()
         )
-        return _owner(row, asserted=True) if row is not None else None
+        for row in rows:
+            self._known[row["value"], row["study_uid"]] = _owner(row, asserted=True)
 
-    async def _make(self, identity: Identity, value: str, study_uid: str) -> Owner:
-        """A profile that nobody owns yet; another store may have made it a moment ago."""
-        async with self._services.db.transaction():
-            await self._services.db.execute(QUERIES["lock_organization"], {"id": self._organization})
-            found = await self._find(value, study_uid)
-            if found is not None:
-                return found
-            patient_id = await people.register_patient(
-                self._services,
-                who=self._actor.who(),
-                organization_id=self._organization,
-                resource=to_patient.unclaimed(identity, self._system, value),
-            )
-            if value:
-                await self._services.db.execute(
-                    QUERIES["assert_identifier"],
-                    {"organization": self._organization, "value": value, "patient": patient_id},
-                )
-            made = await self._find(value, study_uid, patient_id)
-        if made is None:
+    async def _make(self, claims: Sequence[_Claim]) -> None:
+        """Profiles that nobody owns yet; another store may have made some of them a moment ago."""
+        known = dict(self._known)
+        try:
+            async with self._services.db.transaction():
+                await self._make_locked(claims)
+        except BaseException:
+            self._known = known  # what was made is not
+            raise
+
+    async def _make_locked(self, claims: Sequence[_Claim]) -> None:
+        await self._services.db.execute(QUERIES["lock_organization"], {"id": self._organization})
+        await self._find(claims)
+        missing = [each for each in claims if each.key not in self._known]
+        if not missing:
+            return
+        ids = await people.register_unclaimed(
+            self._services,
+            who=self._actor.who(),
+            organization_id=self._organization,
+            resources=[to_patient.unclaimed(each.identity, self._system, each.value) for each in missing],
+        )
+        asserted = [(each.value, id) for each, id in zip(missing, ids, strict=True) if each.value]
+        values = {
+            "organization": self._organization,
+            "values": [value for value, _ in asserted],
+            "patients": [id for _, id in asserted],
+        }
+        await self._services.db.execute(QUERIES["assert_identifiers"], values)
+        await self._find(missing, {each.key: id for each, id in zip(missing, ids, strict=True)})
+        if any(each.key not in self._known for each in missing):
             raise NotFound()
-        return made
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What leads to an owner: the asserted value, or without one the study; and what the object says besides."""
+
+    value: str
+    study_uid: str
+    identity: Identity
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.value, self.study_uid
 
 
 def asserted_value(identity: Identity, issuers: list[str]) -> str:

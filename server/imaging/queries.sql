@@ -18,23 +18,32 @@ SELECT identifier_system, issuers FROM organization WHERE id = :id
 -- Two stores of one organization must not make two profiles of one new patient.
 SELECT id FROM organization WHERE id = :id FOR NO KEY UPDATE
 
--- name: owner_by_identifier
--- By the identifier that the organization asserted; without one, by the study it brought before.
-SELECT patient.id AS patient_id, key.wrapped,
-       (SELECT json FROM resource
-         WHERE resource.patient_id = patient.id AND type = 'Patient' AND resource.id = patient.id AND NOT deleted
-       ) AS profile
-  FROM patient JOIN keys.patient_key AS key ON key.patient_id = patient.id
- WHERE {reach}
-   AND patient.id = coalesce(
-        :patient::text,
-        (SELECT patient_id FROM patient_identifier WHERE organization_id = :organization AND value = :value),
-        (SELECT patient_id FROM study
-          WHERE :value::text IS NULL AND study_uid = :study AND organization_id = :organization
-          ORDER BY created_at LIMIT 1))
+-- name: owners_by_identifier
+-- By the identifier that the organization asserted; without one, by the study it brought before. The patient is looked
+-- for beside each value: joined otherwise, the planner reads every patient there is.
+SELECT asked.value, asked.study_uid, found.*
+  FROM unnest(:values::text[], :studies::text[], :patients::text[]) AS asked (value, study_uid, made)
+ CROSS JOIN LATERAL (
+       SELECT patient.id AS patient_id, key.wrapped,
+              (SELECT json FROM resource
+                WHERE resource.patient_id = patient.id AND type = 'Patient' AND resource.id = patient.id
+                  AND NOT deleted
+              ) AS profile
+         FROM patient JOIN keys.patient_key AS key ON key.patient_id = patient.id
+        WHERE {reach}
+          AND patient.id = coalesce(
+               asked.made,
+               (SELECT patient_id FROM patient_identifier
+                 WHERE organization_id = :organization AND patient_identifier.value = asked.value AND asked.value <> ''),
+               (SELECT patient_id FROM study
+                 WHERE asked.value = '' AND study.study_uid = asked.study_uid AND organization_id = :organization
+                 ORDER BY created_at LIMIT 1))
+        OFFSET 0
+       ) AS found
 
--- name: assert_identifier
-INSERT INTO patient_identifier (organization_id, value, patient_id) VALUES (:organization, :value, :patient)
+-- name: assert_identifiers
+INSERT INTO patient_identifier (organization_id, value, patient_id)
+SELECT :organization, value, patient_id FROM unnest(:values::text[], :patients::text[]) AS row (value, patient_id)
     ON CONFLICT DO NOTHING
 
 -- name: held

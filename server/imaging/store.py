@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from server.access.actor import Actor
 from server.access.reach import Reach
 from server.access.services import Services
-from server.core.errors import Conflict, NotFound, OutOfSpace, ServerError, StorageUnavailable
+from server.core.errors import AlreadyStored, Conflict, NotFound, OutOfSpace, ServerError, StorageUnavailable
 from server.storage import packs
 
 from . import rebuild
 from .arrival import Arrival, read_all, read_one
 from .commit import Group, commit
+from .entry import Entry
 from .header import HeaderReader
 from .identity import Owner, OwnersOfInstances, owner_of_request
 from .report import Failure, FailureReason, Refused, StoredInstance, StoreReport
@@ -182,6 +184,7 @@ class _Storing:
         if not window:
             return
         arrivals = await asyncio.to_thread(read_all, window)
+        await self._meet(arrivals)
         welcome = [arrival for arrival in arrivals if await self._is_welcome(group, arrival)]
         held = await group.held(self._services.db, [arrival.key for arrival in welcome])
         for arrival in welcome:
@@ -190,6 +193,19 @@ class _Storing:
                 self._is_repeated(group, arrival, digest, arrival.key in held)
             else:
                 await self._write(group, arrival)
+
+    async def _meet(self, arrivals: Sequence[Arrival]) -> None:
+        """Find or make the owners of all of them at once; what goes wrong comes up with the one it is about."""
+        if self._owners is None:
+            return
+        entries = [arrival.entry for arrival in arrivals if arrival.entry is not None]
+        with suppress(Conflict, AlreadyStored, NotFound):
+            await self._owners.meet(
+                (each.identity, each.study_uid) for each in entries if self._is_of_address(each)
+            )
+
+    def _is_of_address(self, entry: Entry) -> bool:
+        return self._study_uid is None or entry.study_uid == self._study_uid
 
     async def _is_welcome(self, group: Group, arrival: Arrival) -> bool:
         """Whether it can be read, belongs here and somewhere; a failure is noted."""
@@ -207,7 +223,7 @@ class _Storing:
 
     async def _admit(self, arrival: Arrival) -> None:
         entry = arrival.ready
-        if self._study_uid is not None and entry.study_uid != self._study_uid:
+        if not self._is_of_address(entry):
             raise Refused(
                 FailureReason.WRONG_STUDY, "This instance belongs to another study than the address names."
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -17,6 +17,7 @@ from server.core.ids import new_id
 from server.storage.sql import load
 
 from . import document, store
+from .batch import Put, put_all
 
 QUERIES = load(__package__, "people.sql")
 
@@ -62,18 +63,34 @@ async def register_patient(
         if account_id:
             holder = {"id": patient_id, "account": account_id, "now": now}
             await services.db.execute(QUERIES["add_holder"], holder)
-        body = {
-            "resourceType": "Patient",
-            "id": patient_id,
-            "active": True,
-            **_demographics(name, birth_date),
-        }
-        body |= dict(resource or {})
+        body = _patient(patient_id, {**_demographics(name, birth_date), **(resource or {})})
         if as_sent is not None:
             body = {**as_sent, "resourceType": "Patient", "id": patient_id}
         await store.put(services.db, body, patient_id=patient_id, author=_author(account_id, organization_id))
         await services.audit.record(Event.PROFILE_CREATED, who=who, patient_id=patient_id)
     return patient_id
+
+
+async def register_unclaimed(
+    services: Services, *, who: Who, organization_id: str, resources: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Profiles that nobody owns yet, made by an organization: many at once; their FHIR ids.
+
+    `resources` give the elements of each Patient.
+    """
+    now, ids = clock.now(), [new_id() for _ in resources]
+    wrapped = [await services.keyring.add_patient_key(patient_id) for patient_id in ids]
+    async with services.db.transaction():
+        values = {"ids": ids, "wrapped": wrapped, "now": now, "organization": organization_id}
+        await services.db.execute(QUERIES["add_unclaimed"], values)
+        author = _author(None, organization_id)
+        puts = [
+            Put(_patient(id, resource), id, author=author)
+            for id, resource in zip(ids, resources, strict=True)
+        ]
+        await put_all(services.db, puts)
+        await services.audit.record_all(Event.PROFILE_CREATED, who=who, about=[(each, {}) for each in ids])
+    return ids
 
 
 async def register_practitioner(
@@ -163,6 +180,10 @@ async def change_practitioner(
         kept = document.load_exact(row["json"]) if row["json"] else {}
         body = {name: kept[name] for name in kept if name not in ("identifier", "qualification")} | said
         await store.put(services.db, body, patient_id="", author=author)
+
+
+def _patient(patient_id: str, said: Mapping[str, Any]) -> Json:
+    return {"resourceType": "Patient", "id": patient_id, "active": True, **said}
 
 
 def _author(account_id: UUID | None, organization_id: str | None) -> str:

@@ -5,6 +5,15 @@ VALUES (:id, :now, :organization, :claimed_at)
 -- name: add_key
 INSERT INTO keys.patient_key (patient_id, wrapped, created_at) VALUES (:id, :wrapped, :now)
 
+-- name: add_unclaimed
+-- Many profiles with their keys.
+WITH patients AS (
+    INSERT INTO patient (id, created_at, created_by_organization)
+    SELECT id, :now, :organization FROM unnest(:ids::text[]) AS row (id)
+)
+INSERT INTO keys.patient_key (patient_id, wrapped, created_at)
+SELECT id, wrapped, :now FROM unnest(:ids::text[], :wrapped::bytea[]) AS row (id, wrapped)
+
 -- name: add_holder
 INSERT INTO holder (patient_id, account_id, since) VALUES (:id, :account, :now)
 
