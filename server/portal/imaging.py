@@ -15,7 +15,7 @@ from server.core.errors import NotFound
 from server.core.texts import N_, translations
 from server.storage.sql import load
 
-from . import hard_copies, joining, people_seeing, reports, studies, words
+from . import hard_copies, joining, matches, people_seeing, reports, studies, words
 from .hard_copies import HardCopy
 from .pages import HEADERS, language_of, render, see_other
 from .profile import acting_for, own, own_id
@@ -77,7 +77,7 @@ async def search(visit: Visit) -> Response:
         return see_other("/imaging")
     reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
     language, db = language_of(visit.request, visit.me), visit.services.db
-    match = studies.naming(text, language)
+    match = matches.naming(text, language)
     found: list[Entry] = [
         *await studies.find(
             db,
@@ -141,7 +141,7 @@ async def entries_of(
     reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
     papers = (await visit.reach(hard_copies.DOCUMENT_READ)).at(patient_id)
     values = {"patient": patient_id, "kind": kind, "limit": PAGE, "offset": (number - 1) * PAGE}
-    parts = {"reach": reach.studies(), "match": studies.of_kind(kind), "papers": papers.resources()}
+    parts = {"reach": reach.studies(), "match": matches.of_kind(kind), "papers": papers.resources()}
     rows = await db.fetch_all(QUERIES["entries_page"], values, **parts)
     wanted = {name: [row["id"] for row in rows if row["kind"] == name] for name in ("study", "record")}
     found: dict[tuple[str, str], Entry] = {}

@@ -50,8 +50,8 @@ SELECT count(*) AS total, count(*) FILTER (WHERE study.standing = 'differs') AS 
   FROM study WHERE {reach} AND {match}
 
 -- name: kinds_of_studies
--- The modalities there are to choose from.
-SELECT DISTINCT unnest(study.modalities) AS modality FROM study WHERE {reach} ORDER BY 1
+-- The modalities there are to choose from, as they are shown.
+SELECT DISTINCT unnest({kinds}) AS modality FROM study WHERE {reach} ORDER BY 1
 
 -- name: series_of_study
 SELECT series.patient_id, series.study_uid, series.series_uid, series.modality, series.series_number,

@@ -19,7 +19,7 @@ from server.core.texts import N_
 from server.sharing import share
 from server.sharing.model import MOST_STUDIES, Share, State
 
-from . import reports, studies, words
+from . import matches, reports, studies, words
 from .forms import Form
 from .pages import language_of, render, see_other
 from .people_seeing import CONSENT_READ
@@ -41,7 +41,7 @@ async def preview(visit: Visit, form: Form, *, rights: Sequence[str], chosen: li
     counted = (await visit.reach(reports.REPORT_READ)).at(profile.id) if may_read else NOTHING
     listed: list[Study] = []
     if Right.IMAGES in rights:
-        match = studies.sharable(chosen)
+        match = matches.sharable(chosen)
         listed = await studies.find(
             visit.services.db, reach=reach, reports=counted, match=match, limit=MOST_SHOWN, language=language
         )

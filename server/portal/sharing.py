@@ -21,7 +21,7 @@ from server.sharing.access_notice import How
 from server.sharing.model import Share, State
 from server.sharing.share import Doctor
 
-from . import guest_links, share_terms, step_up, studies, words
+from . import guest_links, matches, share_terms, step_up, studies, words
 from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
 from .pages import language_of, render, see_other
@@ -239,7 +239,7 @@ async def person_page(visit: Visit, found: Share, form: Form) -> Response:
         parent = await share.get(visit.services, found.parent_id, reach=await visit.reach(CONSENT_READ))
     looks = await _looks(visit, found)
     reach: Reach = (await visit.reach(STUDY_SEARCH)).at(found.patient_id)
-    mine = studies.sharable(None)
+    mine = matches.sharable(None)
     return render(
         visit.request,
         "share.html",

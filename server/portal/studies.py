@@ -20,13 +20,12 @@ from server.core import clock
 from server.core.errors import Conflict, NotFound
 from server.core.texts import translations
 from server.imaging.removal import KEPT
-from server.imaging.text import fold
 from server.imaging.to_fhir.overlay import corrected_modalities, original_values
 from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import FALSE, TRUE, Where
 
-from . import words
+from . import matches, words
 
 QUERIES = load(__package__)
 Json = dict[str, Any]
@@ -234,14 +233,16 @@ async def removed(db: Database, patient_id: str, *, reach: Reach, language: str 
 
 async def count(db: Database, *, reach: Reach, kind: str = "") -> tuple[int, int]:
     """How many studies there are, and how many of them wait for a "mine"."""
-    row = await db.fetch_one(QUERIES["count_studies"], {}, reach=reach.studies(), match=of_kind(kind))
+    row = await db.fetch_one(QUERIES["count_studies"], {}, reach=reach.studies(), match=matches.of_kind(kind))
     assert row is not None
     return int(row["total"]), int(row["differing"])
 
 
 async def kinds(db: Database, *, reach: Reach) -> list[str]:
     """The modalities of the studies in reach."""
-    rows = await db.fetch_all(QUERIES["kinds_of_studies"], {}, reach=reach.studies())
+    rows = await db.fetch_all(
+        QUERIES["kinds_of_studies"], {}, reach=reach.studies(), kinds=matches.SHOWN_KINDS
+    )
     return [str(row["modality"]) for row in rows]
 
 
@@ -348,32 +349,6 @@ def value(attributes: Json, tag: str) -> str:
 def _held(reach: Reach) -> Reach:
     """What comes from holding the record: others' shares do not show what was removed."""
     return replace(reach, lanes=tuple(lane for lane in reach.lanes if lane.ground is Ground.OWN))
-
-
-def naming(text: str, language: str = "en") -> Where:
-    """Studies with these words in their description, of the kind they name ("MRI", "x-ray"), or of this year."""
-    wanted = fold(text)
-    pattern = "%" + re.sub(r"([%_\\])", r"\\\1", wanted) + "%"
-    gettext = translations(language).gettext
-    kinds = ((code, {fold(name), fold(gettext(name)), code.casefold()}) for code, name in words.KINDS.items())
-    codes = [code for code, names in kinds if wanted in names]
-    year = wanted if re.fullmatch(r"(19|20)\d\d", wanted) else "-"
-    return Where(
-        "(study.title_folded LIKE :wanted_pattern OR study.modalities && :wanted_codes::text[]"
-        " OR left(study.shown_day, 4) = :wanted_year OR lower(study.corrected ->> 'description') LIKE :wanted_pattern)",
-        {"wanted_pattern": pattern, "wanted_codes": codes, "wanted_year": year},
-    )
-
-
-def sharable(uids: list[str] | None) -> Where:
-    """What a share gives: these of the studies that are the patient's, or all of them."""
-    mine = Where("study.standing = 'mine'")
-    return mine & Where("study.study_uid = ANY (:shared_uids)", {"shared_uids": uids}) if uids else mine
-
-
-def of_kind(kind: str) -> Where:
-    """Only this modality, where one is chosen."""
-    return Where("study.modalities @> ARRAY[:wanted_kind::text]", {"wanted_kind": kind}) if kind else TRUE
 
 
 def _json(prepared: bytes | None) -> Json:

@@ -53,6 +53,19 @@ async def test_details_are_corrected_and_taken_back(client, people, ada):
     undone = await browser.post(f"{path}/correct/undo", data=form)
     assert undone.status_code == 303
     assert "CT Hed" in (await browser.get(path)).text
+    # the list searches and sorts by what it shows, not by what the images say
+    await submit(browser, f"{path}/correct", description="Schädel Übersicht", date="2019-03", modality="DX")
+    for text, there in (
+        ("ubersicht", True),
+        ("SCHÄDEL", True),
+        ("hed", False),
+        ("x-ray", True),
+        ("CT", False),
+    ):
+        found = await submit(browser, "/imaging", text=text)
+        assert (study.uid in found.text) is there, text
+    assert study.uid in (await browser.get("/imaging?kind=DX")).text
+    assert study.uid not in (await browser.get("/imaging?kind=CT")).text
     # the bytes are what they were (row 44)
     sums = (await browser.get(f"{path}/hashes")).text
     assert hashlib.sha256(study.content).hexdigest() in sums

@@ -11,7 +11,7 @@ import orjson
 from .imaging_study import Series, Study, person, text
 
 # Series of these hold no images: a corrected modality is not theirs.
-_NO_IMAGES = frozenset(
+NO_IMAGES = frozenset(
     {"SR", "DOC", "PR", "KO", "SEG", "RTSTRUCT", "RTPLAN", "REG", "AU", "FID", "PLAN", "SMR"}
 )
 
@@ -24,7 +24,7 @@ def original_values(row: Any) -> dict[str, str]:
     return {
         "date": f"{day[:4]}-{day[4:6]}-{day[6:8]}" if len(day) == 8 else "",
         "description": text(attributes, "00081030"),
-        "modality": "/".join(code for code in row["modalities"] if code not in _NO_IMAGES),
+        "modality": "/".join(code for code in row["modalities"] if code not in NO_IMAGES),
         "body_part": text(series, "00180015"),
         "name": person(attributes, "00100010"),
     }
@@ -48,11 +48,11 @@ def overlaid(study: Study, corrected: Mapping[str, str]) -> Study:
 
 def corrected_modalities(modalities: Sequence[str], code: str) -> list[str]:
     """The kinds of a study whose images are of this kind; what holds no images stays what it is."""
-    return list(dict.fromkeys([code, *(each for each in modalities if each in _NO_IMAGES)]))
+    return list(dict.fromkeys([code, *(each for each in modalities if each in NO_IMAGES)]))
 
 
 def _series(series: Series, day: str, corrected: Mapping[str, str]) -> Series:
-    if series.modality in _NO_IMAGES:
+    if series.modality in NO_IMAGES:
         return series
     changed: dict[str, Any] = {}
     if modality := corrected.get("modality"):
