@@ -109,7 +109,7 @@ async def staff(people, browsers):
 async def test_images_without_names_from_yes_to_no(server, people, staff, browsers) -> None:
     """Rows 48, 57, 61, 62: nothing is ticked, nothing flows without both yeses; no name comes out; a no ends it."""
     olga, otto = staff
-    ada, page_of_ada, originals = await patient(server, people, "Ada Quirkelbach", browsers)
+    _, page_of_ada, originals = await patient(server, people, "Ada Quirkelbach", browsers)
     eve, page_of_eve, _ = await patient(server, people, "Eve Zyxworth", browsers)
     made = await act(
         olga, "/operator/research", name="Lungs", organization="University", description="Shadows in lungs",
