@@ -9,7 +9,7 @@ from server.storage.where import Where, all_of
 from .action import Verb
 from .filters import resource_filter, version_filter
 from .lanes import Ground, Lane
-from .rows import PatientRow, Row, StudyRow
+from .rows import PatientRow, Row, StudyRow, came_from
 
 
 class ResourceRow(Row):
@@ -90,16 +90,16 @@ class ResourceRow(Row):
                 f" AND made.claimed_at IS NULL)",
                 brought.values,
             )
+        came = came_from("came", f":lane{number}_holder", self.reach.action.verb)
         if self.reach.action.type == "Endpoint":  # where the images lie that it brought
             return Where(
-                f"EXISTS (SELECT 1 FROM study AS came WHERE came.patient_id = {self.patient}"
-                f" AND came.organization_id = :lane{number}_holder)",
+                f"EXISTS (SELECT 1 FROM study AS came WHERE came.patient_id = {self.patient} AND {came})",
                 {f"lane{number}_holder": lane.holder},
             )
         return Where(  # of a study it brought: what the server made of that, not what others wrote about it
             f"({self.alias}.author = :lane{number}_author OR {self.alias}.author = 'server' AND EXISTS"
             f" (SELECT 1 FROM study AS came WHERE came.patient_id = {self.patient}"
-            f" AND came.study_uid = {self.alias}.study_uid AND came.organization_id = :lane{number}_holder OFFSET 0))",
+            f" AND came.study_uid = {self.alias}.study_uid AND {came} OFFSET 0))",
             values,
         )
 

@@ -217,6 +217,27 @@ class StoringRow(PatientRow):
         return ":study_uid = ANY (share.studies)"
 
 
+def came_from(study: str, holder: str, verb: Verb) -> str:
+    """SQL: the organization brought this study, or it reads one of which it sent every instance that is to be seen.
+
+    What somebody else added keeps that study from it, until a share: it knows what it sent, and nothing more.
+    """
+    brought = f"{study}.organization_id = {holder}"
+    if verb not in READING:
+        return brought
+    sent = (
+        f"SELECT FROM resent WHERE resent.patient_id = held.patient_id AND resent.sop_uid = held.sop_uid"
+        f" AND resent.organization_id = {holder}"
+    )
+    others = (
+        f"SELECT FROM instance AS held JOIN series AS its ON its.patient_id = held.patient_id"
+        f" AND its.study_uid = held.study_uid AND its.series_uid = held.series_uid"
+        f" WHERE held.patient_id = {study}.patient_id AND held.study_uid = {study}.study_uid"
+        f" AND held.deleted_at IS NULL AND its.deleted_at IS NULL AND NOT EXISTS ({sent})"
+    )
+    return f"({brought} OR {study}.resent_by @> ARRAY[{holder}::text] AND NOT EXISTS ({others}))"
+
+
 class StudyRow(Row):
     def ground(self, lane: Lane, number: int) -> Where:
         standing = "IN ('mine', 'differs')" if lane.ground is Ground.OWN else "= 'mine'"
@@ -224,12 +245,15 @@ class StudyRow(Row):
         return super().ground(lane, number) & Where(seen)
 
     def bound(self, lane: Lane, number: int) -> Where | None:
-        return self.brought(lane, number) if lane.ground is Ground.BROUGHT else super().bound(lane, number)
+        if lane.ground is not Ground.BROUGHT:
+            return super().bound(lane, number)
+        holder = f":lane{number}_holder"
+        named = f"{self.alias}.organization_id = {holder} OR {self.alias}.resent_by @> ARRAY[{holder}::text]"
+        return Where(named, {f"lane{number}_holder": lane.holder})
 
     def brought(self, lane: Lane, number: int) -> Where:
-        return Where(
-            f"{self.alias}.organization_id = :lane{number}_holder", {f"lane{number}_holder": lane.holder}
-        )
+        found = came_from(self.alias, f":lane{number}_holder", self.reach.action.verb)
+        return Where(found, {f"lane{number}_holder": lane.holder})
 
     def _state(self, *states: str) -> Where:
         """The database keeps the patient's state beside each study (migration 0002)."""

@@ -61,6 +61,7 @@ class Held:
     sha256: bytes
     deleted: bool
     standing: str
+    organization_id: str | None = None  # that brought its study
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Group:
         found = set()
         for row in await db.fetch_all(QUERIES["held"], values):
             key = (row["patient_id"], row["sop_uid"])
-            self.known[key] = Held(row["sha256"], row["deleted"], row["standing"])
+            self.known[key] = Held(row["sha256"], row["deleted"], row["standing"], row["organization_id"])
             found.add(key)
         return found
 
@@ -171,6 +172,8 @@ class _Commit:
             self._outcome.refused += [(arrival, gone) for arrival in arrivals]
             return 0
         fresh = await self._add(owner, arrivals)
+        if rows[0]["organization_id"] != self._actor.organization_id:
+            await self._resent(patient_id, entry.study_uid, fresh)
         if fresh or self._mine or rows[0]["deleted_at"]:
             await self._grow(patient_id, entry.study_uid, rows, fresh)
         return len(fresh)
@@ -309,9 +312,29 @@ class _Commit:
         back = study["deleted_at"] is not None and self._is_holder
         return back or (self._mine and study["instance_count"] > 0 and study["standing"] != "mine")
 
+    async def _resent(self, patient_id: str, study_uid: str, arrivals: list[Arrival]) -> None:
+        """An organization sent this to a study that others brought: it may read back what is its own alone."""
+        if self._actor.organization_id is None or not arrivals:
+            return
+        values = {
+            "patient_id": patient_id,
+            "study_uid": study_uid,
+            "organization": self._actor.organization_id,
+            "uids": [arrival.ready.sop_uid for arrival in arrivals],
+        }
+        await self._db.execute(QUERIES["note_resent"], values)
+
     async def _repeats(self, patient_id: str, arrivals: list[Arrival]) -> None:
         """Held before. What the holder had deleted comes back; from others it stays as the holder wants it."""
         self._outcome.held += [(arrival, True) for arrival in arrivals]
+        known = self._group.known
+        foreign = [
+            each
+            for each in arrivals
+            if each.key in known and known[each.key].organization_id != self._actor.organization_id
+        ]
+        for (_, study_uid), group in _by_study(foreign):
+            await self._resent(patient_id, study_uid, group)
         hidden = [arrival.ready.sop_uid for arrival in arrivals if self._is_hidden(arrival)]
         if not hidden or not (self._is_holder or self._mine):
             return

@@ -50,7 +50,7 @@ SELECT :organization, value, patient_id FROM unnest(:values::text[], :patients::
 -- Which of these instances are held already.
 SELECT instance.patient_id, instance.sop_uid, instance.sha256, instance.size, study.modalities,
        instance.deleted_at IS NOT NULL OR series.deleted_at IS NOT NULL OR study.deleted_at IS NOT NULL AS deleted,
-       study.standing
+       study.standing, study.organization_id
   FROM unnest(:patients::text[], :uids::text[]) AS asked (patient_id, sop_uid)
   JOIN instance ON instance.patient_id = asked.patient_id AND instance.sop_uid = asked.sop_uid
   JOIN series ON series.patient_id = instance.patient_id AND series.study_uid = instance.study_uid
@@ -75,7 +75,8 @@ WITH locked AS (
            :attributes, :author
       FROM patient WHERE patient.id = :patient_id AND {reach}
         ON CONFLICT (patient_id, study_uid) DO UPDATE SET updated_at = excluded.updated_at
-    RETURNING modalities, sop_classes, series_count, instance_count, size, attributes, deleted_at, standing
+    RETURNING modalities, sop_classes, series_count, instance_count, size, attributes, deleted_at, standing,
+              study.organization_id
 ), several AS (
     INSERT INTO series (patient_id, study_uid, created_at, series_uid, modality, series_number, series_day,
                         series_time, title_folded, body_part, laterality, step_day, step_time, requests, procedures,
@@ -112,6 +113,18 @@ SELECT :patient_id, :study_uid, :now, row.*
              ) AS row
     ON CONFLICT (patient_id, sop_uid) DO NOTHING
 RETURNING sop_uid
+
+-- name: note_resent
+-- What an organization sent of a study that others had brought: see `access.rows.came_from`.
+WITH sent AS (
+    INSERT INTO resent (patient_id, sop_uid, organization_id)
+    SELECT patient_id, sop_uid, :organization FROM instance
+     WHERE patient_id = :patient_id AND study_uid = :study_uid AND sop_uid = ANY(:uids)
+        ON CONFLICT DO NOTHING
+)
+UPDATE study SET resent_by = array_append(coalesce(resent_by, '{}'), :organization::text)
+ WHERE patient_id = :patient_id AND study_uid = :study_uid
+   AND NOT coalesce(resent_by, '{}') @> ARRAY[:organization::text]
 
 -- name: hashes
 SELECT sop_uid, sha256 FROM instance WHERE patient_id = :patient_id AND sop_uid = ANY(:uids)

@@ -17,6 +17,7 @@ from server.accounts import sessions
 from server.core import clock
 from server.dicomweb.routes import routes
 from server.sharing import share as share_service
+from server.storage.sql import Statement
 from tests.conformance.dicomweb.conftest import Owner
 from tests.conformance.dicomweb.samples import MULTIPART, Sample, body, instance, store
 from tests.conftest import RunningServer
@@ -329,3 +330,49 @@ async def test_a_uid_under_two_patients(
         assert "root" in answer.json()["error"]
     assert len((await web.get("/dicomweb/studies", headers=headers)).json()) == 2
     assert (await web.get(f"{owner.root}{sample.path}", headers=headers)).status_code == 200
+
+
+_KNOWN = Statement("known", "INSERT INTO patient_identifier VALUES (:organization, :value, :patient)")
+
+
+async def test_an_organization_reads_what_it_sent_alone(scene: Scene, server: RunningServer):
+    """Decision 6 and row 12: a study that the patient had brought is read by who sent all of it too, and by no more."""
+    people, ct = scene.people, scene.ct
+    house, other = await people.backend(), await people.backend("Other")
+    number = f"N-{scene.owner.person.fhir_id}"
+    for system in (house, other):
+        values = {
+            "organization": system.organization_id,
+            "value": number,
+            "patient": scene.owner.person.fhir_id,
+        }
+        await people.services.db.execute(_KNOWN, values)
+    tokens = [bearer(await people.system_token(system)) for system in (house, other)]
+    study = instance(PatientID=number)
+    second = instance(study.study, study.series, PatientID=number, InstanceNumber=2)
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as web:
+
+        async def seen(headers: dict[str, str], sample: Sample = study) -> tuple[int, int, int]:
+            listed = await web.get(f"/dicomweb/studies?StudyInstanceUID={sample.study}", headers=headers)
+            file = await web.get(
+                f"/dicomweb{sample.path}", headers={**headers, "Accept": "application/dicom"}
+            )
+            image = await web.get(f"/fhir/ImagingStudy?identifier=urn:oid:{sample.study}", headers=headers)
+            return len(listed.json()), file.status_code, image.json().get("total", -1)
+
+        mine = bearer(scene.owner.token)
+        assert (await store(web, study, second, **mine)).status_code == 200
+        assert await seen(tokens[0]) == (0, 404, 0)
+        assert (await store(web, study, **tokens[0])).status_code == 200
+        assert await seen(tokens[0]) == (0, 404, 0)  # it knows the half of it
+        assert (await store(web, second, **tokens[0])).status_code == 200
+        assert await seen(tokens[0]) == (1, 200, 1)
+        assert await seen(tokens[1]) == (0, 404, 0)
+        assert await seen(tokens[0], ct) == (0, 404, 0)
+        gone = await web.delete(f"/dicomweb/studies/{study.study}", headers=tokens[0])
+        assert gone.status_code == 404
+        third = instance(study.study, study.series, PatientID=number, InstanceNumber=3)
+        assert (await store(web, third, **mine)).status_code == 200
+        assert await seen(tokens[0]) == (0, 404, 0)  # something is in it now that is none of theirs
+        assert (await web.delete(f"/dicomweb{third.path}", headers=mine)).status_code == 204
+        assert await seen(tokens[0]) == (1, 200, 1)
