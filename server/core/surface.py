@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import structlog
+from starlette.convertors import PathConvertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import InvalidInput, NotAllowed, NotFound, ServerError
@@ -16,6 +17,8 @@ from .errors import InvalidInput, NotAllowed, NotFound, ServerError
 Problem = Callable[[Request, ServerError], Response]
 
 log = structlog.get_logger(__name__)
+
+_DEEPEST = 40  # slashes; no route has so many, so that strange addresses do not fill the memory
 
 
 class Surface:
@@ -26,7 +29,7 @@ class Surface:
 
     def __init__(self, routes: Sequence[BaseRoute], problem: Problem) -> None:
         self.routes = list(routes)  # walked by the test of every route
-        self._router: ASGIApp = Router(routes=self.routes, redirect_slashes=False)
+        self._routers: dict[int, ASGIApp] = {}
         self._problem = problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,7 +41,7 @@ class Surface:
             await send(message)
 
         try:
-            await self._router(scope, receive, sending)
+            await self._router(scope)(scope, receive, sending)
         except ClientDisconnect:
             return  # nobody is there to be answered
         except Exception as error:
@@ -49,6 +52,24 @@ class Surface:
                 raise  # the answer is cut off, so that nobody takes a part for the whole
             response = self._problem(Request(scope, receive), known)
             await response(scope, receive, send)
+
+    def _router(self, scope: Scope) -> ASGIApp:
+        """The router of the routes as deep as the address: one that tries them all costs more than the answer."""
+        path: str = scope["path"]
+        depth = min(path.removeprefix(scope.get("root_path", "")).count("/"), _DEEPEST)
+        if depth not in self._routers:
+            fitting = [route for route in self.routes if _may_match(route, depth)]
+            self._routers[depth] = Router(routes=fitting, redirect_slashes=False)
+        return self._routers[depth]
+
+
+def _may_match(route: BaseRoute, depth: int) -> bool:
+    """Whether an address with so many slashes may be this route's: only a `path` takes slashes in."""
+    if not isinstance(route, Route) or any(
+        isinstance(each, PathConvertor) for each in route.param_convertors.values()
+    ):
+        return True
+    return route.path.count("/") == depth
 
 
 def as_server_error(error: Exception) -> ServerError:
