@@ -83,12 +83,16 @@ def quality(ranges: Sequence[MediaType], offer: MediaType) -> float:
     return max(matching, key=lambda each: (each.specificity, each.q)).q
 
 
-@lru_cache(maxsize=512)
-def best(accept: str | None, offers: tuple[str, ...]) -> str:
+def best(accept: str | None, offers: Sequence[str]) -> str:
     """The offer that fits best, the earlier one when two fit as well.
 
     Raises NotAcceptable, which says what could be had.
     """
+    return _best(accept, tuple(offers))
+
+
+@lru_cache(maxsize=512)
+def _best(accept: str | None, offers: tuple[str, ...]) -> str:
     ranges = parse_accept(accept)
     rated = [(quality(ranges, offered), offer) for offer in offers if (offered := parse_media_type(offer))]
     top = max(rated, key=lambda each: each[0], default=(0.0, ""))

@@ -71,7 +71,7 @@ def _uids(asked: Mapping[str, str]) -> tuple[str, str, str]:
 
 def _chosen(wanted: str | None, offers: list[str]) -> str:
     """The first of the offers is the default, and the first among equals. Raises NotAcceptable."""
-    return best(wanted, tuple(offers)) if wanted else offers[0]
+    return best(wanted, offers) if wanted else offers[0]
 
 
 async def _file(request: Request, uids: tuple[str, str, str], transfer_syntax: str | None) -> Response:
