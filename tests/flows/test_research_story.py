@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import re
 import zipfile
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from pydicom import dcmread
 
+from server.cli.research import OPERATOR, written
 from server.core import clock
 from server.jobs.worker import Worker
 from server.rights import research, research_delivery, restriction
@@ -209,7 +211,7 @@ def _tells_nothing(archive: bytes, originals: list[bytes]) -> None:
     assert b"face" in files["left-out.csv"]
 
 
-async def test_who_leaves_in_the_middle_is_not_sent(server, people, staff, browsers) -> None:
+async def test_who_leaves_in_the_middle_is_not_sent(server, people, staff, browsers, tmp_path) -> None:
     """Row 57: the stream breaks off before the first byte of a file of who has just left; a killed job goes on."""
     services = server.services
     olga, otto = staff
@@ -225,10 +227,8 @@ async def test_who_leaves_in_the_middle_is_not_sent(server, people, staff, brows
     await act(page_of_ada, "/account/permission", permission="education")
     await act(page_of_ada, "/account/research", mine, do="join", agree="yes")
     await delivered(server, page, olga, otto)
-    [project] = [
-        each for each in await research.listed(services, actor=_operator(people)) if each.name == "Chests"
-    ]
-    [delivery] = await research_delivery.listed(services, project.id, actor=_operator(people))
+    [project] = [each for each in await research.listed(services, actor=OPERATOR) if each.name == "Chests"]
+    [delivery] = await research_delivery.listed(services, project.id, actor=OPERATOR)
 
     # Killed after any file, the job goes on with the next: what is written down is not looked at again.
     before = await services.db.fetch_all(FILES, {"id": delivery.id})
@@ -238,7 +238,17 @@ async def test_who_leaves_in_the_middle_is_not_sent(server, people, staff, brows
     after = await services.db.fetch_all(FILES, {"id": delivery.id})
     assert [tuple(row) for row in after] == [tuple(row) for row in before]
 
-    opened = await research_delivery.hand_over(services, delivery.id, actor=_operator(people))
+    # Written out by the command line; again, nothing is left to do, and a broken file is made whole.
+    done = await written(services, delivery.id, tmp_path)
+    assert (done["written"], done["there"]) == (2, 0)
+    first = next(tmp_path.rglob("*.dcm"))
+    first.write_bytes(b"broken")
+    done = await written(services, delivery.id, tmp_path)
+    assert (done["written"], done["there"]) == (1, 1)
+    sums = (line.split("  ") for line in (tmp_path / "manifest.sha256").read_text().splitlines())
+    assert all(hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() == said for said, path in sums)
+
+    opened = await research_delivery.hand_over(services, delivery.id, actor=OPERATOR)
     assert len(opened.rows) == 2
     stream = opened.stream(0, opened.size)
     assert (await anext(stream))[:4] == b"PK\3\4"
@@ -246,15 +256,9 @@ async def test_who_leaves_in_the_middle_is_not_sent(server, people, staff, brows
     await research.leave(services, project.id, ada.fhir_id, actor=actor_of(ada), reach=reach)
     with pytest.raises(research_delivery.NotFound):
         await anext(stream)
-    gone, _ = await research.to_delete(services, project.id, actor=_operator(people))
+    gone, _ = await research.to_delete(services, project.id, actor=OPERATOR)
     assert len(gone) == 1
     assert await services.db.fetch_all(FILES, {"id": delivery.id}) == []
-
-
-def _operator(people: People):
-    from server.access.actor import Actor, ActorKind
-
-    return Actor(ActorKind.OPERATOR, name="Command line")
 
 
 FILES = Statement(
