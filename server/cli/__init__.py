@@ -10,7 +10,7 @@ import typer
 from server.core import logs
 from server.core.errors import ServerError
 
-from . import archive, backup, database, exchange, keys, people, research, retention, serve
+from . import archive, backup, database, exchange, keys, openapi, people, research, retention, serve
 
 DEBUG = "LIGHTBOX_DEBUG"
 
@@ -36,6 +36,7 @@ app.command("restore")(backup.restore)
 app.command("retention")(retention.retention)
 app.add_typer(keys.app, name="keys")
 app.add_typer(research.app, name="research")
+app.command("openapi")(openapi.openapi)
 app.command("database-roles")(database.roles)
 
 
