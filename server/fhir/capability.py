@@ -14,10 +14,11 @@ from starlette.responses import Response
 from server import __version__
 from server.access.services import Services
 from server.core import clock
+from server.records import us_core
 from server.records.document import Json, instant
 from server.records.registry import COMMON, Kind, ResourceType, types
 
-from . import audit_event
+from . import audit_event, docref
 from .call import REGISTER
 from .delete import NOT_DELETED
 from .format import json_answer, respond
@@ -35,6 +36,7 @@ _OPERATIONS = {
         "match": "http://hl7.org/fhir/OperationDefinition/Patient-match",
         "export": f"{BULK}/patient-export",
     },
+    "DocumentReference": {"docref": docref.DEFINITION},
     "Group": {"export": f"{BULK}/group-export"},
     "Subscription": {
         "status": f"{_BACKPORT}/OperationDefinition/backport-subscription-status",
@@ -148,6 +150,8 @@ def _resource(type: ResourceType, base_url: str) -> Json:
         "referencePolicy": ["literal", "local"],
         "searchParam": params,
     }
+    if type.name in us_core.SUPPORTED:
+        found["supportedProfile"] = us_core.SUPPORTED[type.name]
     if references:
         found["searchInclude"] = [f"{type.name}:{name}" for name in references]
     if back := _referring_to(type.name):

@@ -20,7 +20,7 @@ from server.core import clock
 from server.core.errors import NotFound
 from server.core.texts import N_, translations
 from server.imaging.text import fold
-from server.records import store, validate
+from server.records import store, us_core, validate
 from server.records.store import Stored
 from server.storage.db import Database
 from server.storage.sql import load
@@ -259,7 +259,7 @@ def _body(visit: Visit, patient_id: str) -> Json | None:
         "status": "current",
         "docStatus": "preliminary",
         "type": {"coding": [reports.IMAGING_REPORT]},
-        "category": [{"coding": [RADIOLOGY]}],
+        "category": [{"coding": [RADIOLOGY]}, {"coding": [us_core.CLINICAL_NOTE]}],
         "subject": {"reference": f"Patient/{patient_id}"},
         "date": clock.now().isoformat(timespec="milliseconds"),
         "author": [{"reference": f"Patient/{patient_id}"}],
@@ -314,6 +314,7 @@ async def _change(
         body["context"] = context
     if final:
         body["docStatus"] = "final"
+    body = us_core.claimed(body)
     await validate.check(body)
     stored = await store.update(
         visit.services.db,

@@ -20,7 +20,7 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import ServerError
 from server.core.texts import N_, translations
-from server.records import store, validate
+from server.records import store, us_core, validate
 from server.records.store import Stored
 from server.storage.db import Database
 from server.storage.sql import load
@@ -184,7 +184,7 @@ async def keep_report(
     report: Json = {
         "resourceType": "DiagnosticReport",
         "status": "final",
-        "category": [{"coding": [RADIOLOGY]}],
+        "category": [{"coding": [RADIOLOGY]}, {"coding": [us_core.RADIOLOGY]}],
         "code": {"coding": [IMAGING_REPORT], "text": title or IMAGING_REPORT["display"]},
         "subject": {"reference": f"Patient/{patient_id}"},
         "issued": clock.now().isoformat(timespec="milliseconds"),
@@ -199,7 +199,7 @@ async def keep_report(
     await validate.check(report)
     stored = await store.create(
         visit.services.db,
-        report,
+        us_core.claimed(report),
         reach=await visit.reach(REPORT_CREATE),
         patient_id=patient_id,
         study_uid=study_uid,

@@ -16,7 +16,7 @@ from server.core.errors import NotFound
 from server.core.ids import new_id
 from server.storage.sql import load
 
-from . import document, store
+from . import document, store, us_core
 from .batch import Put, put_all
 
 QUERIES = load(__package__, "people.sql")
@@ -183,7 +183,8 @@ async def change_practitioner(
 
 
 def _patient(patient_id: str, said: Mapping[str, Any]) -> Json:
-    return {"resourceType": "Patient", "id": patient_id, "active": True, **said}
+    body = {"resourceType": "Patient", "id": patient_id, "active": True, **said}
+    return us_core.claimed({"identifier": [us_core.record_identifier(patient_id)], **body})
 
 
 def _author(account_id: UUID | None, organization_id: str | None) -> str:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from server.records import us_core
+from server.records.us_core import LOINC
+
 from . import codes, structured_report
 from .imaging_study import accession_identifier, items, order, persons, text
 from .names import fhir_day, fhir_instant, fhir_moment
@@ -18,7 +21,6 @@ from .structured_report import Line
 
 Json = dict[str, Any]
 
-LOINC = "http://loinc.org"
 SR = "1.2.840.10008.5.1.4.1.1.88."
 KEY_OBJECTS = SR + "59"  # marks images; it reports nothing
 PDF = "1.2.840.10008.5.1.4.1.1.104.1"
@@ -29,7 +31,6 @@ _RADIOLOGY = {
     "code": "RAD",
     "display": "Radiology",
 }
-_US_CORE_RADIOLOGY = {"system": LOINC, "code": "LP29684-5", "display": "Radiology"}
 _IMAGING_REPORT = {"system": LOINC, "code": "18748-4", "display": "Diagnostic imaging study"}
 
 
@@ -80,7 +81,7 @@ def diagnostic_report(document: Document) -> Json:
     resource: Json = {"resourceType": "DiagnosticReport", "id": document.id}
     for step in STEPS:
         step(resource, document)
-    return resource
+    return us_core.claimed(resource)
 
 
 def set_narrative(resource: Json, document: Document) -> None:
@@ -121,7 +122,7 @@ def set_status(resource: Json, document: Document) -> None:
 
 def set_category(resource: Json, document: Document) -> None:
     """Radiology, as HL7 version 2 and US Core name it."""
-    resource["category"] = [{"coding": [_RADIOLOGY]}, {"coding": [_US_CORE_RADIOLOGY]}]
+    resource["category"] = [{"coding": [_RADIOLOGY]}, {"coding": [us_core.RADIOLOGY]}]
 
 
 def set_code(resource: Json, document: Document) -> None:

@@ -13,8 +13,10 @@ from html import escape
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from server.records import us_core
+from server.records.us_core import LOINC
+
 from . import codes
-from .diagnostic_report import LOINC
 
 Json = dict[str, Any]
 
@@ -137,7 +139,7 @@ def document_reference(id: str, study: Json, created: datetime) -> Json:
         resource["context"]["period"] = {"start": started}
     if performed := study.get("procedureCode"):
         resource["context"]["event"] = performed
-    return resource
+    return us_core.claimed(resource)
 
 
 def _second(moment: datetime) -> str:
