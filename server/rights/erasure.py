@@ -407,6 +407,7 @@ async def _drop_account(services: Services, account_id: UUID) -> None:
         return
     await services.db.execute(QUERIES["drop_messages"], {"account": account_id})
     await services.db.execute(QUERIES["drop_requests"], {"email": account["email"]})
+    await services.db.execute(QUERIES["drop_written"], {"author": f"account:{account_id}"})
     await services.db.execute(QUERIES["drop_account"], {"account": account_id})
     await services.db.execute(QUERIES["destroy_account_key"], {"account": account_id})
 

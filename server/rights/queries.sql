@@ -132,6 +132,16 @@ DELETE FROM access_request WHERE email_folded = lower(:email)
 UPDATE share SET state = 'ended', ended_at = :now FROM practitioner
  WHERE practitioner.account_id = :account AND share.practitioner_id = practitioner.id AND share.state = 'active'
 
+-- name: drop_written
+-- What the account wrote that is no patient's: Groups and other lists of its own. Who they were as a doctor stays, for
+-- logs and ended shares name it; Subscriptions end with the account by themselves.
+WITH gone AS (
+    DELETE FROM resource WHERE patient_id = '' AND author = :author
+       AND type NOT IN ('Practitioner', 'PractitionerRole', 'Organization', 'Subscription')
+    RETURNING type, id)
+DELETE FROM resource_version AS old USING gone
+ WHERE old.patient_id = '' AND old.type = gone.type AND old.id = gone.id
+
 -- name: drop_account
 DELETE FROM account WHERE id = :account
 

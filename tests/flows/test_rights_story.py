@@ -313,7 +313,14 @@ async def test_a_doctor_leaves(fresh_server: RunningServer, crowd: People) -> No
     """Row 54: an account without a profile goes too; shares with it end, the patient's log keeps who looked."""
     services, ada, bo = fresh_server.services, await crowd.patient("Ada Moor"), await crowd.doctor()
     share = await crowd.share(ada, bo)
+    headers = bearer(await crowd.token(bo, "user/*.cruds")) | {"Content-Type": "application/fhir+json"}
+    member = {"entity": {"reference": f"Patient/{ada.fhir_id}"}}
+    group = {"resourceType": "Group", "type": "person", "actual": True, "name": "My list", "member": [member]}
+    async with httpx.AsyncClient(base_url=fresh_server.url, headers=headers) as web:
+        assert (await web.post("/fhir/Group", json=group)).status_code == 201
     await erased(services, bo)
+    lists = Statement("lists", "SELECT count(*) FROM resource_version WHERE type = 'Group'")
+    assert await services.db.fetch_val(lists) == 0  # what was only theirs goes with them
     assert sorted(await mentions(services, str(bo.account_id))) == [
         "public.resource",
         "public.resource_version",
