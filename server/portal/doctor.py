@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import orjson
 from starlette.responses import Response
@@ -13,6 +15,7 @@ from server.access.action import STUDY_SEARCH, Right
 from server.accounts import people
 from server.core.errors import AlreadyStored, Conflict, Forbidden, NotFound, TooManyRequests, Unprocessable
 from server.core.texts import N_
+from server.records.fold import fold
 from server.sharing import invitation, made_profile, request, share, team
 from server.storage.sql import load
 
@@ -33,7 +36,8 @@ class Patient:
     id: str
     share_id: str
     name: str
-    birth_date: str
+    birth_date: str  # spelled out
+    born: str  # as the profile has it: to search and sort by
     studies: int
     fresh: int  # came in since the doctor last looked
     since: datetime | None
@@ -45,9 +49,36 @@ class Patient:
         return Right.PASS_ON in self.rights
 
 
+SORTS: dict[str, tuple[str, Callable[[Patient], Any]]] = {
+    "new": (N_("New first"), lambda each: (each.fresh == 0, each.name.casefold())),
+    "name": (N_("Name"), lambda each: each.name.casefold()),
+    "since": (N_("Last to share"), lambda each: -each.since.timestamp() if each.since else 0.0),
+    "born": (N_("Date of birth"), lambda each: each.born or "9999"),
+    "studies": (N_("Most studies"), lambda each: -each.studies),
+}
+
+
 async def patients(visit: Visit) -> Response:
-    """Who shares now: those with something new first."""
-    listed = sorted(await patients_of(visit), key=lambda each: (each.fresh == 0, each.name.casefold()))
+    """Who shares now: those with something new first, or in the order that is chosen."""
+    return await _patients_page(visit, visit.query("sort"))
+
+
+async def search(visit: Visit) -> Response:
+    """Those of this name or birth date. By POST: what is looked for belongs in no address and no log."""
+    text = visit.form.text("text", required=False)
+    return await _patients_page(visit, visit.form["sort"], text if visit.form else "")
+
+
+async def _patients_page(visit: Visit, sort: str, text: str = "") -> Response:
+    chosen = sort if sort in SORTS else "new"
+    every = await patients_of(visit)
+    wanted = fold(text).split()
+    listed = [
+        each
+        for each in every
+        if all(word in fold(f"{each.name} {each.birth_date} {each.born}") for word in wanted)
+    ]
+    listed.sort(key=SORTS[chosen][1])
     waiting = await invitation.waiting(visit.services, actor=visit.actor)
     practitioner = await visit.services.db.fetch_one(
         QUERIES["practitioner"], {"id": visit.signed_in.practitioner_id}
@@ -57,6 +88,10 @@ async def patients(visit: Visit) -> Response:
         "patients.html",
         here="patients",
         patients=listed,
+        total=len(every),
+        text=text,
+        sort=chosen,
+        sorts=[(key, name) for key, (name, _) in SORTS.items()],
         invitations=waiting,
         verification=practitioner["verification"] if practitioner else "unverified",
     )
@@ -213,6 +248,17 @@ async def patients_of(visit: Visit) -> list[Patient]:
         name = (profile.name if profile else "") or each.name
         found.setdefault(
             one.patient_id,
-            Patient(one.patient_id, one.id, name, born, total, fresh, one.accepted_at, one.until, one.rights),
+            Patient(
+                one.patient_id,
+                one.id,
+                name,
+                born,
+                profile.birth_date if profile else "",
+                total,
+                fresh,
+                one.accepted_at,
+                one.until,
+                one.rights,
+            ),
         )
     return list(found.values())

@@ -154,6 +154,7 @@ routes: list[BaseRoute] = [
     _get("/invitation/{secret}", invitation.show),
     _post("/invitation/{secret}", invitation.answer),
     _get("/my-patients", doctor.patients, Who.DOCTOR),
+    _post("/my-patients", doctor.search, Who.DOCTOR),
     _get("/my-patients/ask", doctor.show_ask, Who.DOCTOR),
     _post("/my-patients/ask", doctor.ask, Who.DOCTOR),
     _get("/my-patients/page", doctor_page.mine, Who.DOCTOR),

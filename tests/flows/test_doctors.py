@@ -201,6 +201,47 @@ async def test_a_patient_registers_as_a_doctor_and_a_change_is_checked_again(
         assert [each["value"] for each in resource.json()["identifier"]] == ["99"]
 
 
+async def test_the_doctors_list_is_searched_and_sorted_and_studies_are_compared(
+    people: People, client: httpx.AsyncClient, browser: httpx.AsyncClient, doctor: Person
+) -> None:
+    """Issue 6, the doctor: search and sort among the patients who share, new since the last visit, comparison."""
+    zoe, adam = (
+        await people.patient("Zoë Ziegler", "1950-01-02"),
+        await people.patient("Adam Adler", "1990-03-04"),
+    )
+    kept = [await keep(client, people, zoe, PatientBirthDate="19500102") for _ in range(2)]
+    for patient in (adam, zoe):
+        await people.share(patient, doctor)
+    await browser.get(f"/my-patients/{zoe.fhir_id}")
+
+    async def order(sort: str, **text: str) -> list[str]:
+        page = await browser.get(f"/my-patients?sort={sort}")
+        if text:
+            page = await submit(browser, f"/my-patients?sort={sort}", **text)
+        assert page.status_code == 200
+        return re.findall(r"<a class=\"title\" href=\"/my-patients/[^\"]+\">(\w)", page.text)
+
+    assert await order("name") == ["A", "Z"]
+    assert await order("since") == ["Z", "A"]
+    assert await order("born") == ["Z", "A"]
+    assert await order("studies") == ["Z", "A"]
+    late = await keep(client, people, adam, PatientBirthDate="19900304")
+    assert await order("new") == ["A", "Z"], "one study more since the last visit"
+    assert await order("name", text="zoe") == ["Z"]
+    assert await order("name", text="1990") == ["A"]
+    assert await order("name", text="nobody") == []
+    [form] = [
+        each
+        for each in forms_of(await browser.get(f"/my-patients/{zoe.fhir_id}"))
+        if each["action"] == "/viewer/viewer"
+    ]
+    assert form["method"] == "get"
+    page = (await browser.get(f"/my-patients/{zoe.fhir_id}")).text
+    ticks = re.findall(r'name="StudyInstanceUIDs" value="([^"]+)"', page)
+    assert sorted(ticks) == sorted(each.uid for each in kept)
+    assert "StudyInstanceUIDs" not in (await browser.get(f"/my-patients/{adam.fhir_id}")).text, late.uid
+
+
 async def test_patients_come_by_a_doctors_page_and_a_reset_makes_it_dead(
     server: RunningServer,
     people: People,
