@@ -53,7 +53,7 @@ class Reach(Asked):
         return self._where(PatientRow, alias)
 
     def stores(self, alias: str = "patient") -> Where:
-        """A condition over a row of table `patient`, in a statement that stores `:study_uid` there."""
+        """A condition over a row of table `patient`, beside `asked`, a row of what is stored there."""
         return self._where(StoringRow, alias)
 
     def of_holder(self) -> Reach:

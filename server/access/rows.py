@@ -214,7 +214,7 @@ class StoringRow(PatientRow):
     """A patient to whom a study is stored: a share of chosen studies lets add to those only."""
 
     def chosen(self) -> str:
-        return ":study_uid = ANY (share.studies)"
+        return "asked.study_uid = ANY (share.studies)"
 
 
 def came_from(study: str, holder: str, verb: Verb) -> str:

@@ -61,41 +61,55 @@ SELECT instance.patient_id, instance.sop_uid, instance.sha256, instance.size, st
 -- What the filter of a scope asks of a study that is added to.
 SELECT modalities, study_date, fhir_id FROM study WHERE patient_id = :patient_id AND study_uid = :study_uid
 
--- name: lock_study
--- The study as it is, or made now, and so its series; all locked until the end of the transaction, the study first,
--- so that stores into one study wait in line. No row: out of reach by now, or a share is not of this study.
-WITH locked AS (
+-- name: lock_studies
+-- The studies as they are, or made now, and so their series; all locked until the end of the transaction, the studies
+-- first and in one order, so that stores wait in line. No row: out of reach by now, or a share is not of this study.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest(:patients::text[], :studies::text[], :fhir_ids::text[], :standings::text[],
+                         :study_date::date[], :study_day::text[], :study_time::text[], :accession_number::text[],
+                         :study_id::text[], :dicom_patient_id::text[], :issuer::text[], :birth_day::text[],
+                         :sex::text[], :name_folded::text[], :name_words::text[], :name_trigrams::text[],
+                         :referrer_folded::text[], :referrer_words::text[], :title_folded::text[],
+                         :attributes::bytea[]) WITH ORDINALITY
+             AS row (patient_id, study_uid, fhir_id, standing, study_date, study_day, study_time, accession_number,
+                     study_id, dicom_patient_id, issuer, birth_day, sex, name_folded, name_words, name_trigrams,
+                     referrer_folded, referrer_words, title_folded, attributes, place)
+), locked AS (
     INSERT INTO study (patient_id, study_uid, fhir_id, standing, organization_id, study_date, created_at, updated_at,
                        study_day, study_time, accession_number, study_id, dicom_patient_id, issuer, birth_day, sex,
                        name_folded, name_words, name_trigrams, referrer_folded, referrer_words, title_folded,
                        attributes, author)
-    SELECT :patient_id, :study_uid, :fhir_id, :standing, :organization_id, :study_date, :now, :now,
-           :study_day, :study_time, :accession_number, :study_id, :dicom_patient_id, :issuer, :birth_day, :sex,
-           :name_folded, :name_words, :name_trigrams, :referrer_folded, :referrer_words, :title_folded,
-           :attributes, :author
-      FROM patient WHERE patient.id = :patient_id AND {reach}
+    SELECT asked.patient_id, asked.study_uid, asked.fhir_id, asked.standing, :organization_id, asked.study_date, :now,
+           :now, asked.study_day, asked.study_time, asked.accession_number, asked.study_id, asked.dicom_patient_id,
+           asked.issuer, asked.birth_day, asked.sex, asked.name_folded, string_to_array(asked.name_words, chr(31)),
+           string_to_array(asked.name_trigrams, chr(31)), asked.referrer_folded,
+           string_to_array(asked.referrer_words, chr(31)), asked.title_folded, asked.attributes, :author
+      FROM asked
+     WHERE EXISTS (SELECT FROM patient WHERE patient.id = asked.patient_id AND {reach} OFFSET 0)
+     ORDER BY asked.place
         ON CONFLICT (patient_id, study_uid) DO UPDATE SET updated_at = excluded.updated_at
-    RETURNING modalities, sop_classes, series_count, instance_count, size, attributes, deleted_at, standing,
-              study.organization_id
+    RETURNING patient_id, study_uid, modalities, sop_classes, series_count, instance_count, size, attributes,
+              deleted_at, standing, study.organization_id
 ), several AS (
     INSERT INTO series (patient_id, study_uid, created_at, series_uid, modality, series_number, series_day,
                         series_time, title_folded, body_part, laterality, step_day, step_time, requests, procedures,
                         attributes, author)
-    SELECT :patient_id, :study_uid, :now, row.series_uid, modality, series_number, series_day, series_time,
+    SELECT row.patient_id, row.study_uid, :now, row.series_uid, modality, series_number, series_day, series_time,
            series_title, body_part, laterality, step_day, step_time, string_to_array(requests, chr(31)),
            string_to_array(procedures, chr(31)), series_attributes, :author
-      FROM locked, unnest(:series_uids::text[], :modality::text[], :series_number::integer[], :series_day::text[],
-                          :series_time::text[], :series_title::text[], :body_part::text[], :laterality::text[],
-                          :step_day::text[], :step_time::text[], :requests::text[], :procedures::text[],
-                          :series_attributes::bytea[]
-                         ) AS row (series_uid, modality, series_number, series_day, series_time, series_title,
-                                   body_part, laterality, step_day, step_time, requests, procedures,
-                                   series_attributes)
+      FROM unnest(:series_patients::text[], :series_studies::text[], :series_uids::text[], :modality::text[],
+                  :series_number::integer[], :series_day::text[], :series_time::text[], :series_title::text[],
+                  :body_part::text[], :laterality::text[], :step_day::text[], :step_time::text[], :requests::text[],
+                  :procedures::text[], :series_attributes::bytea[]) WITH ORDINALITY
+           AS row (patient_id, study_uid, series_uid, modality, series_number, series_day, series_time, series_title,
+                   body_part, laterality, step_day, step_time, requests, procedures, series_attributes, place)
+     WHERE (row.patient_id, row.study_uid) IN (SELECT patient_id, study_uid FROM locked)
+     ORDER BY row.place
         ON CONFLICT (patient_id, study_uid, series_uid) DO UPDATE SET patient_id = excluded.patient_id
-    RETURNING series_uid, instance_count, attributes
+    RETURNING patient_id, study_uid, series_uid, instance_count, attributes
 )
 SELECT locked.*, several.series_uid, several.instance_count AS in_series, several.attributes AS series_attributes
-  FROM locked, several
+  FROM locked JOIN several USING (patient_id, study_uid)
 
 -- name: add_instances
 -- Many rows in one statement; those whose UID the patient holds already are left out.
@@ -103,16 +117,23 @@ INSERT INTO instance (patient_id, study_uid, created_at, series_uid, sop_uid, in
                       transfer_syntax, pack_id, object_id, pack_offset, size, sha256, wrapped_key, pixel_rows,
                       pixel_columns, bits_allocated, samples, frame_count, frame_bits, pixel_offset, pixel_length,
                       frame_table, pieced, content_day, content_time, qido, metadata)
-SELECT :patient_id, :study_uid, :now, row.*
-  FROM unnest(:series_uid::text[], :sop_uid::text[], :instance_number::integer[], :sop_class::text[],
+SELECT row.patient_id, row.study_uid, :now, row.series_uid, row.sop_uid, row.instance_number, row.sop_class,
+       row.transfer_syntax, row.pack_id, row.object_id, row.pack_offset, row.size, row.sha256, row.wrapped_key,
+       row.pixel_rows, row.pixel_columns, row.bits_allocated, row.samples, row.frame_count, row.frame_bits,
+       row.pixel_offset, row.pixel_length, row.frame_table, row.pieced, row.content_day, row.content_time, row.qido,
+       row.metadata
+  FROM unnest(:patient_id::text[], :study_uid::text[], :series_uid::text[], :sop_uid::text[], :instance_number::integer[], :sop_class::text[],
               :transfer_syntax::text[], :pack_id::uuid[], :object_id::uuid[], :pack_offset::bigint[],
               :size::bigint[], :sha256::bytea[], :wrapped_key::bytea[], :pixel_rows::integer[],
               :pixel_columns::integer[], :bits_allocated::integer[], :samples::integer[], :frame_count::integer[],
               :frame_bits::bigint[], :pixel_offset::bigint[], :pixel_length::bigint[], :frame_table::bytea[],
               :pieced::boolean[], :content_day::text[], :content_time::text[], :qido::bytea[], :metadata::bytea[]
-             ) AS row
+             ) AS row (patient_id, study_uid, series_uid, sop_uid, instance_number, sop_class, transfer_syntax, pack_id,
+                       object_id, pack_offset, size, sha256, wrapped_key, pixel_rows, pixel_columns, bits_allocated,
+                       samples, frame_count, frame_bits, pixel_offset, pixel_length, frame_table, pieced, content_day,
+                       content_time, qido, metadata)
     ON CONFLICT (patient_id, sop_uid) DO NOTHING
-RETURNING sop_uid
+RETURNING patient_id, sop_uid
 
 -- name: note_resent
 -- What an organization sent of a study that others had brought: see `access.rows.came_from`.
@@ -129,25 +150,34 @@ UPDATE study SET resent_by = array_append(coalesce(resent_by, '{}'), :organizati
 -- name: hashes
 SELECT sop_uid, sha256 FROM instance WHERE patient_id = :patient_id AND sop_uid = ANY(:uids)
 
--- name: grow_study
--- The counts and prepared answers of a locked study and of those of its series that got something; and what came,
+-- name: grow_studies
+-- The counts and prepared answers of locked studies and of those of their series that got something; and what came,
 -- for the change feed.
-WITH told AS (
+WITH grown AS MATERIALIZED (
+    SELECT * FROM unnest(:series_patients::text[], :series_studies::text[], :series_uids::text[],
+                         :series_counts::integer[], :series_qido::bytea[], :series_sops::text[],
+                         :series_revive::boolean[], :series_open::boolean[])
+             AS row (patient_id, study_uid, series_uid, instance_count, qido, sops, revive, open)
+), told AS (
     INSERT INTO change (patient_id, study_uid, series_uid, sop_uids, action, changed_at, open)
-    SELECT :patient_id, :study_uid, row.series_uid, string_to_array(row.sop_uids, chr(31)), 'create', :now, :open
-      FROM unnest(:series_uids::text[], :series_sops::text[]) AS row (series_uid, sop_uids)
+    SELECT patient_id, study_uid, series_uid, string_to_array(sops, chr(31)), 'create', :now, open FROM grown
 ), several AS (
-    UPDATE series SET instance_count = row.instance_count, qido = row.qido,
-           deleted_at = CASE WHEN :revive THEN NULL ELSE deleted_at END
-      FROM unnest(:series_uids::text[], :series_counts::integer[], :series_qido::bytea[])
-           AS row (series_uid, instance_count, qido)
-     WHERE series.patient_id = :patient_id AND series.study_uid = :study_uid AND series.series_uid = row.series_uid
+    UPDATE series SET instance_count = grown.instance_count, qido = grown.qido,
+           deleted_at = CASE WHEN grown.revive THEN NULL ELSE deleted_at END
+      FROM grown
+     WHERE series.patient_id = grown.patient_id AND series.study_uid = grown.study_uid
+       AND series.series_uid = grown.series_uid
 )
-UPDATE study SET modalities = :modalities, sop_classes = :sop_classes, series_count = :series_count,
-       instance_count = :instance_count, size = :size, qido = :qido, updated_at = :now, fhir_stale = true,
-       standing = CASE WHEN :mine THEN 'mine' ELSE standing END,
-       deleted_at = CASE WHEN :revive THEN NULL ELSE deleted_at END
- WHERE patient_id = :patient_id AND study_uid = :study_uid
+UPDATE study SET modalities = string_to_array(row.modalities, chr(31)),
+       sop_classes = string_to_array(row.sop_classes, chr(31)), series_count = row.series_count,
+       instance_count = row.instance_count, size = row.size, qido = row.qido, updated_at = :now, fhir_stale = true,
+       standing = CASE WHEN row.mine THEN 'mine' ELSE standing END,
+       deleted_at = CASE WHEN row.revive THEN NULL ELSE deleted_at END
+  FROM unnest(:patients::text[], :studies::text[], :modalities::text[], :sop_classes::text[],
+              :series_count::integer[], :instance_count::integer[], :size::bigint[], :qido::bytea[],
+              :mine::boolean[], :revive::boolean[])
+       AS row (patient_id, study_uid, modalities, sop_classes, series_count, instance_count, size, qido, mine, revive)
+ WHERE study.patient_id = row.patient_id AND study.study_uid = row.study_uid
 
 -- name: revive
 -- The holder sent again what was deleted, or says now that it is theirs.
