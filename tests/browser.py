@@ -127,7 +127,18 @@ async def accessibility(page: Page) -> list[str]:
         pytest.skip("axe-core was not fetched (scripts/test does)")
     await page.evaluate(AXE.read_text(encoding="utf-8"))
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-    found = await page.evaluate("tags => axe.run(document, { runOnly: tags })", tags)
+    return await _found(page, tags)
+
+
+async def contrast(page: Page) -> list[str]:
+    """Of the same, what another colour scheme can change; axe-core is in the page already."""
+    return await _found(page, {"type": "rule", "values": ["color-contrast"]})
+
+
+async def _found(page: Page, only: Any) -> list[str]:
+    found = await page.evaluate(
+        "only => axe.run(document, { runOnly: only, resultTypes: ['violations'] })", only
+    )
     return [
         f"{violation['id']}: {violation['help']} ({node['html'][:120]})"
         for violation in found["violations"]

@@ -171,13 +171,14 @@ SELECT account.id, account.name, account.email, practitioner.id AS practitioner_
  LIMIT 1
 
 -- name: patients_in_reach
--- The profiles a person may choose from, with the resource that names them; the person's own first.
+-- The profiles a person may choose from, with the resource that names them; the person's own first, the oldest of
+-- them before the others. One that was merged into another is none any more.
 SELECT resource.id, resource.json,
        coalesce(holder.as_what = 'self', false) AS own, coalesce(holder.as_what = 'guardian', false) AS guardian
   FROM resource
   LEFT JOIN holder ON holder.patient_id = resource.id AND holder.account_id = :account
- WHERE resource.type = 'Patient' AND NOT resource.deleted AND {reach}
- ORDER BY own DESC, guardian DESC, resource.last_updated DESC, resource.id LIMIT 1000
+ WHERE resource.type = 'Patient' AND NOT resource.deleted AND resource.id = resource.patient_id AND {reach}
+ ORDER BY own DESC, guardian DESC, holder.since, resource.last_updated DESC, resource.id LIMIT 1000
 
 -- name: modalities_in_reach
 SELECT DISTINCT unnest(study.modalities) AS modality FROM study WHERE {reach} ORDER BY modality

@@ -44,7 +44,7 @@ QUERIES = load(__package__, "merging.sql")
 JOB = "sharing: what came while records were merged"
 LATER = timedelta(minutes=2)
 _OF_SHARE = ("id", "before", "after", "before_state", "after_state")
-ROWS = ("identifiers", "holds", "disclosures", "proposals", "uploads")
+ROWS = ("holders", "identifiers", "holds", "disclosures", "proposals", "uploads")
 Json = dict[str, Any]
 Items = list[tuple[str, Json]]
 _WHY_NOT = {
@@ -116,7 +116,7 @@ async def merge(
         items += [
             ("row", {"table": name, "key": orjson.loads(row["key"])})
             for row in await services.db.fetch_all(
-                QUERIES[f"move_{name}"], {"source": source, "target": target}
+                QUERIES[f"move_{name}"], {"source": source, "target": target, "now": values["now"]}
             )
         ]
     items.append(("profile", await _link_profiles(services, source, target)))

@@ -107,6 +107,17 @@ RETURNING share.*
 UPDATE guest_link SET patient_id = :source, studies = CAST(:before AS text[])
  WHERE patient_id = :target AND id = :id
 
+-- name: move_holders
+-- Nobody holds the source any more: it is part of the other.
+UPDATE holder SET until = :now FROM holder AS before
+ WHERE holder.patient_id = :source AND (holder.until IS NULL OR holder.until > :now)
+   AND before.patient_id = holder.patient_id AND before.account_id = holder.account_id
+RETURNING jsonb_build_object('account_id', holder.account_id, 'until', before.until)::text AS key
+
+-- name: holders_back
+UPDATE holder SET until = row.until FROM jsonb_to_record(:key::jsonb) AS row (account_id uuid, until timestamptz)
+ WHERE holder.patient_id = :source AND holder.account_id = row.account_id
+
 -- name: move_identifiers
 UPDATE patient_identifier SET patient_id = :target WHERE patient_id = :source
 RETURNING jsonb_build_object('organization_id', organization_id, 'value', value)::text AS key

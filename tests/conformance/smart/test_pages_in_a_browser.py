@@ -19,8 +19,8 @@ SCOPE = (
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("width", [320, 1280])
-async def test_pages_are_for_everyone(server: RunningServer, people: People, width: int) -> None:
+async def test_pages_are_for_everyone(server: RunningServer, people: People) -> None:
+    """Wide; narrow and zoomed, they are looked at with all other pages (tests/flows/test_pages.py)."""
     doctor = await people.doctor()
     for name in ("Ada Moor", "Karl Weiss"):
         await people.share(await people.patient(name), doctor)
@@ -29,7 +29,7 @@ async def test_pages_are_for_everyone(server: RunningServer, people: People, wid
     async with (
         chromium() as browser,
         visiting(
-            browser, server.url, viewport={"width": width, "height": 844}, color_scheme="dark"
+            browser, server.url, viewport={"width": 1280, "height": 844}, color_scheme="dark"
         ) as visitor,
     ):
         await visitor.sign_in(doctor.email, doctor.password)

@@ -30,7 +30,7 @@ from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of
 
 STUDIES = ("1.2.3.1", "1.2.3.2", "1.2.3.3")
-TABLES = ("study", "series", "instance", "resource", "share", "patient_identifier", "hold", "upload")
+TABLES = ("holder", "study", "series", "instance", "resource", "share", "patient_identifier", "hold", "upload")
 WITHOUT = "- ARRAY['updated_at', 'fhir_stale', 'version', 'last_updated', 'content_hash', 'key', 'wrapped_key', 'json']"
 
 
