@@ -19,6 +19,7 @@ from server.core.errors import Conflict, InvalidInput, NotAcceptable, NotFound
 from server.core.media import not_acceptable
 from server.imaging import catalogue
 from server.imaging.catalogue import InstanceRow, address_of
+from server.imaging.transcode import COMPRESSED, TARGETS
 from server.storage.where import TRUE, Where
 
 from . import multipart, trail
@@ -140,7 +141,11 @@ async def _first_that_can_be_made(
         if sending is not None:
             return chosen, sending
     held = ", ".join(sorted({row.transfer_syntax for row in rows}))
-    raise NotAcceptable(f"The transfer syntax asked for cannot be made of what is held here: {held}.")
+    others = ""
+    if len(rows) == 1:
+        made = [each for each in (*TARGETS, *sorted(COMPRESSED)) if await sendings(services, rows, [each])]
+        others = f" These can: {', '.join(made)}." if made else ""
+    raise NotAcceptable(f"The transfer syntax asked for cannot be made of what is held here: {held}.{others}")
 
 
 def _offers(*, one: bool) -> list[str]:

@@ -7,6 +7,7 @@ this runs in a process of its own (`codec_worker`).
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import transfer_syntax as syntaxes
 from .description import Description
+from .overlays import revealed
 
 Array = NDArray[Any]
 
@@ -23,7 +26,10 @@ MAX_PIXELS = 400_000_000  # of one frame
 # Which plugin first; those not named are not asked (pylibjpeg-libjpeg is not used: it is under the GPL).
 _JPEG = "1.2.840.10008.1.2.4."
 _TURBO, _PART_2, _XL = "libjpeg-turbo", "openjpeg", "libjxl"  # by imagecodecs: no plugins of pydicom's
+_DEFLATE, _NONE = "zlib", "none"
 _PLUGINS: dict[str, tuple[str, ...]] = {
+    syntaxes.DEFLATED_FRAMES: (_DEFLATE,),
+    syntaxes.ENCAPSULATED: (_NONE,),
     "1.2.840.10008.1.2.5": ("gdcm", "pydicom"),
     f"{_JPEG}50": ("pillow", "gdcm"),
     f"{_JPEG}51": (_TURBO, "gdcm", "pillow"),
@@ -101,7 +107,10 @@ def _shaped(values: Array, description: Description) -> tuple[Array, Description
         array = values.reshape(samples, rows, columns).transpose(1, 2, 0)
     else:
         array = values.reshape(rows, columns, samples)
-    return _stored_bits(array, description), replace(description, planar=0, high_bit=None)
+    now = replace(description, planar=0, high_bit=None)
+    if description.hidden and array.ndim == 2 and description.kind == "integer":
+        now = replace(now, overlays=[*now.overlays, *revealed(array, description.hidden)], hidden=[])
+    return _stored_bits(array, description), now
 
 
 def _stored_bits(array: Array, description: Description) -> Array:
@@ -195,10 +204,19 @@ def _fitted(array: Array, description: Description) -> tuple[Array, Description]
     return _stored_bits(array, now), now
 
 
+def _by_zlib(frame: bytes, description: Description) -> tuple[Array, Description]:
+    """PS3.5, 8.2.16: the bytes of a native frame, deflated; no more of them than a frame has."""
+    bits = description.rows * description.columns * description.samples * description.bits_allocated
+    inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(frame, max(1, -(-bits // 8)))
+    return native(inflated, replace(description, transfer_syntax=syntaxes.EXPLICIT))
+
+
 _OWN: dict[str, Callable[[bytes, Description], tuple[Array, Description]]] = {
     _TURBO: _by_turbo,
     _PART_2: _by_openjpeg,
     _XL: _by_libjxl,
+    _DEFLATE: _by_zlib,
+    _NONE: lambda frame, description: native(frame, replace(description, transfer_syntax=syntaxes.EXPLICIT)),
 }
 
 
@@ -230,6 +248,15 @@ def _read(array: Array, said: dict[str, Any], description: Description) -> tuple
         high_bit=None,
     )
     return array, now
+
+
+def packed(array: Array, description: Description) -> bytes:
+    """`to_bytes`, single bits eight to a byte. Raises Undecodable where a frame of bits does not end with a byte."""
+    if description.bits_allocated != 1:
+        return to_bytes(array)
+    if array.size % 8:
+        raise Undecodable("frames of single bits do not begin with a byte each")
+    return np.packbits(array.ravel(), bitorder="little").tobytes()
 
 
 def to_bytes(array: Array) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from . import transfer_syntax as syntaxes
-from .codec import Array, Undecodable
+from .codec import Array, Undecodable, to_bytes
 from .codec_colour import rgb_of_ybr
 from .description import Description
 
@@ -25,7 +26,11 @@ BASELINE, EXTENDED = f"{_JPEG}50", f"{_JPEG}51"
 LOSSLESS, LOSSLESS_SV1 = f"{_JPEG}57", f"{_JPEG}70"
 LS, LS_NEAR = f"{_JPEG}80", f"{_JPEG}81"
 J2K, J2K_LOSSY = f"{_JPEG}90", f"{_JPEG}91"
-HTJ2K, JXL = f"{_JPEG}201", f"{_JPEG}110"
+HTJ2K, HTJ2K_RPCL, HTJ2K_ANY, JXL = f"{_JPEG}201", f"{_JPEG}202", f"{_JPEG}203", f"{_JPEG}110"
+FRAMED = (
+    syntaxes.ENCAPSULATED,
+    syntaxes.DEFLATED_FRAMES,
+)  # the bytes of native frames: any integers, single bits too
 
 # What Lossy Image Compression Method (0028,2114) says of each that loses something (PS3.3, C.7.6.1.1.5.1).
 LOSSY_METHODS = {
@@ -48,11 +53,15 @@ def targets() -> frozenset[str]:
 
 def may_hold(description: Description, target: str) -> bool:
     """Whether the standard lets this encoding hold such pixels, and an encoder here makes it (PS3.5, 8.2)."""
-    if target not in _ENCODERS or description.kind != "integer" or description.bits_allocated < 8:
+    if target not in _ENCODERS or description.kind != "integer":
+        return False
+    if target in FRAMED:  # PS3.5, 8.2.16 and A.4.11: whatever the numbers are
+        return True
+    if description.bits_allocated < 8:
         return False
     from pydicom.pixels.encoders.base import ENCODING_PROFILES
 
-    if target == HTJ2K:
+    if target in (HTJ2K, HTJ2K_RPCL, HTJ2K_ANY):
         return description.bits_stored == description.bits_allocated in (8, 16) and description.samples in (
             1,
             3,
@@ -198,7 +207,21 @@ def _htj2k(array: Array, description: Description) -> bytes:
 
     planes = np.ascontiguousarray(np.moveaxis(array, -1, 0)) if array.ndim == 3 else array
     options: dict[str, Any] = {"planar": True, "rgb": False} if array.ndim == 3 else {}
-    return bytes(htj2k_encode(planes, reversible=True, **options))
+    # Resolution first, lengths of the parts ahead, the least of 64 pixels: what .202 asks for (PS3.5, A.4.4.4), and
+    # the other two allow.
+    levels = max(5, math.ceil(math.log2(max(*array.shape[:2], 64) / 64)))
+    return bytes(htj2k_encode(planes, reversible=True, tlm=True, resolutions=levels, **options))
+
+
+def _native(array: Array, description: Description) -> bytes:
+    if description.bits_allocated == 1:
+        return np.packbits(array.ravel(), bitorder="little").tobytes()
+    return to_bytes(array)
+
+
+def _deflated(array: Array, description: Description) -> bytes:
+    deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return deflater.compress(_native(array, description)) + deflater.flush()
 
 
 def _jpeg_xl(array: Array, description: Description) -> bytes:
@@ -241,5 +264,9 @@ _ENCODERS: dict[str, Callable[[Array, Description], bytes]] = {
     J2K: _jpeg_2000,
     J2K_LOSSY: _jpeg_2000_lossy,
     HTJ2K: _htj2k,
+    HTJ2K_RPCL: _htj2k,
+    HTJ2K_ANY: _htj2k,
+    syntaxes.ENCAPSULATED: _native,
+    syntaxes.DEFLATED_FRAMES: _deflated,
     JXL: _jpeg_xl,
 }

@@ -42,7 +42,7 @@ def write_message(stream: BinaryIO, header: dict[str, Any], content: bytes) -> N
 
 def answer(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
     """Do one job."""
-    from .codec import Undecodable, decode, to_bytes
+    from .codec import Undecodable, decode, packed
     from .codec_encode import encode
     from .description import Description
     from .picture import Look, picture
@@ -55,7 +55,7 @@ def answer(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
         if header["job"] == "encode":
             content, now = encode(array, now, header["target"])
             return {"ok": True, "description": now.to_json()}, content
-        return {"ok": True, "description": now.to_json()}, to_bytes(array)
+        return {"ok": True, "description": now.to_json()}, packed(array, now)
     except (
         Undecodable,
         ValueError,

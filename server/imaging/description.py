@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from .dicom_json import ROOT, Json
-from .overlays import Overlay, overlays_of
+from .overlays import Overlay, hidden_in, overlays_of
 
 _LARGEST_KEPT = 16 * 2**20  # bytes of a header
 
@@ -57,6 +57,7 @@ class Description:
     inverse: bool = False  # Presentation LUT Shape
     high_bit: int | None = None  # None: the stored bits are the lowest ones
     overlays: list[Overlay] = field(default_factory=list)
+    hidden: list[tuple[str, int]] = field(default_factory=list)  # overlays in bits of the pixels: group, bit
     icc: str | None = None  # the ICC profile, Base64
 
     def to_json(self) -> Json:
@@ -73,6 +74,7 @@ class Description:
             "windows": [(center, width) for center, width in values["windows"]],
             "aspect": tuple(values["aspect"]),
             "overlays": [Overlay(**each) for each in values["overlays"]],
+            "hidden": [(group, bit) for group, bit in values["hidden"]],
         }
         return cls(**{**values, **tables, **made})
 
@@ -125,6 +127,7 @@ def describe(metadata: bytes, transfer_syntax: str, frame: int = 1) -> Descripti
         inverse=_text(model, "20500020", "").upper() == "INVERSE",
         high_bit=_int(model, "00280102", None),
         overlays=overlays_of(model, frame),
+        hidden=hidden_in(model),
         icc=_profile(model),
     )
 

@@ -1,7 +1,7 @@
 """Overlay planes: graphics of one bit a pixel that lie over an image.
 
 DICOM PS3.3, C.9.2 (Overlay Plane), C.9.3 (Multi-frame Overlay); PS3.5, 8.1.2. Those within unused bits of the pixels
-are retired and left out. Pure.
+are retired (PS3.3 of 2004, C.9.2) and found in old images. Pure.
 """
 
 from __future__ import annotations
@@ -36,6 +36,29 @@ class Overlay:
 def overlays_of(model: Json, frame: int) -> list[Overlay]:
     """The planes that lie over this frame (from 1), by the DICOM JSON with their data in it."""
     return [found for group in _GROUPS if (found := _overlay(model, group, frame))]
+
+
+def hidden_in(model: Json) -> list[tuple[str, int]]:
+    """Group and bit of each plane that lies in the pixels: it has a position there, and no data of its own."""
+    allocated, stored = _number(model, "00280100", 8), _number(model, "00280101", 8)
+    found = []
+    for group in _GROUPS:
+        bit = _number(model, f"{group}0102", 0)
+        within = _number(model, f"{group}0100", 1) == allocated and 0 < bit < allocated
+        if within and f"{group}3000" not in model and f"{group}0010" in model and stored < allocated:
+            found.append((group, bit))
+    return found
+
+
+def revealed(pixels: Array, hidden: list[tuple[str, int]]) -> list[Overlay]:
+    """The planes that lie in bits of these pixels (rows, columns), as large as the image."""
+    raw = pixels.view(f"u{pixels.dtype.itemsize}")
+    found = []
+    for group, bit in hidden:
+        plane = ((raw >> np.array(bit, raw.dtype)) & np.array(1, raw.dtype)).astype(bool)
+        packed = base64.b64encode(np.packbits(plane.ravel(), bitorder="little").tobytes()).decode()
+        found.append(Overlay(group, pixels.shape[0], pixels.shape[1], 0, 0, packed))
+    return found
 
 
 def _overlay(model: Json, group: str, frame: int) -> Overlay | None:

@@ -78,7 +78,7 @@ def can_make(row: InstanceRow, transfer_syntax: str) -> bool:
 
 
 def _can_compress(row: InstanceRow) -> bool:
-    if row.frame_count == 0 or (row.bits_allocated or 0) < 8:
+    if row.frame_count == 0:
         return False
     native = row.pixel_length is not None
     return syntaxes.is_native(row.transfer_syntax) if native else can_decode(row.transfer_syntax)

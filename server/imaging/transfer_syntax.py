@@ -9,6 +9,8 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
+ENCAPSULATED = "1.2.840.10008.1.2.1.98"  # uncompressed frames, each a fragment (PS3.5, A.4.11)
+DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"  # PS3.5, A.4.13
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 
 ANY = "*"
@@ -28,7 +30,7 @@ _NATIVE = {
     DEFLATED: Encoding(False, False, True),
     BIG_ENDIAN: Encoding(False, True, False),
     "1.2.840.113619.5.2": Encoding(True, False, False),  # GE private: big endian pixels
-    "1.2.840.10008.1.2.1.98": Encoding(False, False, False),  # Encapsulated Uncompressed Explicit VR LE
+    ENCAPSULATED: Encoding(False, False, False),
 }
 
 
