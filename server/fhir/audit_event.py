@@ -27,7 +27,7 @@ from .audit_render import OUTCOMES, kind_of, render
 from .bundle import bundle, entry
 from .call import Call
 from .format import Answer
-from .paging import Page, seal
+from .paging import Page, own_links, page_address
 from .search_params import Asked
 
 
@@ -64,21 +64,24 @@ async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -
     shown = found[: asked.count]
     total = await _total(call, asked, allowed, match, before + len(shown), more=len(found) > asked.count)
     trail.searched(call, "AuditEvent", urlencode(asked.used), [*asked.query.patients()])
-    return Answer(200, _bundle(call, asked, shown, total, before if len(found) > asked.count else None))
+    return Answer(200, _bundle(call, asked, shown, total, before if len(found) > asked.count else None, page))
 
 
 def _bundle(
-    call: Call, asked: Asked, shown: Sequence[Happened], total: int | None, before: int | None
+    call: Call,
+    asked: Asked,
+    shown: Sequence[Happened],
+    total: int | None,
+    before: int | None,
+    page: Page | None,
 ) -> bytes:
-    query = urlencode(asked.used, safe=":,|/")
     path = "AuditEvent"
     if asked.query.compartment is not None:
         path = f"Patient/{asked.query.compartment}/AuditEvent"
-    links = [("self", f"{call.base}/{path}" + (f"?{query}" if query else ""))]
+    links = own_links(call, path, asked.used, page)
     if before is not None and shown:
         last = (shown[-1].at, str(shown[-1].id))
-        following = Page(path, tuple(asked.used), last, before + asked.count)
-        links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, following)}"))
+        links.append(("next", page_address(call, Page(path, tuple(asked.used), last, before + asked.count))))
     entries = [
         entry(
             call.address("AuditEvent", str(one.id)),

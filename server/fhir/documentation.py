@@ -22,9 +22,9 @@ FHIR R4 ({FHIR_VERSION}) in JSON and XML, below `/fhir`. This page is made by `p
 
 ## Interactions
 Read, vread and history (of a resource, a type, everything), create, update, patch (JSON Patch, FHIRPath Patch),
-delete, search by GET and POST (of a type, of several by `[base]?_type=`, in a patient's compartment), batch and
-transaction; the conditional forms of read, create, update and delete; `$validate`, `Patient/$everything`,
-`Patient/$match` (for organizations and doctors, among those they may search), `$versions`; `Prefer` (return,
+delete, search by GET and POST (of a type, of several by `[base]?_type=`, in a patient's compartment, there of all
+types by `*`), batch and transaction; the conditional forms of read, create, update and delete; `$validate`,
+`Patient/$everything`, `Patient/$match` (for organizations and doctors, among those they may search), `$versions`; `Prefer` (return,
 handling), `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`, gzip.
 
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision. Resources are
@@ -101,10 +101,11 @@ held valid by four validators of others (`tests/conformance/fhir/outside.py`); `
 
 ## Search
 Pages have {DEFAULT_COUNT} resources, at most {MOST_COUNT} (`_count`); the next one is a sealed link that neither
-repeats nor hides anything while data changes. `_total` is exact up to 1,000 and beyond when `accurate` is asked for.
+repeats nor hides anything while data changes. The total is given exactly up to 1,000 (a log and a search of several
+types: where the first page is all), and beyond with `_total=accurate` or `estimate` (counted up to 100,000).
 Result parameters: `_sort` (several keys), `_count`, `_total`, `_summary`, `_elements`, `_include`, `_revinclude`
-(both with `:iterate`). Prefixes of dates and quantities: `eq ne gt lt ge le sa eb ap`. Chains and `_has` nest up to
-four deep.
+(both with `:iterate`, `*` and `Type:*`). Prefixes of dates and quantities: `eq ne gt lt ge le sa eb ap`. Chains and
+`_has` nest up to four deep.
 
 - `_text` (narrative) and `_content` (everything the resource says, but for addresses, ids and attached files) look for
   words, whatever their case and accents: `(bone OR liver) and metastas*`, `"in quotes"` side by side, `NOT` or a minus.

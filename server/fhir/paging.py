@@ -7,16 +7,21 @@ and gives nothing by itself: the search is run again for whoever follows it, wit
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
 from server.core.errors import InvalidInput
 from server.storage.keyring import KeyRing
 
+from .call import Call
+
+Pairs = Sequence[tuple[str, str]]
 _CONTEXT = b"fhir paging link"
 
 
@@ -48,6 +53,19 @@ def open_page(keyring: KeyRing, text: str, path: str) -> Page:
     if made_for != path:
         raise InvalidInput("The paging link is not one of this address.")
     return Page(made_for, tuple((n, v) for n, v in pairs), tuple(map(_value, position)), offset)
+
+
+def own_links(call: Call, path: str, used: Pairs, page: Page | None) -> list[tuple[str, str]]:
+    """The address of this page; of one that goes on also that of the search itself (FHIR R4, 3.1.1.5.4)."""
+    query = urlencode(list(used), safe=":,|/*$")
+    first = "/".join(part for part in (call.base, path) if part) + (f"?{query}" if query else "")
+    return [("self", first)] if page is None else [("self", page_address(call, page)), ("first", first)]
+
+
+def page_address(call: Call, page: Page) -> str:
+    """The address of a page that goes on."""
+    place = "/".join(part for part in (call.base, page.path) if part)
+    return f"{place}?_page={seal(call.services.keyring, page)}"
 
 
 def _plain(value: Any) -> Any:

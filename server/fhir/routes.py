@@ -52,6 +52,7 @@ routes: list[BaseRoute] = [
     Route("/Patient/{id}/$everything", everything.everything, methods=["GET"]),
     Route("/{type}/{id}/_history", history.instance_history, methods=["GET"]),
     Route("/{type}/{id}/_history/{vid}", read.read_version, methods=["GET"]),
+    Route("/Patient/{id}/*", search_system.search_whole_compartment, methods=["GET"]),
     Route("/Patient/{id}/{type}", search.search_compartment, methods=["GET"]),
     Route("/Patient/{id}/{type}/_search", search.search_compartment, methods=["POST"]),
     Route("/Bundle/{id}", manifest.read_manifest, methods=["GET"]),

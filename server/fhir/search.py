@@ -25,11 +25,12 @@ from .bundle import bundle, entry
 from .call import Call
 from .format import Answer, body_of, respond
 from .include import included
-from .paging import Page, open_page, seal
+from .paging import Page, open_page, own_links, page_address
 from .search_params import Asked, Pairs, pairs_of, parse, require_findable
 from .writing import Prefer
 
 MOST_FORM = 64 * 1024
+ESTIMATED = 100_000  # an estimated total is counted up to here
 
 
 async def search_type(request: Request) -> Response:
@@ -116,10 +117,9 @@ async def _answer(
     total = await _total(call, asked, searching, found, reach=reach, all_shown=not more and page is None)
     along = await included(call, found, asked.includes, asked.revincludes)
     trail.searched(call, asked.query.type.name, urlencode(asked.used), _concerned(asked, found))
-    links = [("self", _address(call, path, asked))]
+    links = own_links(call, path, asked.used, page)
     if more:
-        after = Page(path, tuple(asked.used), found[-1].position)
-        links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, after)}"))
+        links.append(("next", page_address(call, Page(path, tuple(asked.used), found[-1].position))))
     entries = [*await _entries(call, asked, found, "match"), *await _entries(call, asked, along, "include")]
     return Answer(200, bundle("searchset", entries, total=total, links=links))
 
@@ -144,25 +144,23 @@ async def _total(
     reach: Reach,
     all_shown: bool,
 ) -> int | None:
-    """The exact number: always when it is cheap, else when it is asked for (R4 lets a server leave it out)."""
+    """The exact number: always when it is cheap, else when it is asked for (R4 lets a server leave it out).
+
+    An estimate is counted too, only not beyond a bound: what a planner guesses knows of rows out of reach.
+    """
     if asked.total == "none" and not asked.only_count:
         return None
     if all_shown and not asked.only_count:
         return len(found)
     exact = asked.total == "accurate" or asked.only_count
-    limit = None if exact else COUNTED + 1
+    limit = None if exact else ESTIMATED if asked.total == "estimate" else COUNTED + 1
     total = await records.count(call.services.db, asked.query, searching, reach=reach, limit=limit)
-    return total if exact or total <= COUNTED else None
+    return total if limit != COUNTED + 1 or total <= COUNTED else None
 
 
 def _concerned(asked: Asked, found: Sequence[Found]) -> list[str]:
     """Whose data the answer shows, or tells that there is none."""
     return [*asked.query.patients(), *(one.patient_id for one in found)]
-
-
-def _address(call: Call, path: str, asked: Asked) -> str:
-    query = urlencode(asked.used, safe=":,|/")
-    return f"{call.base}/{path}" + (f"?{query}" if query else "")
 
 
 async def _entries(call: Call, asked: Asked, found: Sequence[Found], mode: str) -> list[bytes]:

@@ -70,10 +70,14 @@ def parse(type: str, pairs: Pairs, *, strict: bool, compartment: str | None = No
             continue
         try:
             found.take(name, value)
-        except UnknownParameter:
-            if strict or "." in name or name.startswith("_has"):
-                raise
-            continue
+        except InvalidInput as error:
+            unknown = isinstance(error, UnknownParameter)
+            if unknown and not strict and "." not in name and not name.startswith("_has"):
+                continue
+            error.expression = (
+                error.expression or f"http.{name.partition(':')[0][:60]}"
+            )  # R4, OperationOutcome
+            raise
         found.used.append((name, value))
     return found.asked(compartment)
 
@@ -125,6 +129,22 @@ class _Reading:
             raise InvalidInput(f"_total must be one of {', '.join(_TOTALS)}.")
         self.total = value
 
+    def _all_that_refer(self, value: str) -> list[Param]:
+        """`*`, or `Type:*`: what refers to the type that is searched for (FHIR R4, 3.1.1.5.3)."""
+        name = value.partition(":")[0]
+        source = types().get(name)
+        if value != "*" and (source is None or value != f"{name}:*"):
+            raise UnknownParameter("_revinclude must be Type:reference, Type:* or *.")
+        sources = (
+            [source]
+            if source is not None
+            else [each for each in types().values() if each.name != "AuditEvent"]
+        )
+        return [param for each in sources for param in _references(each) if self._is_led_to(param)]
+
+    def _is_led_to(self, param: Param) -> bool:
+        return self.type.name in param.targets or "*" in param.targets
+
     def take_contained(self, name: str, value: str) -> None:
         if name != "_contained" or value != "false":
             raise UnknownParameter("What resources contain is not searched by itself.")
@@ -137,9 +157,8 @@ class _Reading:
 
     def take_include(self, name: str, value: str) -> None:
         iterate = name.partition(":")[2] in ("iterate", "recurse")
-        if value == "*":
-            params = [p for p in self.type.params.values() if p.kind is Kind.REFERENCE]
-            self.includes += [Include(param, iterate=iterate) for param in params]
+        if value in ("*", f"{self.type.name}:*"):
+            self.includes += [Include(param, iterate=iterate) for param in _references(self.type)]
             return
         source, param, target = _include_parts(value)
         if source != self.type.name and not iterate and not self.includes + self.revincludes:
@@ -148,10 +167,17 @@ class _Reading:
 
     def take_revinclude(self, name: str, value: str) -> None:
         iterate = name.partition(":")[2] in ("iterate", "recurse")
+        if value.endswith("*"):
+            self.revincludes += [Include(param, iterate=iterate) for param in self._all_that_refer(value)]
+            return
         _, param, _ = _include_parts(value)
-        if not iterate and not (self.type.name in param.targets or "*" in param.targets):
+        if not iterate and not self._is_led_to(param):
             raise InvalidInput("The _revinclude does not lead to the type that is searched for.")
         self.revincludes.append(Include(param, iterate=iterate))
+
+
+def _references(type: ResourceType) -> list[Param]:
+    return [param for param in type.params.values() if param.kind is Kind.REFERENCE]
 
 
 def _include_parts(value: str) -> tuple[str, Param, str]:

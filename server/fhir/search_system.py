@@ -6,6 +6,7 @@ parameter must be one that all of them have. Types that were not named come as f
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -22,7 +23,7 @@ from . import binary, studies, trail
 from .bundle import bundle, entry
 from .call import REGISTER, Call
 from .format import Answer, respond
-from .paging import Page, open_page, seal
+from .paging import Page, open_page, own_links, page_address
 from .search import pairs_of_request, search, searching_for, strict_of
 from .search_params import Asked, Pairs, parse, require_findable
 
@@ -34,16 +35,38 @@ _NOT_UNNAMED = frozenset({*REGISTER, "AuditEvent", "Subscription", "Binary"})
 
 async def search_system(request: Request) -> Response:
     """GET [base]?… and POST [base]/_search"""
+    return await _search(request, PATH, None)
+
+
+async def search_whole_compartment(request: Request) -> Response:
+    """GET [base]/Patient/[id]/*?… (FHIR R4, 3.1.0.9: all types of a compartment)"""
+    id = request.path_params["id"]
+    return await _search(request, f"Patient/{id}/*", id)
+
+
+async def _search(request: Request, path: str, compartment: str | None) -> Response:
     call = await Call.of(request)
     await call.confirm()
     pairs, strict = await pairs_of_request(request), strict_of(request)
     token = dict(pairs).get("_page")
-    page = open_page(call.services.keyring, token, PATH) if token else None
-    names = _names(page.pairs if page else pairs)
-    if names is not None and len(names) == 1:
+    page = open_page(call.services.keyring, token, path) if token else None
+    wanted = _Wanted(path, compartment, page.pairs if page else pairs, strict, page)
+    names = _names(wanted.pairs)
+    if names is not None and len(names) == 1 and compartment is None:
         others = [(name, value) for name, value in pairs if name != "_type"]
         return await respond(request, await search(call, names[0], others, strict=strict))
-    return await respond(request, await _answer(call, names, page.pairs if page else pairs, page, strict))
+    return await respond(request, await _answer(call, names, wanted))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is searched, and where it goes on."""
+
+    path: str
+    compartment: str | None
+    pairs: Pairs
+    strict: bool
+    page: Page | None
 
 
 def _names(pairs: Pairs) -> list[str] | None:
@@ -51,20 +74,21 @@ def _names(pairs: Pairs) -> list[str] | None:
     return list(dict.fromkeys(resource_type(each).name for each in named if each)) or None
 
 
-async def _answer(
-    call: Call, names: list[str] | None, pairs: Pairs, page: Page | None, strict: bool
-) -> Answer:
-    open_types = await _open_types(call, names)
-    used = _used(list(open_types), [pair for pair in pairs if pair[0] != "_type"], strict)
+async def _answer(call: Call, names: list[str] | None, wanted: _Wanted) -> Answer:
+    open_types = await _open_types(call, names, of_patient=wanted.compartment is not None)
+    used = _used(list(open_types), [pair for pair in wanted.pairs if pair[0] != "_type"], wanted.strict)
     found: list[Found] = []
     following: Page | None = None
-    total: int | None = 0
-    begin, after = (page.offset, page.position) if page else (0, ())
+    total = 0
+    begin, after = (wanted.page.offset, wanted.page.position) if wanted.page else (0, ())
+    said = [*(pair for pair in wanted.pairs if pair[0] == "_type"), *used]
+    asked = parse(next(iter(open_types)), used, strict=True)
+    counted = asked.only_count or asked.total == "accurate"
     for place, (name, reach) in enumerate(open_types.items()):
-        asked = parse(name, used, strict=True)
+        asked = parse(name, used, strict=True, compartment=wanted.compartment)
         require_findable(asked.query)
-        if asked.only_count or asked.total == "accurate":
-            total = (total or 0) + await _count(call, asked, reach=reach)
+        if counted:
+            total += await _count(call, asked, reach=reach)
         if place < begin or following is not None or asked.only_count:
             continue
         left = asked.count - len(found)
@@ -73,27 +97,33 @@ async def _answer(
         found += here[:left]
         if len(here) > left:
             position = here[left - 1].position if left else one_after or ()
-            following = Page(PATH, tuple(pairs), position, place)
-    asked = parse(next(iter(open_types)), used, strict=True)
-    counted = asked.only_count or asked.total == "accurate"
-    trail.searched(call, ",".join(open_types), urlencode(used), [one.patient_id for one in found])
-    links = [("self", f"{call.base}?{urlencode(list(pairs), safe=':,|/')}")]
+            following = Page(wanted.path, tuple(said), position, place)
+    if not counted and asked.total != "none" and following is None and wanted.page is None:
+        counted, total = True, len(found)
+    concerned = [one.patient_id for one in found] + ([wanted.compartment] if wanted.compartment else [])
+    trail.searched(call, ",".join(open_types), urlencode(used), concerned)
+    links = own_links(call, wanted.path, said, wanted.page)
     if following is not None:
-        links.append(("next", f"{call.base}?_page={seal(call.services.keyring, following)}"))
+        links.append(("next", page_address(call, following)))
     jsons = await binary.filled(call, [one.json for one in found])
     entries = [
-        entry(call.address(o.type, o.id), asked.shape.apply(o.type, json), {"search": {"mode": "match"}})
-        for o, json in zip(found, jsons, strict=True)
+        entry(
+            call.address(one.type, one.id), asked.shape.apply(one.type, json), {"search": {"mode": "match"}}
+        )
+        for one, json in zip(found, jsons, strict=True)
     ]
     return Answer(200, bundle("searchset", entries, total=total if counted else None, links=links))
 
 
-async def _open_types(call: Call, names: list[str] | None) -> dict[str, Reach]:
+async def _open_types(call: Call, names: list[str] | None, *, of_patient: bool = False) -> dict[str, Reach]:
     """The types to search. Raises InsufficientScope for one that was named without a scope for it."""
     if names is not None and "AuditEvent" in names:
         raise InvalidInput("AuditEvents are searched by themselves.")
     found = {}
-    for name in names or [each for each in types() if each not in _NOT_UNNAMED]:
+    unnamed = [each for each in types() if each not in _NOT_UNNAMED]
+    for name in names or unnamed:
+        if of_patient and not resource_type(name).in_compartment():
+            continue
         try:
             found[name] = await call.services.gate.reach_for_actor(call.actor, Action(name, Verb.SEARCH))
         except InsufficientScope:
