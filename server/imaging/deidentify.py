@@ -117,6 +117,8 @@ def deidentify(source: BinaryIO, subject: Subject, options: Options) -> Made:
         read=read,
     )
     elements = [each for each in rewriter.data_set(header.data) if each.tag not in _OURS]
+    if not {each.tag for each in elements if each.value} >= _NEEDED:
+        raise Excluded("damaged")  # what pixels are read with is not written as it has to be
     return _made(header, subject, options, elements, pixels, dict(rewriter.counts), inflated)
 
 
@@ -198,6 +200,9 @@ _OURS = frozenset([
     0x00080005, 0x00100010, 0x00100020, 0x00120062, 0x00120063, 0x00120064, 0x00280301, 0x00280302, 0x00280303,
     0x7FE00001, 0x7FE00002,
 ])  # fmt: skip
+
+# PS3.3, C.7.6.3: without these nobody can read the pixels.
+_NEEDED = frozenset([*range(0x00280100, 0x00280104), 0x00280002, 0x00280004, 0x00280010, 0x00280011])
 
 __all__ = [
     "REASONS",

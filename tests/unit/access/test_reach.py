@@ -377,3 +377,73 @@ async def test_a_profile_that_somebody_owns_is_no_longer_who_brought_its(world):
     for verb in (Verb.READ, Verb.UPDATE, Verb.DELETE):
         assert await world.resources(world.system(), "Patient", verb) == [f"Patient/{world.ada}"]
     assert await world.studies(world.system(), STUDY_DELETE) == ["1.1"]
+
+
+async def test_a_project_of_research_reads_what_is_of_those_who_take_part(world: World) -> None:
+    """Rows 47, 48, 57: the permission and the project's own yes, asked of living rows; each end closes it at once."""
+    project, now = uuid4(), clock.now()
+    await world.do(
+        "INSERT INTO research_project (id, name, organization, description, purpose, contact, dates, characteristics,"
+        " device, descriptors, faces, sealed_key, created_at, approved_at, until) VALUES (:id, 'p', 'o', 'd',"
+        " 'education', 'c', true, true, false, true, false, '', :now, :now, :until)",
+        id=project, now=now, until=now + timedelta(days=9),
+    )  # fmt: skip
+    actor = Actor(ActorKind.PROJECT, project_id=str(project))
+    assert await world.studies(actor) == []
+
+    async def permit(given: bool, account: UUID = world.ada_account) -> None:
+        await world.do(
+            "INSERT INTO permission (account_id, purpose, given, at, text_hash, text_version, language, channel)"
+            " VALUES (:account, 'education', :given, :now, '', 1, 'en', 'account')",
+            account=account, given=given, now=clock.now(),
+        )  # fmt: skip
+
+    async def join() -> None:
+        await world.do(
+            "INSERT INTO research_member (id, patient_id, account_id, project_id, pseudonym, joined_at, text_hash,"
+            " text_version, language, given_at) VALUES (:id, :patient, :account, :project, :pseudonym, :now, '', 1,"
+            " 'en', :now)",
+            id=uuid4(), patient=world.ada, account=world.ada_account, project=project, pseudonym=str(uuid4()),
+            now=clock.now(),
+        )  # fmt: skip
+
+    await join()
+    assert await world.studies(actor) == []  # without the permission for research of its kind
+    await permit(True)
+    await permit(True, world.other_account)
+    mine = await world.studies(Actor(ActorKind.PATIENT, account_id=world.ada_account))
+    seen = await world.studies(actor)
+    assert seen
+    assert set(seen) < set(mine)  # not the one that differs
+    assert await world.resources(actor, "DiagnosticReport") == []
+    assert await world.studies(actor, STUDY_DELETE) == await world.studies(actor, STUDY_STORE) == []
+    closings = (
+        (
+            "UPDATE patient SET state = 'restricted' WHERE id = :ada",
+            "UPDATE patient SET state = 'active' WHERE id = :ada",
+        ),
+        (
+            "UPDATE holder SET as_what = 'guardian' WHERE patient_id = :ada",
+            "UPDATE holder SET as_what = 'self' WHERE patient_id = :ada",
+        ),
+        ("UPDATE research_project SET ended_at = created_at", "UPDATE research_project SET ended_at = NULL"),
+        (
+            "UPDATE research_project SET approved_at = NULL",
+            "UPDATE research_project SET approved_at = created_at",
+        ),
+    )
+    for close, reopen in closings:
+        values = {"ada": world.ada} if ":ada" in close else {}
+        await world.do(close, **values)
+        assert await world.studies(actor) == [], close
+        await world.do(reopen, **values)
+        assert await world.studies(actor) == seen
+    await permit(False)
+    await permit(True)
+    assert await world.studies(actor) == []  # taken back is left; given again joins nothing
+    await join()
+    assert await world.studies(actor) == seen
+    await world.do("DELETE FROM study WHERE patient_id = :ada", ada=world.ada)
+    await world.do("DELETE FROM research_member WHERE patient_id = :ada", ada=world.ada)  # as an erasure does
+    gone = Statement("gone", "SELECT pseudonym FROM research_withdrawal WHERE project_id = :project")
+    assert len(await world.services.db.fetch_all(gone, {"project": project})) == 2
