@@ -103,18 +103,10 @@ async def searching_for(call: Call, query: Query) -> Searching:
 async def _answer(
     call: Call, asked: Asked, searching: Searching, path: str, *, reach: Reach, page: Page | None
 ) -> Answer:
-    db = call.services.db
-    found: list[Found] = []
-    more = False
-    if not asked.only_count:
-        position = page.position if page else None
-        found = await records.page(
-            db, asked.query, searching, reach=reach, limit=asked.count + 1, after=position
-        )
-        more = len(found) > asked.count
-        found = found[: asked.count]
+    found, total = await _found(call, asked, searching, reach=reach, page=page)
+    more = len(found) > asked.count
+    found = found[: asked.count]
     await _require(call, asked, found, reach=reach)
-    total = await _total(call, asked, searching, found, reach=reach, all_shown=not more and page is None)
     along = await included(call, found, asked.includes, asked.revincludes)
     trail.searched(call, asked.query.type.name, urlencode(asked.used), _concerned(asked, found))
     links = own_links(call, path, asked.used, page)
@@ -122,6 +114,39 @@ async def _answer(
         links.append(("next", page_address(call, Page(path, tuple(asked.used), found[-1].position))))
     entries = [*await _entries(call, asked, found, "match"), *await _entries(call, asked, along, "include")]
     return Answer(200, bundle("searchset", entries, total=total, links=links))
+
+
+async def _found(
+    call: Call, asked: Asked, searching: Searching, *, reach: Reach, page: Page | None
+) -> tuple[list[Found], int | None]:
+    """The page and one resource more where there is one, and the total.
+
+    It is always exact, but left out where to count would be dear and nobody asked (R4 lets a server).
+    """
+    db, query, limit = call.services.db, asked.query, asked.count + 1
+    if asked.only_count:
+        return [], await records.count(db, query, searching, reach=reach, limit=None)
+    if page is None and not asked.total:
+        found, counted = await records.first_page(
+            db, query, searching, reach=reach, limit=limit, counted=max(COUNTED + 1, limit)
+        )
+        return found, counted if counted <= COUNTED else None
+    after = page.position if page else None
+    found = await records.page(db, query, searching, reach=reach, limit=limit, after=after)
+    if page is None and len(found) < limit and asked.total != "none":
+        return found, len(found)
+    return found, await _total(call, asked, searching, reach=reach)
+
+
+async def _total(call: Call, asked: Asked, searching: Searching, *, reach: Reach) -> int | None:
+    """As it was asked for. An estimate is counted too, only not beyond a bound: what a planner guesses knows of rows
+    out of reach."""
+    bounds = {"none": 0, "accurate": None, "estimate": ESTIMATED}
+    bound = bounds.get(asked.total, COUNTED + 1)
+    if bound == 0:
+        return None
+    total = await records.count(call.services.db, asked.query, searching, reach=reach, limit=bound)
+    return None if not asked.total and total > COUNTED else total
 
 
 async def _require(call: Call, asked: Asked, found: Sequence[Found], *, reach: Reach) -> None:
@@ -133,29 +158,6 @@ async def _require(call: Call, asked: Asked, found: Sequence[Found], *, reach: R
     if not found:
         await call.confirm()
     await call.require_patients(reach, [each for each in asked.query.patients() if each not in proved])
-
-
-async def _total(
-    call: Call,
-    asked: Asked,
-    searching: Searching,
-    found: Sequence[Found],
-    *,
-    reach: Reach,
-    all_shown: bool,
-) -> int | None:
-    """The exact number: always when it is cheap, else when it is asked for (R4 lets a server leave it out).
-
-    An estimate is counted too, only not beyond a bound: what a planner guesses knows of rows out of reach.
-    """
-    if asked.total == "none" and not asked.only_count:
-        return None
-    if all_shown and not asked.only_count:
-        return len(found)
-    exact = asked.total == "accurate" or asked.only_count
-    limit = None if exact else ESTIMATED if asked.total == "estimate" else COUNTED + 1
-    total = await records.count(call.services.db, asked.query, searching, reach=reach, limit=limit)
-    return total if limit != COUNTED + 1 or total <= COUNTED else None
 
 
 def _concerned(asked: Asked, found: Sequence[Found]) -> list[str]:

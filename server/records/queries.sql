@@ -168,6 +168,12 @@ SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.v
  ORDER BY [order]
  LIMIT :limit;
 
+-- name: first_page
+-- The first of what [page] finds, each with how much that is: one walk, where a count of its own would be another.
+SELECT * FROM (
+    SELECT page.*, count(*) OVER () AS counted, row_number() OVER () AS place FROM ([page]) AS page) AS found
+ WHERE place <= :shown::bigint;
+
 -- name: count_found
 SELECT count(*) FROM (
     SELECT 1 FROM resource WHERE resource.type = :type AND NOT resource.deleted AND {match} AND {reach}

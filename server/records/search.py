@@ -139,6 +139,17 @@ async def page(
     return [_found(row, len(sorts)) for row in rows]
 
 
+async def first_page(
+    db: Database, query: Query, searching: Searching, *, reach: Reach, limit: int, counted: int
+) -> tuple[list[Found], int]:
+    """The first resources, and how many there are in all, counted up to `counted`: in one walk."""
+    sorts = (*query.sorts, Sort("resource.key", descending=_ends_descending(query.sorts), nullable=False))
+    asked = match(query, replace(searching, bounded=_is_bounded(query, reach)))
+    values = {"type": query.type.name, "limit": counted, "shown": limit}
+    rows = await _rows(db, _counted(_page_statement(sorts)), values, query, reach, asked)
+    return [_found(row, len(sorts)) for row in rows], rows[0]["counted"] if rows else 0
+
+
 async def count(db: Database, query: Query, searching: Searching, *, reach: Reach, limit: int | None) -> int:
     """How many there are; counted up to `limit` where one is given."""
     bounded = _is_bounded(query, reach)
@@ -292,6 +303,12 @@ def _page_statement(sorts: Sequence[Sort]) -> Statement:
     for name, part in (("columns", columns), ("joins", joins), ("order", ", ".join(s.order for s in sorts))):
         text = text.replace(f"[{name}]", part)
     return Statement("page", text)
+
+
+def _counted(page: Statement) -> Statement:
+    """The page's statement, which shows the first of what it finds and tells how much that is."""
+    text = QUERIES["first_page"].text.replace("[page]", page.text)
+    return Statement("first_page", text)
 
 
 def _after(sorts: Sequence[Sort], position: tuple[Any, ...]) -> Where:
