@@ -12,8 +12,8 @@ import asyncio
 import hashlib
 import uuid
 from base64 import b64encode
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ QUERIES = load(__package__)
 SYSTEM_CHAIN = uuid.UUID(int=0)
 GROUP_SECONDS = 0.5  # searches and repeats are committed in groups, within a second (decision 25)
 KNOWN_FOLDS = 50_000
+_MOST_AT_ONCE = 500  # events in a statement
 PARTIES_TRIES = 5  # another writer may make the same pseudonym at the same moment
 
 log = structlog.get_logger(__name__)
@@ -89,15 +90,11 @@ class AuditLog:
         about: Sequence[tuple[str, Mapping[str, Any]]],
     ) -> None:
         """Append one event for each of these patients and details, in a few statements for all of them."""
-        rounds: list[list[_Entry]] = []
-        seen: Counter[str] = Counter()
-        for patient_id, detail in about:  # one of each chain at a time: the next hash needs the one before
-            if seen[patient_id] == len(rounds):
-                rounds.append([])
-            rounds[seen[patient_id]].append(_Entry(event, who or SYSTEM, patient_id, Outcome.SUCCESS, detail))
-            seen[patient_id] += 1
-        for entries in rounds:
-            await self._append_all(entries)
+        entries = [
+            _Entry(event, who or SYSTEM, patient, Outcome.SUCCESS, detail) for patient, detail in about
+        ]
+        for some in _rounds(entries):
+            await self._append_all(some)
 
     def record_later(
         self,
@@ -121,19 +118,26 @@ class AuditLog:
         await self.flush()
 
     async def flush(self) -> None:
-        """Write everything that waits, a transaction for each patient: to hold two chains at once invites deadlock."""
+        """Write everything that waits, a statement and a transaction for each round of different chains.
+
+        A statement takes the chains in one order; to hold some while asking for others invites deadlock.
+        """
         waiting, self._waiting = self._waiting, []
-        groups: dict[str | None, list[_Entry]] = defaultdict(list)
-        for entry in waiting:
-            groups[entry.patient_id].append(entry)
-        for entries in groups.values():
-            try:
-                async with self._db.transaction():
-                    for entry in entries:
-                        await self._append(entry, None)
-            except ServerError:
-                log.warning("audit group not written yet", events=len(entries))
-                self._waiting += entries
+        for entries in _rounds(waiting):
+            if not await self._written(entries):  # perhaps for one of them: the others shall not wait for it
+                self._waiting += [entry for entry in entries if not await self._written([entry])]
+
+    async def _written(self, entries: Sequence[_Entry]) -> bool:
+        try:
+            async with self._db.transaction():
+                if len(entries) > 1:
+                    await self._append_all(entries)
+                else:
+                    await self._append(entries[0], None)
+            return True
+        except ServerError:
+            log.warning("audit group not written yet", events=len(entries))
+            return False
 
     async def _flush_soon(self) -> None:
         while self._waiting:
@@ -258,6 +262,23 @@ class AuditLog:
         self._known[fold] = None
         if len(self._known) > KNOWN_FOLDS:
             self._known.popitem(last=False)
+
+
+def _rounds(entries: Iterable[_Entry]) -> list[list[_Entry]]:
+    """Entries that one statement can take, each about another patient: the next hash of a chain needs the one before."""
+    rounds: dict[Any, list[_Entry]] = {}
+    seen: Counter[Any] = Counter()
+    for entry in entries:
+        alike = (entry.event, entry.outcome, entry.who)
+        place = seen[(alike, entry.patient_id)]
+        seen[(alike, entry.patient_id)] += 1
+        # The system's chain is one: each of its events is a round.
+        rounds.setdefault((alike, place, entry.patient_id is None), []).append(entry)
+    return [
+        each[start : start + _MOST_AT_ONCE]
+        for each in rounds.values()
+        for start in range(0, len(each), _MOST_AT_ONCE)
+    ]
 
 
 def canonical(payload: Mapping[str, Any]) -> bytes:
