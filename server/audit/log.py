@@ -265,7 +265,7 @@ class AuditLog:
 
 
 def _rounds(entries: Iterable[_Entry]) -> list[list[_Entry]]:
-    """Entries that one statement can take, each about another patient: the next hash of a chain needs the one before."""
+    """What one statement can take: alike, of different patients, for the next hash of a chain needs the one before."""
     rounds: dict[Any, list[_Entry]] = {}
     seen: Counter[Any] = Counter()
     for entry in entries:
