@@ -17,6 +17,7 @@ from server.access.action import Right
 from server.core import clock
 from server.core.errors import Unprocessable
 
+from . import pcf
 from .model import LIVING, Share, State
 
 Json = dict[str, Any]
@@ -89,7 +90,9 @@ def consent_of(share: Share, study_ids: Mapping[str, str], before: Json | None =
     consent["provision"] = _provision(share, study_ids, was)
     contained = _contained(share, consent.get("contained", []), was, consent["provision"])
     consent.pop("contained", None)
-    return consent | {"contained": contained} if contained else consent
+    whole = consent | {"contained": contained} if contained else consent
+    # What a client sent claims what the client said.
+    return pcf.claimed(whole) if before is None or pcf.is_claimed(before) else whole
 
 
 def _status(share: Share, said: str | None) -> str:

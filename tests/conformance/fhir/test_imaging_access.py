@@ -11,7 +11,7 @@ import pytest
 
 from server.core.errors import StorageUnavailable
 from server.dicomweb import wado
-from tests.conformance.dicomweb.samples import Sample, instance, parts
+from tests.conformance.dicomweb.samples import MULTIPART, Sample, body, instance, parts
 from tests.factories import People, Person, bearer
 
 from .conftest import Api, Json
@@ -167,6 +167,36 @@ async def test_backend_services_reach_what_they_were_given(
     assert answer.status_code == 403
     images = await client.get(f"/dicomweb/studies/{ct.study}", headers=bearer(token))
     assert images.status_code == 404
+
+
+async def test_backend_services_succeed(client: httpx.AsyncClient, people: People) -> None:
+    """Backend services from end to end: the client of a hospital searches the patient that its hospital brought, the
+    Endpoint comes along, and the whole study comes from there; another hospital's client sees none of it."""
+    system, sample = await people.backend(), instance()
+    storing = bearer(await people.system_token(system, "system/ImagingStudy.crs"))
+    content, kind = body([sample.data]), {"Content-Type": MULTIPART}
+    assert (
+        await client.post("/dicomweb/studies", content=content, headers=storing | kind)
+    ).status_code == 200
+    headers = bearer(await people.system_token(system, "system/ImagingStudy.rs"))
+    uid = f"urn:dicom:uid|urn:oid:{sample.study}"
+    [known] = (await client.get(f"/fhir/ImagingStudy?identifier={uid}", headers=headers)).json()["entry"]
+    patient = known["resource"]["subject"]["reference"].removeprefix("Patient/")
+    for query in ("", "&_lastUpdated=gt2020-01-01", f"&identifier=urn:oid:{sample.study}"):
+        path = f"/fhir/ImagingStudy?patient={patient}{query}&_include=ImagingStudy:endpoint"
+        found = (await client.get(path, headers=headers)).json()["entry"]
+        modes = {each["search"]["mode"]: each["resource"] for each in found}
+        assert modes["match"]["status"] == "available"
+        assert modes["match"]["endpoint"] == [{"reference": f"Endpoint/{modes['include']['id']}"}]
+    address = f"{modes['include']['address']}/studies/{sample.study}"
+    answer = await client.get(address, headers=headers | {"Accept": WHOLE})
+    assert answer.status_code == 200
+    assert [content for _, content in parts(answer)] == [sample.data]
+    other = bearer(await people.system_token(await people.backend(), "system/ImagingStudy.rs"))
+    assert (await client.get(f"/fhir/ImagingStudy?patient={patient}", headers=other)).status_code == 403
+    assert (await client.get(address, headers=other | {"Accept": WHOLE})).status_code == 404
+    unscoped = bearer(await people.system_token(system, "system/Patient.rs"))
+    assert (await client.get(f"/fhir/ImagingStudy?patient={patient}", headers=unscoped)).status_code == 403
 
 
 async def test_no_token_is_401(client: httpx.AsyncClient, ada: Person, ct: Sample) -> None:
