@@ -132,10 +132,13 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """The database answers, and so a request can be served; 503 else."""
+    """The database answers, and that of the keys, and so a request can be served; 503 else."""
     services: Services = request.app.state.services
     try:
         async with asyncio.timeout(2):
+            await services.db.answers()
+            if services.keyring.store is not None:
+                await services.keyring.store.answers()
             await services.keys.jwks()
     except (ServerError, TimeoutError):
         return JSONResponse({"status": "not ready"}, status_code=503, headers={"Retry-After": "5"})

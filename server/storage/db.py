@@ -90,6 +90,11 @@ class Database:
         with _translated():
             await self._pool.connect()
 
+    async def answers(self) -> None:
+        """Ask it something. Raises StorageUnavailable when it does not answer."""
+        async with self._connection() as connection:
+            await connection.execute("SELECT 1")
+
     async def disconnect(self) -> None:
         await self._pool.disconnect()
 

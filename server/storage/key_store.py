@@ -114,6 +114,10 @@ class KeyStore:
         found: UUID = await self.fetch_val(QUERIES["name"])
         return found
 
+    async def answers(self) -> None:
+        """Raises StorageUnavailable when it does not."""
+        await self.fetch_val(QUERIES["name"])
+
     async def fetch_all(self, query: Statement, values: Mapping[str, Any] | None = None) -> list[Record]:
         """As `Database` does."""
         rows: list[Record] = await self._awaited("fetch_all", query, values)

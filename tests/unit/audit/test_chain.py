@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from uuid import UUID
 
+import orjson
 import psycopg
 import pytest
 
@@ -14,7 +16,8 @@ from server.audit.log import AuditLog
 from server.audit.who import Who
 from server.core import clock
 from server.storage.db import Database
-from server.storage.keyring import KeyRing
+from server.storage.keyring import KeyRing, KeyUnusable
+from server.storage.sql import Statement
 from server.storage.where import TRUE
 
 WHO = Who(name="Dr Who", role="doctor", account_id=UUID(int=7), address="192.0.2.7")
@@ -122,3 +125,38 @@ async def test_details_are_sealed_and_open_for_the_patient(services):
         payloads = [row["payload"] for row in await connection.fetch("SELECT payload FROM audit_event")]
     assert payloads
     assert not any(b"Who" in payload or b"1.2.3" in payload for payload in payloads)
+
+
+async def test_what_the_systems_log_says_of_an_account_goes_with_it(db, settings):
+    """Row 54: sealed by a key of the account; when that is destroyed no master key opens it, and the chain is whole."""
+    keyring = KeyRing.load(settings.key_file, create=False)
+    audit = AuditLog(db, keyring)
+    account = await db.fetch_val(
+        Statement(
+            "account",
+            "INSERT INTO account (id, role, email, email_folded, password_hash, name, created_at)"
+            " VALUES (gen_random_uuid(), 'patient', 'a@b.example', 'a@b.example', '', 'Ada Moor', :now) RETURNING id",
+        ),
+        {"now": clock.now()},
+    )
+    who = Who(name="Ada Moor", role="patient", account_id=account)
+    await audit.record(Event.SIGNED_IN, who=who, patient_id=None)
+    held = await db.fetch_val(Statement("key", "SELECT wrapped FROM keys.account_key"))
+    assert b"Ada Moor" in await _opened(db, keyring, held)
+    with pytest.raises(KeyUnusable):
+        await _opened(db, keyring, None)
+    await db.execute(Statement("drop", "DELETE FROM account"))
+    await db.execute(Statement("drop", "DELETE FROM keys.account_key"))
+    await audit.record(Event.SIGNED_IN, who=who, patient_id=None)  # late: nobody is named again
+    assert b"Ada" not in await _opened(db, keyring, None)
+    assert await db.fetch_val(Statement("none", "SELECT count(*) FROM keys.account_key")) == 0
+    assert await chain.verify(db) == (2, [])
+
+
+async def _opened(db: Database, keyring: KeyRing, held: bytes | None) -> bytes:
+    """The sealed part of the last event of the system."""
+    row = await db.fetch_one(
+        Statement("last", "SELECT id, payload FROM audit_event ORDER BY seq DESC LIMIT 1")
+    )
+    sealed = b64decode(orjson.loads(row["payload"])["sealed"])
+    return keyring.open(held, sealed, context=row["id"].bytes)
