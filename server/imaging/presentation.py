@@ -1,7 +1,7 @@
 """Presentation states: how somebody wanted an image to be seen.
 
 DICOM PS3.3, A.33 (Softcopy Presentation States), C.10.4 (Displayed Area), C.10.5 (Graphic Annotation), C.10.6
-(Spatial Transformation), C.10.7 (Graphic Layer), C.11.5, C.11.6, C.11.8; C.7.6.11 (Shutter). Pure.
+(Spatial Transformation), C.10.7 (Graphic Layer), C.11.5, C.11.6, C.11.8; C.7.6.10 (Mask), C.7.6.11 (Shutter). Pure.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _STORAGE = "1.2.840.10008.5.1.4.1.1.11."
 GRAYSCALE, COLOUR, PSEUDO_COLOUR = f"{_STORAGE}1", f"{_STORAGE}2", f"{_STORAGE}3"
 _MOST_OBJECTS = 2000  # graphics of one image
 _MOST_POINTS = 200_000  # numbers in all of them together
+_MOST_AVERAGED = 32  # frames of a mask
+_PIXEL = 25.4 / 96  # millimetres
 _MOST_WORDS = 20_000  # characters in all of them together
 
 
@@ -57,6 +59,15 @@ class Graphic:
 
 
 @dataclass(frozen=True)
+class Mask:
+    """What is taken away from a frame (PS3.3, C.7.6.10): the mean of these frames."""
+
+    frames: list[int]
+    averaged: int = 1  # frames from this one on whose mean it is taken from
+    shift: tuple[int, int] = (0, 0)  # rows and columns that the mask is moved by
+
+
+@dataclass(frozen=True)
 class State:
     """What a presentation state says of one image."""
 
@@ -74,6 +85,8 @@ class State:
     flip: bool = False  # left to right, after the rotation
     area: tuple[int, int, int, int] | None = None  # left, top, right, bottom; pixels from 1
     aspect: tuple[float, float] | None = None  # height and width of a pixel
+    scale: float | None = None  # pixels of the picture for the width of one, where no viewport says how many
+    mask: Mask | None = None
     shutters: list[Shutter] = field(default_factory=list)
     shutter_value: int = 0  # 0 to 255
     overlays: list[Overlay] = field(default_factory=list)  # of the state itself
@@ -99,6 +112,7 @@ class State:
             "palette": [Table(**each) for each in values["palette"]] if values["palette"] else None,
             "area": tuple(values["area"]) if values["area"] else None,
             "aspect": tuple(values["aspect"]) if values["aspect"] else None,
+            "mask": None,  # taken away before the pixels travel
             "shutters": [Shutter(**each) for each in values["shutters"]],
             "overlays": [Overlay(**each) for each in values["overlays"]],
             "graphics": [Graphic(**{**each, "colour": tuple(each["colour"])}) for each in values["graphics"]],
@@ -141,6 +155,8 @@ def state_of(metadata: bytes, sop_class: str, sop_uid: str, frame: int) -> State
         flip=_first(model, "00700041") == "Y",
         area=_area(area),
         aspect=_aspect(area),
+        scale=_scale(area),
+        mask=_mask(model, frame),
         shutters=_shutters(model),
         shutter_value=int(_float(model, "00181622") or 0) * 255 // 65535 if "00181622" in model else 0,
         overlays=[each for each in overlays_of(model, frame) if _first(model, f"{each.group}1001")],
@@ -198,6 +214,44 @@ def _aspect(item: Json) -> tuple[float, float] | None:
         values = [value for value in _numbers(item, tag) if value > 0]
         if len(values) >= 2 and 0.05 < values[0] / values[1] < 20:
             return values[0], values[1]
+    return None
+
+
+def _scale(item: Json) -> float | None:
+    """PS3.3, C.10.4: MAGNIFY by its ratio, TRUE SIZE on a display of 96 pixels an inch, as browsers count."""
+    match _first(item, "00700100"):
+        case "MAGNIFY":
+            found = _float(item, "00700103")
+        case "TRUE SIZE":
+            spacing = _numbers(item, "00700101")
+            found = spacing[1] / _PIXEL if len(spacing) >= 2 else None
+        case _:
+            return None
+    return found if found is not None and 0.001 < found < 1000 else None
+
+
+def _mask(model: Json, frame: int) -> Mask | None:
+    """The item of the Mask Subtraction Sequence that is for this frame, where the state wants it to be seen so."""
+    if _first(model, "00281090") == "NAT":
+        return None
+    for item in _items(model, "00286100"):
+        ranges = [int(number) for number in _numbers(item, "00286102")]
+        if ranges and not any(
+            low <= frame <= high for low, high in zip(ranges[::2], ranges[1::2], strict=False)
+        ):
+            continue
+        averaged = max(1, min(_MOST_AVERAGED, int(_float(item, "00286112") or 1)))
+        moved = _numbers(item, "00286114")
+        shift = (round(moved[0]), round(moved[1])) if len(moved) >= 2 else (0, 0)
+        match _first(item, "00286101"):
+            case "AVG_SUB":
+                frames = [int(number) for number in _numbers(item, "00286110")][:_MOST_AVERAGED]
+            case "TID":
+                frames = [frame - int(_float(item, "00286120") or 1)]
+            case _:
+                continue
+        if frames:
+            return Mask(frames, averaged, shift)
     return None
 
 

@@ -40,7 +40,7 @@ def presented(
     left, top, right, bottom = _bounded(area, image)
     image = image.crop((left, top, right, bottom))  # beyond the image it is black
     turned = state.rotation in (90, 270)
-    size = _size(image, description.aspect, *((height, width) if turned else (width, height)))
+    size = _size(image, description.aspect, *((height, width) if turned else (width, height)), state.scale)
     if size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR)
     if state.rotation in _TURNS:
@@ -117,11 +117,15 @@ def _bounded(area: tuple[int, int, int, int], image: Image.Image) -> tuple[int, 
 
 
 def _size(
-    image: Image.Image, aspect: tuple[float, float], width: int | None, height: int | None
+    image: Image.Image,
+    aspect: tuple[float, float],
+    width: int | None,
+    height: int | None,
+    wanted: float | None = None,
 ) -> tuple[int, int]:
     across, down = float(image.width), image.height * aspect[0] / aspect[1]
     if width is None or height is None:
-        scale = min(1.0, MAX_SIDE / across, MAX_SIDE / down)
+        scale = min(wanted or 1.0, MAX_SIDE / across, MAX_SIDE / down)
     else:
         scale = min(width / across, height / down)
     return max(1, round(across * scale)), max(1, round(down * scale))

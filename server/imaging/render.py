@@ -36,12 +36,15 @@ from .frames import (
     stored_frame,
 )
 from .picture import Look, animated, picture
-from .room import room
+from .presentation import Mask
+from .room import inflated_room, room
+from .subtraction import subtracted
 
 QUERIES = load(__package__)
 
 KEPT_SIDE = 256  # of the thumbnails that are kept
 _WITH_PIXELS = Where("instance.frame_count > 0")
+_SUBTRACTED = 40  # bytes a pixel while a mask is taken away: sums, means and what is left
 _LARGE = 16 * 2**20  # bytes of a frame and of its picture
 _DEFAULT_TIME = 100  # milliseconds that a frame of a moving picture is seen
 _MOST = 5000  # instances of a series that are looked at for its picture
@@ -52,17 +55,33 @@ async def rendered(services: Services, row: InstanceRow, number: int, look: Look
 
     Raises NoFrame, NotDecoded.
     """
-    description = await description_of(services, row, number, drawn=True, profile=look.icc != "no")
     if look.annotation:
         look = _with_words(look, row, number)
+    if look.state is not None and look.state.mask is not None:
+        return await _subtracted(services, row, number, look, look.state.mask)
+    description = await description_of(services, row, number, drawn=True, profile=look.icc != "no")
     drawn = 4 * (look.width or 0) * (look.height or 0)
     async with room().taken(frame_bytes(row, number) + drawn):
         content = await stored_frame(services, row, number)
         if not is_encapsulated(row) and len(content) + drawn <= _LARGE and _is_plain(description, look):
             return await asyncio.to_thread(_draw, content, description, look)
-        # The process apart has a bound of memory and of time, and a crash there is one picture's.
-        header = {"job": "picture", "description": description.to_json(), "look": look.to_json()}
-        return (await done(header, content))[1]
+        return await _drawn_apart(content, description, look)
+
+
+async def _drawn_apart(content: bytes, description: Description, look: Look) -> bytes:
+    """In the process apart, which has a bound of memory and of time; a crash there is one picture's."""
+    header = {"job": "picture", "description": description.to_json(), "look": look.to_json()}
+    return (await done(header, content))[1]
+
+
+async def _subtracted(services: Services, row: InstanceRow, number: int, look: Look, mask: Mask) -> bytes:
+    """A frame with its mask taken away. Its room is not that of the frames, which ask for theirs within."""
+    assert look.state is not None  # it says that there is a mask
+    pixels = (row.pixel_rows or 1) * (row.pixel_columns or 1)
+    async with inflated_room().taken(_SUBTRACTED * pixels):
+        content, description, state = await subtracted(services, row, number, look.state, mask)
+        async with room().taken(len(content) + 4 * (look.width or 0) * (look.height or 0)):
+            return await _drawn_apart(content, description, replace(look, state=state))
 
 
 def _is_plain(description: Description, look: Look) -> bool:

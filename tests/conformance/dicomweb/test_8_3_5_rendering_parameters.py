@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import ImageCms
+from PIL import Image, ImageCms
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
 
@@ -125,6 +125,31 @@ async def test_a_presentation_state_shows_its_images(web: httpx.AsyncClient):
     assert (await web.get(f"/dicomweb{state.path}/rendered?window=1,2")).status_code == 400
     moving = await web.get(f"/dicomweb{state.path}/rendered", headers={"Accept": "image/gif"})
     assert moving.status_code == 200
+
+
+async def test_a_mask_is_taken_away(web: httpx.AsyncClient):
+    """PS3.3, C.7.6.10 and C.11.13: contrast minus the mean of its frames; a state that magnifies has a scale."""
+    film = multiframe(4, RescaleSlope=2, RescaleIntercept=-5)  # frame n is filled with n
+    mask, voi, area = Dataset(), Dataset(), Dataset()
+    mask.MaskOperation, mask.MaskFrameNumbers, mask.ApplicableFrameRange = "AVG_SUB", [1, 2], [3, 4]
+    voi.WindowCenter, voi.WindowWidth, voi.VOILUTFunction = 2.5, 5, "LINEAR_EXACT"
+    area.DisplayedAreaTopLeftHandCorner, area.DisplayedAreaBottomRightHandCorner = [1, 1], [16, 16]
+    area.PresentationSizeMode, area.PresentationPixelMagnificationRatio = "MAGNIFY", 2.0
+    state = state_for(
+        film,
+        MaskSubtractionSequence=[mask],
+        RecommendedViewingMode="SUB",
+        SoftcopyVOILUTSequence=[voi],
+        DisplayedAreaSelectionSequence=[area],
+    )
+    assert (await store(web, film, state)).status_code == 200
+    accept = {"Accept": 'multipart/related; type="image/png"'}
+    answer = await web.get(f"/dicomweb{state.path}/rendered", headers=accept)
+    shown = [np.asarray(Image.open(io.BytesIO(content))) for _, content in parts(answer)]
+    assert [each.shape for each in shown] == [(32, 32)] * 4
+    # Frames 3 and 4 less 1.5, twice: 3 and 5 of a window from 0 to 5.
+    assert [int(each[9, 9]) for each in shown[2:]] == [153, 255]
+    assert [int(each[9, 9]) for each in shown[:2]] == [0, 0]  # -3 and -1, and no mask
 
 
 async def test_a_state_without_its_images(web: httpx.AsyncClient, stored: Sample):
