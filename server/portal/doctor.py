@@ -16,7 +16,7 @@ from server.accounts import people
 from server.core.errors import AlreadyStored, Conflict, Forbidden, NotFound, TooManyRequests, Unprocessable
 from server.core.texts import N_
 from server.records.fold import fold
-from server.sharing import invitation, made_profile, request, share, team
+from server.sharing import invitation, made_profile, merging, request, share, team
 from server.storage.sql import load
 
 from . import studies, words
@@ -128,7 +128,14 @@ async def _ask_page(visit: Visit, form: Form) -> Response:
 
 async def patient(visit: Visit) -> Response:
     """One patient: everything they share, on one page."""
-    found = await patient_of(visit)
+    try:
+        found = await patient_of(visit)
+    except NotFound:
+        reach = await visit.reach(PATIENT_READ)
+        went = await merging.target_of(visit.services, visit.place("patient"), reach=reach)
+        if went is None:
+            raise
+        return see_other(f"/my-patients/{went}")  # the patient has joined two records since
     wanted = found.id
     reach = (await visit.reach(STUDY_SEARCH)).at(wanted)
     await share.note_look(visit.services, wanted, str(visit.signed_in.practitioner_id))

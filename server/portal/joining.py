@@ -10,7 +10,6 @@ from server.core.errors import Conflict, NotFound
 from server.core.texts import N_
 from server.sharing import holding, merging
 from server.storage.db import Record
-from server.storage.objects import Address
 
 from . import step_up
 from .forms import Form
@@ -58,20 +57,15 @@ async def download(visit: Visit) -> Response:
     await services.audit.record(
         Event.STUDY_DOWNLOADED, who=visit.actor.who(), patient_id=patient_id, detail=detail
     )
-    address = Address(
-        row["pack_id"],
-        row["object_id"],
-        row["pack_offset"],
-        row["size"],
-        services.keyring.unwrap(row["patient_key"], row["wrapped_key"]),
-    )
     headers = {
         **HEADERS,
         "Content-Length": str(row["size"]),
         "Content-Disposition": f'attachment; filename="{row["sop_uid"]}.other.dcm"',
     }
     return StreamingResponse(
-        services.objects.stream(address), media_type="application/dicom", headers=headers
+        services.objects.stream(merging.address_of(services, row)),
+        media_type="application/dicom",
+        headers=headers,
     )
 
 

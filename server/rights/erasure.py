@@ -34,6 +34,7 @@ from server.core.errors import Conflict, NotFound
 from server.imaging import upkeep
 from server.jobs import queue
 from server.jobs.queue import Job, Kit, Periodic
+from server.sharing.holding import name_of
 from server.storage import packs
 from server.storage.db import Record
 from server.storage.sql import Statement, load
@@ -84,6 +85,7 @@ class Profile:
     reports: int
     shares: int
     apps: int
+    name: str  # to tell several apart
     holds: tuple[Hold, ...]
 
 
@@ -101,7 +103,8 @@ async def profiles(services: Services, *, actor: Actor, reach: Reach) -> list[Pr
             name: row[name] for name in ("patient_id", "state", "as_what", "restricted_at", "restricted_by")
         }
         holds = tuple(await holds_of(services, row["patient_id"]))
-        found.append(Profile(**facts, held_by_others=row["shared_holding"], **dict(counts), holds=holds))
+        facts |= {"held_by_others": row["shared_holding"], "name": name_of(row["profile"])}
+        found.append(Profile(**facts, **dict(counts), holds=holds))
     return found
 
 

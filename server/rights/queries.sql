@@ -3,6 +3,8 @@
 -- name: profiles_of_account
 -- Every profile this account holds, and whether somebody else holds it too.
 SELECT patient.id AS patient_id, patient.state, holder.as_what, patient.restricted_at, patient.restricted_by,
+       (SELECT json FROM resource WHERE resource.patient_id = patient.id AND resource.type = 'Patient'
+           AND resource.id = patient.id AND NOT resource.deleted) AS profile,
        EXISTS (SELECT FROM holder AS other WHERE other.patient_id = patient.id AND other.account_id <> :account
                   AND (other.until IS NULL OR other.until > :now)) AS shared_holding
   FROM holder JOIN patient ON patient.id = holder.patient_id

@@ -77,7 +77,7 @@ async def claim(services: Services, code: str, birth_date: str, *, actor: Actor)
         await services.audit.record(event, who=actor.who(), patient_id=patient_id)
         if not is_own:
             await notify.guardian_added(services, patient_id, actor.name)
-    return Held(patient_id, _name(found["profile"]), is_own, now)
+    return Held(patient_id, name_of(found["profile"]), is_own, now)
 
 
 async def _fitting(
@@ -105,7 +105,7 @@ async def _claim_into(services: Services, found: Record, mine: merging.Own, acto
     await services.audit.record(Event.PROFILE_CLAIMED, who=actor.who(), patient_id=mine.patient_id)
     if not mine.is_blank:
         await notify.records_merged(services, mine.patient_id)
-    return Held(mine.patient_id, _name(found["profile"]), True, clock.now(), joined=not mine.is_blank)
+    return Held(mine.patient_id, name_of(found["profile"]), True, clock.now(), joined=not mine.is_blank)
 
 
 async def add_child(services: Services, *, name: str, birth_date: date, actor: Actor) -> str:
@@ -162,7 +162,8 @@ async def held_by(services: Services, *, actor: Actor) -> list[Held]:
     values = {"account": actor.account_id, "now": clock.now()}
     rows = await services.db.fetch_all(QUERIES["held_by"], values, alive=living(actor))
     return [
-        Held(row["patient_id"], _name(row["profile"]), row["as_what"] == "self", row["since"]) for row in rows
+        Held(row["patient_id"], name_of(row["profile"]), row["as_what"] == "self", row["since"])
+        for row in rows
     ]
 
 
@@ -185,7 +186,8 @@ async def _require(services: Services, patient_id: str, reach: Reach) -> None:
         raise NotFound()
 
 
-def _name(profile: bytes | None) -> str:
+def name_of(profile: bytes | None) -> str:
+    """What the person of a profile is called; empty where it does not say."""
     names: list[dict[str, Any]] = (orjson.loads(profile) if profile else {}).get("name") or [{}]
     first = names[0]
     return str(first.get("text") or " ".join([*first.get("given", ()), first.get("family", "")]).strip())

@@ -33,6 +33,7 @@ from server.jobs.queue import Job, Kit
 from server.records import carry as resources
 from server.records import document, store
 from server.storage.db import Record
+from server.storage.objects import Address
 from server.storage.sql import load
 
 from . import notify, profile_code
@@ -191,6 +192,12 @@ async def other_versions(
     """Images that both records held under one UID with other content: the second ones. For the holder."""
     values = {"patient": patient_id, "study_uid": study_uid}
     return await services.db.fetch_all(QUERIES["other_versions"], values, reach=reach.of_holder().patients())
+
+
+def address_of(services: Services, row: Record) -> Address:
+    """Where such an image lies; it is sealed with the key of the record it came from."""
+    key = services.keyring.unwrap(row["patient_key"], row["wrapped_key"])
+    return Address(row["pack_id"], row["object_id"], row["pack_offset"], row["size"], key)
 
 
 async def _lock(services: Services, source: str, target: str, *, parting: bool = False) -> dict[str, Record]:

@@ -113,6 +113,8 @@ async def test_a_claimed_record_goes_into_the_one_there_is_and_an_operator_takes
 
     # Who saw the one record whole sees what was in it; who saw the other one, what the patient lent.
     assert await _seen(doctor, "/dicomweb") == {scene.brought.study, scene.twice.study, scene.first.study}
+    moved = await doctor.get(f"/my-patients/{source}")
+    assert moved.headers["location"] == f"/my-patients/{ada.fhir_id}"
     friend = await scene.token(people, scene.friend)
     async with httpx.AsyncClient(base_url=server.url) as app:
         assert await _seen(app, "/dicomweb", friend) == everything
@@ -165,3 +167,44 @@ async def test_a_claimed_record_goes_into_the_one_there_is_and_an_operator_takes
     assert "taken it out again" in await mail_to(outbox, ada.email, "taken out")
     new = await submit(doctor, f"/my-patients/{source}", f"/my-patients/{source}/code")
     assert new.status_code == 200
+
+
+async def test_two_records_that_stand_side_by_side_are_joined_by_their_person(
+    server: RunningServer, people: People
+) -> None:
+    """Row 1: another name is another record until its person says more; somebody else's never becomes theirs."""
+    ada = await people.patient("Ada Moor")
+    async with AsyncExitStack() as stack:
+        doctor, patient, other = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30)) for _ in "dpo"
+        ]
+        await people.session(doctor, await people.doctor("Dora Dale"))
+        await people.session(patient, ada)
+        await people.session(other, await people.patient("Otto Other"))
+        own, brought = instance(), instance(PatientName="Berg^Ada")
+        await _store(patient, ada.fhir_id, own)
+        made = await submit(doctor, "/my-patients/new", name="Ada Berg", birth_date=BORN, gender="female")
+        source = re.search(r"/my-patients/([^/\"]+)/add", made.text)
+        code = re.search(r'<code class="secret">([0-9A-Z-]+)</code>', made.text)
+        assert source
+        assert code
+        await _store(doctor, source[1], brought)
+        taken = await submit(patient, "/account/people", "/account/people/claim", code=code[1], born=BORN)
+        assert taken.headers["location"] == "/imaging?done=claimed", taken.text
+        root = f"/patients/{ada.fhir_id}/dicomweb"
+        assert await _seen(patient, root) == {own.study}
+
+        page = await patient.get("/account/people")
+        csrf = forms_of(page)[0]["fields"]["csrf"][0]
+        await patient.post("/account/people/show", data={"csrf": csrf, "patient": ada.fhir_id})
+        path = f"/account/people/join?record={source[1]}"
+        assert path in (await patient.get("/account/people")).text
+        assert (await other.get(path)).status_code == 404
+        asked = await submit(patient, path, "/account/people/join")
+        assert asked.status_code == 422
+        assert "Tick the box" in asked.text
+        joined = await submit(patient, path, "/account/people/join", same="yes")
+        assert joined.headers["location"] == "/imaging?done=joined", joined.text
+        assert await _seen(patient, root) == {own.study, brought.study}
+        assert await _seen(doctor, "/dicomweb") == {brought.study}
+        assert (await patient.get(path)).status_code == 404

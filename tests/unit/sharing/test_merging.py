@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from pathlib import Path
@@ -19,9 +20,10 @@ from server.imaging import rebuild
 from server.imaging.verify import verify
 from server.jobs.queue import Job
 from server.records.people import register_patient
-from server.rights import erasure
+from server.rights import erasure, export
 from server.sharing import made_profile, merging
 from server.storage.backup import back_up, keys_file
+from server.storage.db import Database
 from server.storage.restore import restore
 from server.storage.sql import Statement
 from tests.conformance.dicomweb.samples import Sample, instance, store
@@ -30,7 +32,17 @@ from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of
 
 STUDIES = ("1.2.3.1", "1.2.3.2", "1.2.3.3")
-TABLES = ("holder", "study", "series", "instance", "resource", "share", "patient_identifier", "hold", "upload")
+TABLES = (
+    "holder",
+    "study",
+    "series",
+    "instance",
+    "resource",
+    "share",
+    "patient_identifier",
+    "hold",
+    "upload",
+)
 WITHOUT = "- ARRAY['updated_at', 'fhir_stale', 'version', 'last_updated', 'content_hash', 'key', 'wrapped_key', 'json']"
 
 
@@ -191,8 +203,10 @@ async def test_erasure_backup_and_latecomers(
 ) -> None:
     """What came at the very moment follows; a backup holds both chains and keys; erasure leaves nothing of either."""
     services, world = fresh_server.services, await _world(fresh_server, 7)
-    late = instance(SOPInstanceUID="1.2.9.99")
-    await world.store(world.source, [late])
+    late, first = instance(SOPInstanceUID="1.2.9.99"), instance(SOPInstanceUID="1.2.9.98")
+    second = instance(first.study, first.series, SOPInstanceUID=first.sop, SeriesDescription="Other")
+    await world.store(world.ada.fhir_id, [first])
+    await world.store(world.source, [late, second])
     merger_id = await world.merge()
     text = "UPDATE study SET patient_id = :source WHERE patient_id = :target AND study_uid = :uid"
     values = {"source": world.source, "target": world.ada.fhir_id}
@@ -208,6 +222,18 @@ async def test_erasure_backup_and_latecomers(
     )
     assert await _is_whole(services)
 
+    actor = actor_of(world.ada)
+    reach = await services.gate.reach_for_actor(actor, export.PATIENT_READ)
+    copy = await export.ask(services, world.ada.fhir_id, reach=reach, actor=actor)
+    while not await export.prepare(services, copy):
+        pass
+    of_both = (
+        "SELECT sha256 FROM data_export_file WHERE path LIKE 'OTHER/%' AND path LIKE '%' || :uid || '.dcm'"
+    )
+    assert (
+        await services.db.fetch_val(_sql(of_both), {"uid": second.sop})
+        == hashlib.sha256(second.data).digest()
+    )
     await back_up(services.db, services.objects, services.keyring, tmp_path / "night")
     name, data = f"t_merged_{os.getpid()}", tmp_path / "elsewhere"
     data.mkdir()
@@ -229,7 +255,6 @@ async def test_erasure_backup_and_latecomers(
     finally:
         drop_database(cluster, name)
 
-    actor = actor_of(world.ada)
     reach = await services.gate.reach_for_actor(actor, erasure.PATIENT_DELETE)
     asked = await erasure.ask(services, actor=actor, reach=reach, patient_id=world.ada.fhir_id)
     under_way = await services.db.fetch_all(_sql("SELECT id FROM erasure WHERE done_at IS NULL"))
@@ -254,3 +279,14 @@ async def _as_of_source(world: World, sample: Sample) -> bytes:
     )
     keyring = world.services.keyring
     return keyring.wrap(keys[world.source], keyring.unwrap(keys[world.ada.fhir_id], wrapped))
+
+
+async def test_what_hangs_on_a_study_goes_with_it(db: Database) -> None:
+    """Whoever adds a table that refers to studies or series lets it follow them to another patient (migration 0003)."""
+    rows = await db.fetch_all(
+        _sql(
+            "SELECT conrelid::regclass::text AS child FROM pg_constraint WHERE contype = 'f'"
+            " AND confrelid IN ('study'::regclass, 'series'::regclass) AND confupdtype <> 'c'"
+        )
+    )
+    assert [row["child"] for row in rows] == []
