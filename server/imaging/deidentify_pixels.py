@@ -81,7 +81,7 @@ def _encapsulated(header: Header, fragments: Fragments, read: Read) -> Pixels:
         if length > MOST_FRAME:
             raise Unsure("too-large")
         if header.transfer_syntax == RLE:
-            _check_rle(read(start, 64), length)
+            _check_rle(read(start, length), number(header.data, 0x00280010) * number(header.data, 0x00280011))
             continue
         frame = read(start, length)
         if kind in _JPEG:
@@ -105,13 +105,29 @@ def _offset_table(fragments: Fragments) -> bytes:
     return b"\xfe\xff\x00\xe0" + pack("<I", len(said)) + said
 
 
-def _check_rle(head: bytes, length: int) -> None:
-    """The header of a frame names up to 15 segments, the rest is zeros (PS3.5, G.5)."""
-    if len(head) < 64:
+def _check_rle(frame: bytes, pixels: int) -> None:
+    """The header names up to 15 segments, a plane of bytes each; behind each is padding only (PS3.5, G.3 to G.5)."""
+    if len(frame) < 64:
         raise Unsure("damaged")
-    count, *offsets = unpack("<16I", head)
-    if not 1 <= count <= 15 or any(offsets[count:]) or offsets[0] != 64 or max(offsets) >= length:
+    count, *offsets = unpack("<16I", frame[:64])
+    if not 1 <= count <= 15 or any(offsets[count:]) or offsets[0] != 64:
         raise Unsure("compression")
+    for begin, end in zip(offsets[:count], [*offsets[1:count], len(frame)], strict=True):
+        if not 64 <= begin <= end <= len(frame):
+            raise Unsure("compression")
+        if frame[_plane_end(frame, begin, end, pixels) : end].strip(b"\0"):
+            raise Unsure("compression")
+
+
+def _plane_end(frame: bytes, at: int, end: int, pixels: int) -> int:
+    """Where a plane of so many bytes is complete."""
+    while pixels > 0 and at < end:
+        code = frame[at]
+        if code < 128:
+            at, pixels = at + code + 2, pixels - code - 1
+        else:
+            at, pixels = at + 1 + (code > 128), pixels - (257 - code if code > 128 else 0)
+    return at
 
 
 def _jpeg(frame: bytes) -> Iterator[tuple[int, int]]:

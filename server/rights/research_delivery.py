@@ -47,7 +47,7 @@ from server.imaging.deidentify import (
 from server.jobs import queue
 from server.jobs.queue import Job, Kit, Periodic
 from server.storage.db import Record
-from server.storage.objects import Address
+from server.storage.objects import Address, Damaged, Missing
 from server.storage.sql import load
 
 from . import research
@@ -259,6 +259,8 @@ def _planned(services: Services, address: Address, subject: Subject, options: Op
             made = deidentify(source, subject, options)
         except Excluded as exc:
             return {"reason": exc.reason, "counts": b""}
+        except (Damaged, Missing):  # said by `verify`; the others are given all the same
+            return {"reason": "damaged", "counts": b""}
         digest, crc = hashlib.sha256(), 0
         for part in made.parts(source):
             digest.update(part)

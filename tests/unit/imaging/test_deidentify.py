@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import warnings
 from functools import cache
 from pathlib import Path
@@ -352,3 +353,29 @@ def test_parts_by_range_are_the_whole() -> None:
         (len(out) - 3, len(out)),
     ):
         assert b"".join(plan.parts(io.BytesIO(data), start, stop)) == out[start:stop]
+
+
+def test_text_behind_the_planes_of_an_rle_frame_is_noticed() -> None:
+    """PS3.5, G.3: a plane is complete when its pixels are; what stands behind is no pixel."""
+    dataset = read(sample("emri_small_RLE.dcm"))
+    frames = list(
+        pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=int(dataset.NumberOfFrames))
+    )
+    dataset.PixelData = pydicom.encaps.encapsulate([frame + SECRETS[0].encode() for frame in frames])
+    with pytest.raises(Excluded, match="compression"):
+        made(written(dataset))
+
+
+def test_a_damaged_object_is_left_out_and_stops_nothing() -> None:
+    """Whatever bytes come: an object without its person, or a reason."""
+    chance, outcomes = random.Random(7), set()
+    for number in range(400):
+        data = bytearray(sample(SAMPLES[number % len(SAMPLES)]))
+        for _ in range(chance.randint(1, 6)):
+            at = chance.randrange(min(len(data), 4000))
+            data[at : at + chance.randint(0, 2)] = chance.randbytes(chance.randint(0, 3))
+        try:
+            outcomes.add(len(made(bytes(data))[1]) > 0)
+        except Excluded as exc:
+            outcomes.add(exc.reason in REASONS)
+    assert outcomes == {True}
