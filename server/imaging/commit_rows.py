@@ -86,6 +86,8 @@ def of_studies(studies: Sequence[StudyStore], actor: Actor, now: datetime) -> Va
         "fhir_ids": [new_id() for _ in studies],
         "standings": [_standing(each) for each in studies],
         "attributes": [without_root(entry.study_model) for entry in first],
+        # Of a new one, what it will have if all that came is new: then no index changes when it is counted.
+        "study_modalities": [_LIST_SEPARATOR.join(_modalities((), each.arrivals)) for each in studies],
         "series_patients": [each.key[0] for each, _ in series],
         "series_studies": [each.key[1] for each, _ in series],
         "series_uids": [entry.series_uid for _, entry in series],
@@ -142,7 +144,7 @@ def of_growth(studies: Sequence[StudyStore], now: datetime) -> Values:
 def _grown(each: StudyStore) -> Values:
     (patient_id, study_uid), study = each.key, each.rows[0]
     entries = [arrival.ready for arrival in each.fresh]
-    modalities = _union(study["modalities"], (entry.modality for entry in entries))
+    modalities = _modalities(study["modalities"] if study["instance_count"] else (), each.fresh)
     sop_classes = _union(study["sop_classes"], (entry.sop_class for entry in entries))
     series = study["series_count"] + sum(held == 0 for held in _held_in_series(each).values())
     instances = study["instance_count"] + len(each.fresh)
@@ -213,6 +215,10 @@ def by_study(arrivals: Iterable[Arrival]) -> list[tuple[tuple[str, str], list[Ar
 def by_series(arrivals: Iterable[Arrival]) -> list[tuple[str, list[Arrival]]]:
     groups = groupby(in_order(arrivals), key=lambda each: each.ready.series_uid)
     return [(key, list(group)) for key, group in groups]
+
+
+def _modalities(held: Iterable[str], arrivals: Iterable[Arrival]) -> list[str]:
+    return _union(held, (arrival.ready.modality for arrival in arrivals))
 
 
 def _union(held: Iterable[str], new: Iterable[str]) -> list[str]:

@@ -70,24 +70,25 @@ WITH asked AS MATERIALIZED (
                          :study_id::text[], :dicom_patient_id::text[], :issuer::text[], :birth_day::text[],
                          :sex::text[], :name_folded::text[], :name_words::text[], :name_trigrams::text[],
                          :referrer_folded::text[], :referrer_words::text[], :title_folded::text[],
-                         :attributes::bytea[]) WITH ORDINALITY
+                         :attributes::bytea[], :study_modalities::text[]) WITH ORDINALITY
              AS row (patient_id, study_uid, fhir_id, standing, study_date, study_day, study_time, accession_number,
                      study_id, dicom_patient_id, issuer, birth_day, sex, name_folded, name_words, name_trigrams,
-                     referrer_folded, referrer_words, title_folded, attributes, place)
+                     referrer_folded, referrer_words, title_folded, attributes, modalities, place)
 ), locked AS (
     INSERT INTO study (patient_id, study_uid, fhir_id, standing, organization_id, study_date, created_at, updated_at,
                        study_day, study_time, accession_number, study_id, dicom_patient_id, issuer, birth_day, sex,
                        name_folded, name_words, name_trigrams, referrer_folded, referrer_words, title_folded,
-                       attributes, author)
+                       attributes, modalities, author)
     SELECT asked.patient_id, asked.study_uid, asked.fhir_id, asked.standing, :organization_id, asked.study_date, :now,
            :now, asked.study_day, asked.study_time, asked.accession_number, asked.study_id, asked.dicom_patient_id,
            asked.issuer, asked.birth_day, asked.sex, asked.name_folded, string_to_array(asked.name_words, chr(31)),
            string_to_array(asked.name_trigrams, chr(31)), asked.referrer_folded,
-           string_to_array(asked.referrer_words, chr(31)), asked.title_folded, asked.attributes, :author
+           string_to_array(asked.referrer_words, chr(31)), asked.title_folded, asked.attributes,
+           string_to_array(asked.modalities, chr(31)), :author
       FROM asked
      WHERE EXISTS (SELECT FROM patient WHERE patient.id = asked.patient_id AND {reach} OFFSET 0)
      ORDER BY asked.place
-        ON CONFLICT (patient_id, study_uid) DO UPDATE SET updated_at = excluded.updated_at
+        ON CONFLICT (patient_id, study_uid) DO UPDATE SET patient_id = excluded.patient_id
     RETURNING patient_id, study_uid, modalities, sop_classes, series_count, instance_count, size, attributes,
               deleted_at, standing, study.organization_id
 ), several AS (
