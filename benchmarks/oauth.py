@@ -80,7 +80,7 @@ def without_authorization() -> Iterator[None]:
         patch.multiple(
             Gate, actor=actor, reach_for=reach_for, reach_for_actor=reach_for_actor, confirm=confirm
         ),
-        patch.object(Reach, "_where", lambda self, row: TRUE),
+        patch.object(Reach, "_where", lambda self, kind, alias: TRUE),
     ):
         yield
 
