@@ -51,9 +51,6 @@ class Row(NamedTuple):
     study_document: bytes = b""
 
 
-_PREPARED = frozenset({"document", "study_qido", "series_qido", "study_document"})
-
-
 @dataclass(frozen=True)
 class Page:
     """Matches of a search, and how many there are beyond them (counted up to COUNTED)."""
@@ -154,12 +151,18 @@ def _limit(rows: int) -> Where:
 
 def _row(row: Record) -> Row:
     """A column that its level does not have is empty."""
-    values = dict(row)
-    del values["counted"], values["place"]
-    values["qido"] = from_column(values["qido"])
-    for name in _PREPARED & values.keys():
-        values[name] = _json(values[name])
-    return Row(**values)
+    column = row.get
+    return Row(
+        row["patient_id"],
+        row["study_uid"],
+        from_column(row["qido"]),
+        column("series_uid", ""),
+        column("sop_uid", ""),
+        _json(column("document")),
+        _json(column("study_qido")),
+        _json(column("series_qido")),
+        _json(column("study_document")),
+    )
 
 
 async def count_studies(db: Database, match: Where, *, reach: Reach) -> int:
