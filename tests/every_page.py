@@ -33,6 +33,7 @@ NO_PAGES = (
     *("/upload/token", "/studies/{uid}/frames", "/studies/{uid}/other/{sop}", "/studies/{uid}/hashes"),
     *("/reports/{report}/files/{number:int}", "/records/{record}/files/{number:int}", "/activity.csv"),
     *("/sharing/links/{link}/qr.svg", "/my-patients/page/qr.svg", "/my-patients/{patient}/upload/token"),
+    "/my-patients/{patient}/compare",
     *("/link/{guest}/studies/{uid}/frames", "/link/{guest}/reports/{report}/files/{number:int}"),
     *("/account/data/copies/{copy}", "/erased/{erasure}/proof.json"),
     *("/oauth/userinfo", "/oauth/register/{client_id}", "/oauth/jwks", "/oauth/smart-style.json"),

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 from starlette.responses import Response
@@ -27,6 +28,8 @@ from .profile import PATIENT_READ, Profile
 from .visit import Visit
 
 QUERIES = load(__package__)
+MOST_COMPARED = 8
+SIDE_BY_SIDE = "@ohif/hpCompare"  # of OHIF: a study beside the other
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,16 @@ async def patient(visit: Visit) -> Response:
         waits=await made_profile.is_waiting(visit.services, found.id),
         page=page_of(visit, number, PAGE, total + papers),
     )
+
+
+async def compare(visit: Visit) -> Response:
+    """The ticked studies side by side in the viewer, which asks for each of them with the rights of this session."""
+    found = await patient_of(visit)
+    ticked = [uid for uid in visit.request.query_params.getlist("study") if studies.is_uid(uid)]
+    if not 2 <= len(ticked) <= MOST_COMPARED:
+        return see_other(f"/my-patients/{found.id}", "tick-two")
+    query = urlencode({"StudyInstanceUIDs": ",".join(ticked), "hangingProtocolId": SIDE_BY_SIDE})
+    return see_other(f"/viewer/viewer?{query}")
 
 
 async def give_back(visit: Visit) -> Response:

@@ -122,6 +122,7 @@ DONE = {
     "registered": N_("You are registered as a doctor. Your own record stays yours alone."),
     "page-made": N_("Your page is ready. Patients who open it can give you access."),
     "page-reset": N_("Your page has a new address. The old one opens nothing any more."),
+    "tick-two": N_("Tick two to eight studies to compare them."),
     "given": N_("They can see it from now on. You end it whenever you want."),
     "page-closed": N_("Your page is closed. Its address opens nothing any more."),
 }

@@ -171,6 +171,7 @@ routes: list[BaseRoute] = [
     _post("/my-patients/{patient}/upload/states", doctor_profiles.states, Who.DOCTOR),
     _post("/my-patients/invitations/{share}", invitation.accept_waiting, Who.DOCTOR),
     _get("/my-patients/{patient}", doctor.patient, Who.DOCTOR),
+    _get("/my-patients/{patient}/compare", doctor.compare, Who.DOCTOR),
     _post("/my-patients/{patient}/give-back", doctor.give_back, Who.DOCTOR),
     _get("/my-patients/{patient}/pass-on", doctor.show_pass_on, Who.DOCTOR),
     _post("/my-patients/{patient}/pass-on", doctor.pass_on, Who.DOCTOR),

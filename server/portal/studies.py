@@ -246,6 +246,11 @@ async def kinds(db: Database, *, reach: Reach) -> list[str]:
     return [str(row["modality"]) for row in rows]
 
 
+def is_uid(text: str) -> bool:
+    """Whether this may be a UID."""
+    return _UID.fullmatch(text) is not None
+
+
 async def one(db: Database, uid: str, *, reach: Reach, language: str = "en") -> Study:
     """One study; raises NotFound, and Conflict when two patients in reach have it."""
     if not _UID.fullmatch(uid):

@@ -230,16 +230,16 @@ async def test_the_doctors_list_is_searched_and_sorted_and_studies_are_compared(
     assert await order("name", text="zoe") == ["Z"]
     assert await order("name", text="1990") == ["A"]
     assert await order("name", text="nobody") == []
-    [form] = [
-        each
-        for each in forms_of(await browser.get(f"/my-patients/{zoe.fhir_id}"))
-        if each["action"] == "/viewer/viewer"
-    ]
-    assert form["method"] == "get"
-    page = (await browser.get(f"/my-patients/{zoe.fhir_id}")).text
-    ticks = re.findall(r'name="StudyInstanceUIDs" value="([^"]+)"', page)
+    page = f"/my-patients/{zoe.fhir_id}"
+    ticks = re.findall(r'name="study" value="([^"]+)"', (await browser.get(page)).text)
     assert sorted(ticks) == sorted(each.uid for each in kept)
-    assert "StudyInstanceUIDs" not in (await browser.get(f"/my-patients/{adam.fhir_id}")).text, late.uid
+    beside = await browser.get(f"{page}/compare", params={"study": ticks})
+    assert beside.headers["location"].startswith(f"/viewer/viewer?StudyInstanceUIDs={ticks[0]}%2C{ticks[1]}&")
+    for few in (ticks[:1], [], ["x&y", "//z"]):
+        back = await browser.get(f"{page}/compare", params={"study": few})
+        assert back.headers["location"] == f"{page}?done=tick-two"
+    assert late.uid in (await browser.get(f"/my-patients/{adam.fhir_id}")).text
+    assert 'name="study"' not in (await browser.get(f"/my-patients/{adam.fhir_id}")).text, "one alone"
 
 
 async def test_patients_come_by_a_doctors_page_and_a_reset_makes_it_dead(
