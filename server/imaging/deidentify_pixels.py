@@ -52,17 +52,21 @@ def pixels_of(header: Header, read: Read) -> Pixels:
     size = _native_size(header.data)
     if size == 0 or element.length < size:
         raise Unsure("damaged")
+    if header.encoding.big and element.length > size:
+        size += size % 2  # in words the last byte stands behind the padding
     odd = size % 2
     return Pixels(b"", element.offset, element.offset + size, (), b"\0" * odd, size + odd)
 
 
 def _native_size(data: DataSet) -> int:
     """Bytes of all frames; what lies behind is padding, and not carried over (PS3.5, 8.1.1)."""
-    rows, columns, bits = (number(data, tag) for tag in (0x00280010, 0x00280011, 0x00280100))
+    rows, columns, bits, samples = (
+        number(data, tag) for tag in (0x00280010, 0x00280011, 0x00280100, 0x00280002)
+    )
     element = data.get(0x00280008)
     said = (element.value or b"").decode("latin-1").strip(" \0") if element is not None else ""
     frames = int(said) if said.isdecimal() and len(said) < 10 else 1
-    return (rows * columns * max(frames, 1) * bits + 7) // 8
+    return (rows * columns * max(frames, 1) * bits * samples + 7) // 8
 
 
 def number(data: DataSet, tag: int) -> int:

@@ -272,7 +272,8 @@ def test_what_may_show_a_name_is_left_out_with_a_reason() -> None:
         ({"SOPClassUID": secondary + "77.1.4"}, "photo"), ({"SOPClassUID": "1.2.3.4"}, "other"),
         ({"BurnedInAnnotation": "YES"}, "burned-in"), ({"ImageType": ["DERIVED", "SECONDARY", "VRT"]}, "unsaid"),
         ({"ImageType": ["DERIVED", "PRIMARY", "SCREEN SAVE"]}, "capture"), ({"SamplesPerPixel": 3}, "colour"),
-        ({"SeriesDescription": "Dose Report"}, "capture"), ({"Rows": 1024}, "damaged"), ({"BitsStored": None}, "damaged"),
+        ({"SeriesDescription": "Dose Report"}, "capture"), ({"Rows": 1024}, "damaged"),
+        ({"BitsStored": None}, "damaged"),
         ({"OverlayRows": None}, "overlay"),
     ]  # fmt: skip
     for changes, reason in cases:
