@@ -13,11 +13,12 @@ from urllib.parse import unquote
 from server.core.errors import InvalidInput, NotAllowed, NotFound
 from server.records.document import FORBIDDEN_TEXT, Json, dump
 
+from . import everything, history
 from .call import Call
 from .create import create
 from .delete import delete, delete_matching
 from .format import Answer, etag_version, not_modified, resource_answer, version_number
-from .patch import patch
+from .patch import patch, patch_matching
 from .read import read, vread
 from .search import search
 from .search_params import pairs_of
@@ -109,10 +110,15 @@ async def run(call: Call, one: Entry, prefer: Prefer, *, id: str | None = None) 
             return await update(call, type, resource_id, resource, if_match=if_match, prefer=prefer)
         case "PUT", (type,):
             resource, if_match = _resource(one), etag_version(one.if_match)
-            return await update_matching(call, type, one.query, resource, if_match=if_match, prefer=prefer)
+            return await update_matching(
+                call, type, one.query, resource, if_match=if_match, prefer=prefer, id=id
+            )
         case "PATCH", (type, resource_id):
             if_match = etag_version(one.if_match)
             return await patch(call, type, resource_id, _patch(one), if_match=if_match, prefer=prefer)
+        case "PATCH", (type,):
+            if_match = etag_version(one.if_match)
+            return await patch_matching(call, type, one.query, _patch(one), if_match=if_match, prefer=prefer)
         case "DELETE", (type, resource_id):
             return await delete(call, type, resource_id, if_match=etag_version(one.if_match))
         case "DELETE", (type,):
@@ -131,6 +137,10 @@ async def _get(call: Call, one: Entry) -> Answer:
             return resource_answer(stored)
         case (type, id, "_history", version):
             return resource_answer(await vread(call, type, id, version_number(version)))
+        case (type, id, "_history"):
+            return await history.of_instance(call, type, id, pairs_of(one.query))
+        case ("Patient", id, "$everything"):
+            return await everything.of_patient(call, id, pairs_of(one.query))
         case ("Patient", id, type):
             return await search(call, type, pairs_of(one.query), compartment=id)
     raise NotFound("This address cannot be read in a Bundle.")

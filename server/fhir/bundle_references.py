@@ -32,6 +32,15 @@ class Known:
     ids: dict[int, str] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     existing: dict[int, Answer] = field(default_factory=dict)
+    changed: dict[str, int] = field(default_factory=dict)
+
+    def changes(self, target: str, place: int) -> None:
+        """Note that an entry changes a resource; raises InvalidInput where another one does too."""
+        if self.changed.setdefault(target, place) != place:
+            raise InvalidInput(
+                "Two entries of the transaction change the same resource.",
+                expression=f"Bundle.entry[{place}]",
+            )
 
 
 async def identities(call: Call, entries: Sequence[Entry]) -> Known:
@@ -42,7 +51,17 @@ async def identities(call: Call, entries: Sequence[Entry]) -> Known:
             await _of_create(call, one, known)
         elif one.method == "PUT":
             await _of_update(call, one, known)
+        elif one.method in ("PATCH", "DELETE"):
+            for target in await _ended(call, one):
+                known.changes(target, one.place)
     return known
+
+
+async def _ended(call: Call, one: Entry) -> list[str]:
+    """What a patch or delete is about, by its id or by its criteria."""
+    if one.id or not one.query:
+        return [one.target] if one.id else []
+    return [f"{one.type}/{found.id}" for found in await conditional.matches(call, one.type, one.query)]
 
 
 async def _of_create(call: Call, one: Entry, known: Known) -> None:
@@ -64,6 +83,10 @@ async def _of_update(call: Call, one: Entry, known: Known) -> None:
     if not id and one.query:
         matches = await conditional.matches(call, one.type, one.query)
         id = matches[0].id if len(matches) == 1 else str((one.resource or {}).get("id") or "")
+        if not matches and not id:
+            id = known.ids[one.place] = new_id()
+    if id:
+        known.changes(f"{one.type}/{id}", one.place)
     if one.full_url and id:
         known.addresses[one.full_url] = f"{one.type}/{id}"
 

@@ -23,9 +23,10 @@ FHIR R4 ({FHIR_VERSION}) in JSON and XML, below `/fhir`. This page is made by `p
 ## Interactions
 Read, vread and history (of a resource, a type, everything), create, update, patch (JSON Patch, FHIRPath Patch),
 delete, search by GET and POST (of a type, of several by `[base]?_type=`, in a patient's compartment, there of all
-types by `*`), batch and transaction; the conditional forms of read, create, update and delete; `$validate`,
-`Patient/$everything`, `Patient/$match` (for organizations and doctors, among those they may search), `$versions`; `Prefer` (return,
-handling), `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`, gzip.
+types by `*`), batch and transaction; the conditional forms of read, create, update, patch and delete; `$validate`,
+`Patient/$everything`, `Patient/$match` (for organizations and doctors, among those they may search), `$versions`;
+`Prefer` (return, handling), `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`,
+gzip.
 
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision. Resources are
 kept as JSON; XML (`_format=xml`, `application/fhir+xml`) is made of them and turned into them value by value.

@@ -1,7 +1,7 @@
 """Patient/$everything: all of a patient's record that the caller may read.
 
-FHIR R4, Patient-everything (operation): `_since`, `_type`, `_count`. Each type through the gate with its own scope;
-types without one are left out. Practitioners and organizations that are referred to come along.
+FHIR R4, Patient-everything (operation): `start`, `end`, `_since`, `_type`, `_count`. Each type through the gate with
+its own scope; types without one are left out. Practitioners and organizations that are referred to come along.
 """
 
 from __future__ import annotations
@@ -14,61 +14,110 @@ from starlette.responses import Response
 from server.access.action import STUDY_READ, Action, Verb
 from server.core.errors import InsufficientScope, InvalidInput
 from server.records import search
-from server.records.conditions import Condition
+from server.records.conditions import Condition, Group
 from server.records.criteria import condition
-from server.records.registry import ResourceType, resource_type, types
+from server.records.registry import Kind, ResourceType, resource_type, types
 from server.records.search import Found, Query
 from server.records.search_references import Searching
+from server.records.search_values import dated
 
 from . import binary, studies, trail
 from .bundle import bundle, entry
-from .call import Call
-from .format import Answer, respond
-from .paging import Page, open_page, seal
+from .call import REGISTER, Call
+from .export_params import from_parameters
+from .format import Answer, resource_of, respond
+from .include import included
+from .paging import Page, open_page, own_links, page_address
 from .read import read
-from .search_params import MOST_COUNT, Pairs, pairs_of
+from .search_params import MOST_COUNT, Include, Pairs, pairs_of
 
 DEFAULT_COUNT = 100
+MOST_BODY = 64 * 1024
 
 
 async def everything(request: Request) -> Response:
-    """GET [base]/Patient/[id]/$everything"""
+    """GET and POST [base]/Patient/[id]/$everything"""
     call = await Call.of(request)
-    id = request.path_params["id"]
+    pairs = pairs_of(request.url.query)
+    if request.method == "POST" and request.headers.get("content-type"):
+        pairs += from_parameters(await resource_of(request, limit=MOST_BODY))
+    return await respond(request, await of_patient(call, request.path_params["id"], pairs))
+
+
+async def of_patient(call: Call, id: str, pairs: Pairs) -> Answer:
+    """The page of a patient's record that these parameters ask for. Raises NotFound, InvalidInput."""
     await read(call, "Patient", id)  # 404 for a patient the caller may not see
-    return await respond(request, await _page(call, id, pairs_of(request.url.query)))
-
-
-async def _page(call: Call, id: str, pairs: Pairs) -> Answer:
     path = f"Patient/{id}/$everything"
     token = dict(pairs).get("_page")
     page = open_page(call.services.keyring, token, path) if token else None
-    asked = dict(page.pairs if page else pairs)
-    count = _count(asked.get("_count", str(DEFAULT_COUNT)))
-    wanted = _types(asked.get("_type"))
+    asked = _Asked(page.pairs if page else pairs)
     with suppress(InsufficientScope):
         await studies.fresh(call, await call.services.gate.reach_for_actor(call.actor, STUDY_READ), [id])
     found: list[Found] = []
     begin, after = (page.offset, page.position) if page else (0, ())
     following: Page | None = None
-    for place in range(begin, len(wanted)):
-        left = count - len(found)
+    for place in range(begin, len(asked.types)):
+        left = asked.count - len(found)
         one_after = after if place == begin and after else None
-        found_here = await _of_type(call, wanted[place], id, asked.get("_since"), left + 1, one_after)
+        found_here = await _of_type(call, asked.types[place], id, asked, left + 1, one_after)
         found += found_here[:left]
         if len(found_here) > left:
-            following = Page(path, tuple(asked.items()), _last_position(found_here, left, one_after), place)
+            position = _last_position(found_here, left, one_after)
+            following = Page(path, tuple(asked.used), position, place)
             break
+    along = await included(call, found, _people_of({one.type for one in found}), ())
     trail.searched(call, "Patient/$everything", "", [id])
-    links = [("self", f"{call.base}/{path}")]
+    links = own_links(call, path, asked.used, page)
     if following is not None:
-        links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, following)}"))
+        links.append(("next", page_address(call, following)))
     jsons = await binary.filled(call, [one.json for one in found])
+    shown = [(one, json, "match") for one, json in zip(found, jsons, strict=True)]
     entries = [
-        entry(call.address(o.type, o.id), json, {"search": {"mode": "match"}})
-        for o, json in zip(found, jsons, strict=True)
+        entry(call.address(one.type, one.id), json, {"search": {"mode": mode}})
+        for one, json, mode in [*shown, *((each, each.json, "include") for each in along)]
     ]
     return Answer(200, bundle("searchset", entries, links=links))
+
+
+def _people_of(names: set[str]) -> list[Include]:
+    """The references by which practitioners and organizations come along."""
+    params = (param for name in sorted(names) for param in resource_type(name).params.values())
+    return [
+        Include(param, target)
+        for param in params
+        if param.kind is Kind.REFERENCE
+        for target in sorted(REGISTER.intersection(param.targets))
+    ]
+
+
+class _Asked:
+    """`_count`, `_type`, `_since`, and `start` and `end` of the care."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.used = [(name, value) for name, value in pairs if name in _PARAMETERS]
+        asked = dict(self.used)
+        self.count = _count(asked.get("_count", str(DEFAULT_COUNT)))
+        self.types = _types(asked.get("_type"))
+        self.since = asked.get("_since")
+        self.care = [(name, f"{prefix}{asked[name]}") for name, prefix in _CARE.items() if name in asked]
+        for name, value in [*self.care, *([("_since", f"ge{self.since}")] if self.since is not None else [])]:
+            dated(value, name)
+
+    def conditions(self, type: ResourceType) -> tuple[Condition, ...]:
+        """What they ask of a type. A resource without a date of its own belongs to any time of the care."""
+        found: list[Condition] = []
+        if self.since is not None:
+            found.append(condition(type, "_lastUpdated", f"ge{self.since}"))
+        own = next((p for p in type.params.values() if p.kind is Kind.DATE and p.path == type.happened), None)
+        for _, value in self.care if own is not None and type.happened is not None else ():
+            assert own is not None
+            undated = condition(type, f"{own.name}:missing", "true")
+            found.append(Group((condition(type, own.name, value), undated), any=True))
+        return tuple(found)
+
+
+_CARE = {"start": "ge", "end": "le"}
+_PARAMETERS = frozenset({"_count", "_type", "_since", *_CARE})
 
 
 def _last_position(found: list[Found], left: int, after: tuple[object, ...] | None) -> tuple[object, ...]:
@@ -79,7 +128,7 @@ async def _of_type(
     call: Call,
     type: ResourceType,
     patient_id: str,
-    since: str | None,
+    asked: _Asked,
     limit: int,
     after: tuple[object, ...] | None,
 ) -> list[Found]:
@@ -87,10 +136,7 @@ async def _of_type(
         reach = await call.services.gate.reach_for_actor(call.actor, Action(type.name, Verb.READ))
     except InsufficientScope:
         return []
-    conditions: tuple[Condition, ...] = ()
-    if since is not None:
-        conditions = (condition(type, "_lastUpdated", f"ge{since}"),)
-    query = Query(type, conditions, (), patient_id)
+    query = Query(type, asked.conditions(type), (), patient_id)
     searching = Searching(call.base)
     return await search.page(call.services.db, query, searching, reach=reach, limit=limit, after=after)
 
@@ -99,7 +145,9 @@ def _types(text: str | None) -> list[ResourceType]:
     kept = [type for type in types().values() if type.in_compartment() or type.name == "Endpoint"]
     if text is None:
         return [type for type in kept if type.name != "AuditEvent"]
-    names = {resource_type(name.strip()).name for name in text.split(",") if name.strip()}
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if not names <= types().keys():
+        raise InvalidInput("_type names a type that this server does not keep.", expression="http._type")
     return [type for type in kept if type.name in names]
 
 

@@ -21,7 +21,18 @@ from .search_params import Pairs, pairs_of, parse
 FORMATS = ("application/fhir+ndjson", "application/ndjson", "ndjson")
 MOST_PATIENTS = 10_000
 _NEXT_FILTER = re.compile(r",(?=[A-Z][A-Za-z]+\?)")
-_VALUES = ("valueString", "valueInstant", "valueDateTime", "valueUri", "valueCode", "valueBoolean")
+_VALUES = (
+    "valueString",
+    "valueInstant",
+    "valueDateTime",
+    "valueUri",
+    "valueCode",
+    "valueBoolean",
+    "valueDate",
+    "valueInteger",
+    "valuePositiveInt",
+    "valueUnsignedInt",
+)
 
 
 @dataclass(frozen=True)

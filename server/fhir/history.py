@@ -37,15 +37,19 @@ async def instance_history(request: Request) -> Response:
     """GET [base]/[type]/[id]/_history"""
     call = await Call.of(request)
     names = request.path_params
-    type, id = names["type"], names["id"]
+    answer = await of_instance(call, names["type"], names["id"], pairs_of(request.url.query))
+    return await respond(request, answer)
+
+
+async def of_instance(call: Call, type: str, id: str, pairs: Pairs) -> Answer:
+    """The versions of one resource. Raises NotFound where none may be seen."""
     resource_type(type)
     reach = await call.reach(type, Verb.READ)
     match = Where("old.type = :type AND old.id = :id", {"type": type, "id": id})
-    pairs = pairs_of(request.url.query)
     answer, shown = await _history(call, f"{type}/{id}/_history", match, reach.versions(), pairs)
     if not shown and not await store.history(call.services.db, match, reach=reach.versions(), limit=1):
         raise NotFound()
-    return await respond(request, answer)
+    return answer
 
 
 async def type_history(request: Request) -> Response:

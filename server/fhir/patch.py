@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import Verb
-from server.core.errors import Gone, InvalidInput, UnsupportedMediaType
+from server.core.errors import Gone, InvalidInput, NotFound, PreconditionFailed, UnsupportedMediaType
 from server.records import document, store
 from server.records.document import Json
+from server.records.serial import serializable
 
-from . import binary, blind, fhir_xml, fhirpath_patch, json_patch
+from . import binary, blind, conditional, fhir_xml, fhirpath_patch, json_patch
 from .call import Call
 from .format import FHIR_JSON, FHIR_XML, Answer, aside, body_of, etag_version, respond
 from .update import replace
@@ -31,22 +32,52 @@ async def patch_resource(request: Request) -> Response:
     """PATCH [base]/[type]/[id]"""
     call = await Call.of(request)
     names = request.path_params
-    await writable(call, names["type"], Verb.UPDATE)
+    body = await _body(request, call, names["type"])
+    if_match, prefer = _conditions(request)
+    answer = await patch(call, names["type"], names["id"], body, if_match=if_match, prefer=prefer)
+    return await respond(request, await binary.shown(call, answer))
+
+
+async def patch_conditionally(request: Request) -> Response:
+    """PATCH [base]/[type]?…"""
+    call = await Call.of(request)
+    type = request.path_params["type"]
+    body = await _body(request, call, type)
+    if_match, prefer = _conditions(request)
+    answer = await patch_matching(call, type, request.url.query, body, if_match=if_match, prefer=prefer)
+    return await respond(request, await binary.shown(call, answer))
+
+
+def _conditions(request: Request) -> tuple[int | None, Prefer]:
+    return etag_version(request.headers.get("if-match")), Prefer.read(request.headers.get("prefer"))
+
+
+async def _body(request: Request, call: Call, type: str) -> bytes:
+    await writable(call, type, Verb.UPDATE)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (JSON_PATCH, "application/json", FHIR_JSON, FHIR_XML):
         raise UnsupportedMediaType(f"A patch is {JSON_PATCH}, or a FHIRPath Patch in {FHIR_JSON}.")
     body = await body_of(request, limit=call.services.settings.max_resource_bytes)
     if kind == FHIR_XML:
         body = document.dump(await aside(body, fhir_xml.parse))
-    answer = await patch(
-        call,
-        names["type"],
-        names["id"],
-        body,
-        if_match=etag_version(request.headers.get("if-match")),
-        prefer=Prefer.read(request.headers.get("prefer")),
-    )
-    return await respond(request, await binary.shown(call, answer))
+    return body
+
+
+async def patch_matching(
+    call: Call, type: str, criteria: str, body: bytes, *, if_match: int | None = None, prefer: Prefer
+) -> Answer:
+    """Conditional patch: what the criteria find is patched; none is 404, many are 412 (FHIR R4, 3.1.0.6)."""
+    await writable(call, type, Verb.UPDATE)
+
+    async def once() -> Answer:
+        matches = await conditional.matches(call, type, criteria)
+        if len(matches) > 1:
+            raise PreconditionFailed("The search matches more than one resource.")
+        if not matches:
+            raise NotFound()
+        return await patch(call, type, matches[0].id, body, if_match=if_match, prefer=prefer)
+
+    return await serializable(call.services.db, once)
 
 
 async def patch(

@@ -49,7 +49,7 @@ routes: list[BaseRoute] = [
     Route("/{type}/$validate", operations.validate_resource, methods=["POST"]),
     Route("/{type}/{id}/$validate", operations.validate_resource, methods=["POST"]),
     Route("/Patient/$match", match.match_patient, methods=["POST"]),
-    Route("/Patient/{id}/$everything", everything.everything, methods=["GET"]),
+    Route("/Patient/{id}/$everything", everything.everything, methods=["GET", "POST"]),
     Route("/{type}/{id}/_history", history.instance_history, methods=["GET"]),
     Route("/{type}/{id}/_history/{vid}", read.read_version, methods=["GET"]),
     Route("/Patient/{id}/*", search_system.search_whole_compartment, methods=["GET"]),
@@ -63,6 +63,7 @@ routes: list[BaseRoute] = [
     Route("/{type}", search.search_type, methods=["GET"]),
     Route("/{type}", create.create_resource, methods=["POST"]),
     Route("/{type}", update.update_conditionally, methods=["PUT"]),
+    Route("/{type}", patch.patch_conditionally, methods=["PATCH"]),
     Route("/{type}", delete.delete_conditionally, methods=["DELETE"]),
 ]
 

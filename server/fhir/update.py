@@ -141,11 +141,22 @@ async def current(call: Call, type: str, id: str, *, reach: Reach) -> Stored | N
 
 
 async def update_matching(
-    call: Call, type: str, criteria: str, resource: Json, *, if_match: int | None = None, prefer: Prefer
+    call: Call,
+    type: str,
+    criteria: str,
+    resource: Json,
+    *,
+    if_match: int | None = None,
+    prefer: Prefer,
+    id: str | None = None,
 ) -> Answer:
-    """Conditional update: none and no id creates; one updates; many are 412 (FHIR R4, 3.1.0.4.3)."""
+    """Conditional update: none and no id creates; one updates; many are 412 (FHIR R4, 3.1.0.4.3).
+
+    `id`: what a transaction calls a resource that is made here.
+    """
     await writable(call, type, Verb.UPDATE)
     require_type(resource, type)
+    chosen = id
 
     async def once() -> Answer:
         matches = await conditional.matches(call, type, criteria)
@@ -162,7 +173,7 @@ async def update_matching(
             found = {**resource, "id": matches[0].id}
             return await update(call, type, matches[0].id, found, if_match=if_match, prefer=prefer)
         if id is None:
-            return await create(call, type, resource, prefer=prefer)
+            return await create(call, type, resource, prefer=prefer, id=chosen)
         return await update(call, type, id, resource, if_match=if_match, prefer=prefer)
 
     return await serializable(call.services.db, once)
