@@ -45,30 +45,46 @@ class Prologue:
         return syntaxes.IMPLICIT if self.encoding.implicit else syntaxes.EXPLICIT
 
 
+class _AtHand:
+    """What was given last: most of the time all that is asked for lies in it."""
+
+    def __init__(self) -> None:
+        self._begin = 0
+        self._data = b""
+
+    def read(self, offset: int, size: int) -> Generator[Want, bytes, bytes]:
+        """`size` bytes from `offset` on, fewer where the object ends."""
+        if offset - self._begin + size > len(self._data):
+            self._data = yield Want(offset, size)
+            self._begin = offset
+        return self._data[offset - self._begin : offset - self._begin + size]
+
+
 def read_prologue() -> Generator[Want, bytes, Prologue]:
     """The steps that read it. Raises Unreadable, Truncated, NotAnObject."""
-    head = yield Want(0, 144)
+    bytes_ = _AtHand()
+    head = yield from bytes_.read(0, 144)
     start = 132 if head[128:132] == b"DICM" else 4 if head[:4] == b"DICM" else 0
     warnings = [] if start == 132 else ["no preamble"]
     meta: dict[int, str] = {}
     end = start
     if start or head[:2] == b"\x02\x00":
-        end = yield from _read_meta(start, meta)
+        end = yield from _read_meta(bytes_, start, meta)
     if not meta:
         warnings.append("no file meta information")
     sop_class = meta.get(0x0002, "")
     if sop_class == _DIRECTORY:
         raise NotAnObject()
     declared = meta.get(0x0010, "")
-    first = yield Want(end, 12)
+    first = yield from bytes_.read(end, 12)
     encoding = _encoding(first, declared, warnings)
     return Prologue(end, sop_class, meta.get(0x0003, ""), declared, encoding, tuple(warnings))
 
 
-def _read_meta(at: int, meta: dict[int, str]) -> Generator[Want, bytes, int]:
+def _read_meta(bytes_: _AtHand, at: int, meta: dict[int, str]) -> Generator[Want, bytes, int]:
     """Read group 0002, in Explicit VR Little Endian, to its end, whatever its group length says."""
     while True:
-        head = yield Want(at, 12)
+        head = yield from bytes_.read(at, 12)
         if len(head) < 8 or head[:2] != b"\x02\x00":
             return at
         if head[4:6] not in _VRS:
@@ -78,7 +94,7 @@ def _read_meta(at: int, meta: dict[int, str]) -> Generator[Want, bytes, int]:
         length = int.from_bytes(head[8:12] if long else head[6:8], "little")
         if length > _MAX_META:
             raise Unreadable("The file meta information is damaged.")
-        content = yield Want(at, size + length)
+        content = yield from bytes_.read(at, size + length)
         if len(content) < size + length:
             raise Truncated("The object ends inside its file meta information.")
         meta[int.from_bytes(head[2:4], "little")] = (

@@ -88,6 +88,8 @@ class Walker:
         self._stack = [_Scope(self.root, None, UNDEFINED, self._implicit)]
         while self._stack:
             scope = self._stack[-1]
+            if scope.sequence is None and not scope.implicit:
+                self._plain(scope)
             if scope.end != UNDEFINED and self._where() >= scope.end:
                 self._stack.pop()
                 continue
@@ -104,6 +106,29 @@ class Walker:
                     raise
                 self.warnings.append("what follows the pixel data cannot be read")
                 return
+
+    def _plain(self, scope: _Scope) -> None:
+        """Take the elements that are all here and have nothing special, without a step for each.
+
+        Those of an explicit, short VR: most of every header. The first other one is left to `_element`.
+        """
+        buffer, at, base = self._buffer, self._at, self._base
+        unpack, put = _HEADS[scope.data.big].unpack_from, scope.data.__setitem__
+        here = len(buffer) if scope.end == UNDEFINED else min(len(buffer), scope.end - base)
+        if PIXEL_DATA in self.root or self._kept > MAX_KEPT - len(buffer):
+            return
+        while at + 8 <= here and self._count < MAX_ELEMENTS:
+            group, number, code, length = unpack(buffer, at)
+            vr, begin = _SHORT.get(code), at + 8
+            if vr is None or group >= 0x7FE0 or begin + length > here:
+                break
+            at = begin + length
+            element = Element(group << 16 | number, vr, base + begin, length)
+            element.value = buffer[begin:at]
+            put(element.tag, element)
+            self._count += 1
+            self._kept += length
+        self._at = at
 
     def _ended(self) -> None:
         """The object ends where an element should begin."""
