@@ -303,13 +303,23 @@ async function watch(studies) {
       const item = document.createElement("li");
       const link = document.createElement("a");
       link.href = `/studies/${encodeURIComponent(study.uid)}`;
-      link.textContent = study.description || words.say("noDescription");
+      const day = words.day(study.date);
+      link.textContent = (study.description || words.say("noDescription")) + (day ? `, ${day}` : "");
       item.append(link, ` – ${words.say(`state-${states[study.uid]}`)}`);
+      if (studies.length > 1) item.append(" · ", reportLink(study));
       return item;
     }));
     if (studies.every(({ uid }) => states[uid] !== "cataloguing")) return;
     await new Promise((resolve) => { setTimeout(resolve, 500); });
   }
+}
+
+// Of one study, a button of its own leads there.
+function reportLink(study) {
+  const link = document.createElement("a");
+  link.href = `/studies/${encodeURIComponent(study.uid)}/reports/add`;
+  link.textContent = $("add-report").textContent;
+  return link;
 }
 
 $("retry").addEventListener("click", () => send(sender.unsent));
