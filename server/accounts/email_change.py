@@ -7,24 +7,20 @@ week, before and after the change, and that undoes later changes too.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Protocol
-from urllib.parse import urlsplit
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 from server.audit.events import Event
-from server.audit.log import AuditLog
 from server.core import clock
 from server.core.errors import AlreadyStored, Conflict, Gone, TooManyRequests, Unprocessable
 from server.core.ids import digest, new_secret
-from server.core.settings import Settings
-from server.jobs import letter, mailer, queue
-from server.jobs.mailer import Seal
+from server.jobs import queue
 from server.storage.db import Database
 from server.storage.sql import load
 
 from . import attempts, notices, people, verification
 from .people import Account
+from .verification import Needs
 
 QUERIES = load(__package__, "email_change.sql")
 
@@ -34,19 +30,6 @@ KEPT = timedelta(days=90)
 CONFIRM_PATH = "/address/confirm/{secret}"
 UNDO_PATH = "/address/keep/{secret}"
 TAKEN = "Another account uses this address now."
-
-
-class Needs(Protocol):
-    """What is used of the services."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def db(self) -> Database: ...
-    @property
-    def keyring(self) -> Seal: ...
-    @property
-    def audit(self) -> AuditLog: ...
 
 
 async def ask(services: Needs, account: Account, new: str, address: str) -> None:
@@ -69,9 +52,9 @@ async def ask(services: Needs, account: Account, new: str, address: str) -> None
         await services.db.execute(QUERIES["ask_change"], values | hashes | times)
         if known is None:
             path = CONFIRM_PATH.format(secret=confirm)
-            await _mail(services, account, new, "email_confirm", path, times["expires_at"])
+            await notices.post(services, account, "email_confirm", path, to=new, until=times["expires_at"])
         path = UNDO_PATH.format(secret=undo)
-        await _mail(services, account, account.email, "email_asked", path, times["undo_until"])
+        await notices.post(services, account, "email_asked", path, until=times["undo_until"])
         who = verification.who(account, address)
         await services.audit.record(Event.EMAIL_CHANGE_ASKED, who=who, patient_id=None)
     if known is not None:
@@ -108,7 +91,9 @@ async def confirm(services: Needs, secret: str, address: str) -> Account:
         undo = new_secret()
         await services.db.execute(QUERIES["new_undo"], {"id": row["id"], "undo_hash": digest(undo)})
         path = UNDO_PATH.format(secret=undo)
-        await _mail(services, account, row["old_email"], "email_changed", path, now + UNDO_FOR)
+        await notices.post(
+            services, account, "email_changed", path, to=row["old_email"], until=now + UNDO_FOR
+        )
         await queue.enqueue(services.db, verification.CONFIRMED, {"account": str(account.id)})
         who = verification.who(account, address)
         await services.audit.record(Event.EMAIL_CHANGED, who=who, patient_id=None)
@@ -147,10 +132,3 @@ async def _set(db: Database, account_id: UUID, email: str) -> Account:
         raise Conflict(TAKEN) from exc
     assert row is not None  # the account was read in this transaction
     return people.account_of(row)
-
-
-async def _mail(services: Needs, account: Account, to: str, name: str, path: str, until: datetime) -> None:
-    base = services.settings.base_url
-    values = {"host": urlsplit(base).netloc, "link": base + path, "until": f"{until:%d %B %Y, %H:%M} UTC"}
-    mail = letter.write(notices.LETTERS, name, to, values, account.language)
-    await mailer.post(services.db, mail, keyring=services.keyring)

@@ -8,24 +8,17 @@ can do it at once by command (`lightbox user recover`), having seen who it is.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Protocol
-from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from server.audit.events import Event
-from server.audit.log import AuditLog
 from server.core import clock
 from server.core.errors import Gone
-from server.core.ids import digest, new_secret
-from server.core.settings import Settings
-from server.jobs import letter, mailer
-from server.jobs.mailer import Seal
 from server.storage.db import Database
 from server.storage.sql import load
 
 from . import notices, people, second_factor, verification
 from .people import Account
-from .verification import Purpose
+from .verification import Needs, Purpose
 
 QUERIES = load(__package__, "second_factor.sql")
 SECRETS = load(__package__)
@@ -36,19 +29,6 @@ STOP_PATH = "/second-step/stop/{secret}"
 TAKE_OFF_PATH = "/second-step/take-off/{secret}"
 
 
-class Needs(Protocol):
-    """What is used of the services."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def db(self) -> Database: ...
-    @property
-    def keyring(self) -> Seal: ...
-    @property
-    def audit(self) -> AuditLog: ...
-
-
 async def ask(services: Needs, account: Account, address: str) -> None:
     """Begin the days of waiting and tell the owner; asked again, they do not begin anew, and nobody is mailed."""
     now = clock.now()
@@ -56,8 +36,11 @@ async def ask(services: Needs, account: Account, address: str) -> None:
     async with services.db.transaction():
         if await services.db.fetch_val(QUERIES["ask_loss"], values) is None:
             return
-        secret = await _secret(services.db, account.id, Purpose.FACTOR_KEPT, COOL_OFF + LINK_FOR)
-        await _mail(services, account, "factor_lost", STOP_PATH.format(secret=secret), now + COOL_OFF)
+        secret = await verification.new_link(
+            services.db, account.id, Purpose.FACTOR_KEPT, COOL_OFF + LINK_FOR
+        )
+        path = STOP_PATH.format(secret=secret)
+        await notices.post(services, account, "factor_lost", path, until=now + COOL_OFF)
         who = verification.who(account, address)
         await services.audit.record(Event.FACTOR_LOST, who=who, patient_id=None)
 
@@ -118,21 +101,6 @@ async def mail_ripe(services: Needs) -> None:
             account = await people.get(services.db, row["account_id"])
             if account.disabled_at is not None:
                 continue
-            secret = await _secret(services.db, account.id, Purpose.FACTOR_LOST, LINK_FOR)
+            secret = await verification.new_link(services.db, account.id, Purpose.FACTOR_LOST, LINK_FOR)
             path = TAKE_OFF_PATH.format(secret=secret)
-            await _mail(services, account, "factor_ripe", path, clock.now() + LINK_FOR)
-
-
-async def _secret(db: Database, account_id: UUID, purpose: Purpose, lifetime: timedelta) -> str:
-    secret, now = new_secret(), clock.now()
-    await db.execute(SECRETS["drop_secrets"], {"account": account_id, "purpose": purpose})
-    values = {"secret_hash": digest(secret), "account": account_id, "purpose": purpose}
-    await db.execute(SECRETS["add_secret"], values | {"now": now, "expires_at": now + lifetime})
-    return secret
-
-
-async def _mail(services: Needs, account: Account, name: str, path: str, until: object) -> None:
-    base = services.settings.base_url
-    values = {"host": urlsplit(base).netloc, "link": base + path, "until": f"{until:%d %B %Y, %H:%M} UTC"}
-    mail = letter.write(notices.LETTERS, name, account.email, values, account.language)
-    await mailer.post(services.db, mail, keyring=services.keyring)
+            await notices.post(services, account, "factor_ripe", path, until=clock.now() + LINK_FOR)

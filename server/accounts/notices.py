@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -45,12 +46,25 @@ class Needs(Protocol):
 
 async def tell(services: Needs, account: Account, what: str) -> None:
     """Mail what happened to the account's owner, if the open transaction commits."""
+    words = translations(account.language).gettext(WORDS[what])
+    help_at = services.settings.base_url + HELP_PATH
+    await post(services, account, "security", SECURITY_PATH, what=words, help=help_at)
+
+
+async def post(
+    services: Needs,
+    account: Account,
+    name: str,
+    path: str,
+    *,
+    to: str | None = None,
+    until: datetime | None = None,
+    **words: str,
+) -> None:
+    """Mail a letter with a link of ours, in the account's language; to its address, or to the one given."""
     base = services.settings.base_url
-    values = {
-        "host": urlsplit(base).netloc,
-        "what": translations(account.language).gettext(WORDS[what]),
-        "link": base + SECURITY_PATH,
-        "help": base + HELP_PATH,
-    }
-    mail = letter.write(LETTERS, "security", account.email, values, account.language)
+    values = {"host": urlsplit(base).netloc, "link": base + path, **words}
+    if until is not None:
+        values["until"] = f"{until:%d %B %Y, %H:%M} UTC"
+    mail = letter.write(LETTERS, name, to or account.email, values, account.language)
     await mailer.post(services.db, mail, keyring=services.keyring)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from server.audit.events import Event
@@ -19,17 +18,16 @@ from server.core import clock
 from server.core.errors import Gone
 from server.core.ids import digest, new_secret
 from server.core.settings import Settings
-from server.jobs import letter, mailer, queue
-from server.jobs.mailer import Mail, Seal
+from server.jobs import queue
+from server.jobs.mailer import Seal
 from server.jobs.queue import Kit, Periodic
 from server.storage.db import Database
 from server.storage.sql import load
 
-from . import attempts, people, sessions
+from . import attempts, notices, people, sessions
 from .people import Account
 
 QUERIES = load(__package__)
-LETTERS = letter.templates(__package__)
 
 VERIFY_PATH = "/verify/{secret}"
 RESET_PATH = "/reset/{secret}"
@@ -97,10 +95,7 @@ async def tell_known(services: Needs, email: str) -> None:
     if account is None:
         return
     await attempts.begin(services.db, attempts.subject(MAILS, account.email_folded))
-    base = services.settings.base_url
-    values = {"host": urlsplit(base).netloc, "link": base + SIGN_IN_PATH}
-    mail = letter.write(LETTERS, "known", account.email, values, account.language)
-    await mailer.post(services.db, mail, keyring=services.keyring)
+    await notices.post(services, account, "known", SIGN_IN_PATH)
 
 
 async def lives(db: Database, secret: str, purpose: Purpose) -> bool:
@@ -140,21 +135,19 @@ def who(account: Account, address: str = "") -> Who:
 
 
 async def _post(services: Needs, account: Account, purpose: Purpose, name: str, path: str) -> None:
+    lifetime = LIFETIMES[purpose]
+    secret = await new_link(services.db, account.id, purpose, lifetime)
+    await notices.post(services, account, name, path.format(secret=secret), until=clock.now() + lifetime)
+
+
+async def new_link(db: Database, account_id: UUID, purpose: Purpose, lifetime: timedelta) -> str:
+    """A secret for a link; those made for the same purpose before stop working."""
     secret, now = new_secret(), clock.now()
-    expires_at = now + LIFETIMES[purpose]
-    values = {"account": account.id, "purpose": purpose}
-    await services.db.execute(QUERIES["drop_secrets"], values)
-    kept = {"secret_hash": digest(secret), "now": now, "expires_at": expires_at}
-    await services.db.execute(QUERIES["add_secret"], values | kept)
-    mail = _letter(
-        services.settings, account, name, path.format(secret=secret), f"{expires_at:%d %B %Y, %H:%M} UTC"
-    )
-    await mailer.post(services.db, mail, keyring=services.keyring)
-
-
-def _letter(settings: Settings, account: Account, name: str, path: str, until: str) -> Mail:
-    values = {"host": urlsplit(settings.base_url).netloc, "link": settings.base_url + path, "until": until}
-    return letter.write(LETTERS, name, account.email, values, account.language)
+    values = {"account": account_id, "purpose": purpose}
+    await db.execute(QUERIES["drop_secrets"], values)
+    kept = {"secret_hash": digest(secret), "now": now, "expires_at": now + lifetime}
+    await db.execute(QUERIES["add_secret"], values | kept)
+    return secret
 
 
 async def whose(db: Database, secret: str, purpose: Purpose) -> UUID | None:

@@ -113,7 +113,7 @@ def _as_environment(settings: Settings) -> dict[str, str]:
     for name, value in settings:
         if value is None:
             continue
-        if name == "retention":
+        if name in ("retention", "watch"):
             value = ",".join(f"{rule}={number}" for rule, number in value)
         elif name == "regions":
             value = ",".join(f"{each.name}={each.address}" for each in value)

@@ -66,6 +66,20 @@ def _list(value: Any) -> Any:
     )
 
 
+WATCH_LIMITS = {  # within an hour: events, or different records
+    "downloads": 60,
+    "downloads_records": 15,
+    "looks": 1000,
+    "looks_records": 60,
+    "system_downloads": 5000,
+    "system_downloads_records": 1000,
+    "system_looks": 50_000,
+    "system_looks_records": 5000,
+    "refusals": 10,
+    "refusals_of_nobody": 100,
+    "wrong": 10,  # passwords and codes
+    "wrong_of_nobody": 100,
+}
 RETENTION_RULES = ("unclaimed", "requests", "holds", "incidents", "proofs")
 
 
@@ -131,6 +145,9 @@ class Settings(BaseSettings):
         (), description="Days of a rule over those of the region, rule=days, comma-separated; 0: never"
     )
     retention_purge: bool = Field(False, description="The daily job removes what is due, not only counts it")
+    watch: Annotated[tuple[tuple[str, int], ...], NoDecode, _numbers(tuple(WATCH_LIMITS))] = Field(
+        (), description="What within an hour raises an alert, over the defaults: name=number, comma-separated"
+    )
     demo: bool = Field(False, description="Adds the demo people and sample images once; no second factor")
     second_factor: Literal["required", "optional"] | None = Field(
         None, description="Of doctors, staff and operators; empty: required, save in a demo"
@@ -163,6 +180,11 @@ class Settings(BaseSettings):
         """Arguments (the command line's) over environment over files."""
         files = TomlConfigSettingsSource(settings_cls, toml_file=list(cls.toml_files))
         return init_settings, env_settings, files
+
+    @property
+    def watch_limits(self) -> dict[str, int]:
+        """What within an hour raises an alert."""
+        return WATCH_LIMITS | dict(self.watch)
 
     @property
     def needs_second_factor(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from server.access.actor import Actor
@@ -20,6 +21,17 @@ QUERIES = load(__package__)
 MOST = 500
 
 
+def said_of(authority: str, scope: str, reason: str, review_at: datetime) -> dict[str, Any]:
+    """What a hold says, checked. Raises Unprocessable."""
+    if review_at <= clock.now():
+        raise Unprocessable("A hold needs a date in the future on which it is looked at again.")
+    return {
+        "authority": said(authority, "The authority"),
+        "scope": said(scope, "What it covers"),
+        "reason": said(reason, "The reason"),
+    }
+
+
 async def place(
     services: Services,
     patient_id: str,
@@ -33,18 +45,9 @@ async def place(
     """Put a hold on a record; its holders are told by mail. Raises Forbidden, NotFound, Unprocessable, Conflict."""
     await require_operator(services, actor)
     await require_patient(services, patient_id)
-    if review_at <= clock.now():
-        raise Unprocessable("A hold needs a date in the future on which it is looked at again.")
-    values = {
-        "id": uuid4(),
-        "patient": patient_id,
-        "authority": said(authority, "The authority"),
-        "scope": said(scope, "What it covers"),
-        "reason": said(reason, "The reason"),
-        "now": clock.now(),
-        "account": actor.account_id,
-        "review_at": review_at,
-    }
+    words = said_of(authority, scope, reason, review_at)
+    values = words | {"id": uuid4(), "patient": patient_id, "now": clock.now(), "account": actor.account_id}
+    values["review_at"] = review_at
     async with services.db.transaction():
         row = await services.db.fetch_one(QUERIES["lock_patient"], {"patient": patient_id})
         if row is None or row["state"] == "erasing":

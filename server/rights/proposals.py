@@ -18,7 +18,7 @@ from server.access.actor import Actor, ActorKind
 from server.access.services import Services
 from server.audit.events import Event
 from server.core import clock
-from server.core.errors import Conflict, NotFound, Unprocessable
+from server.core.errors import Conflict, NotFound
 from server.core.texts import N_
 from server.storage.db import Record
 from server.storage.sql import load
@@ -63,14 +63,7 @@ async def propose_hold(
     """Raises Forbidden, NotFound, Unprocessable."""
     await require_operator(services, actor)
     await require_patient(services, patient_id)
-    if review_at <= clock.now():
-        raise Unprocessable("A hold needs a date in the future on which it is looked at again.")
-    what = {
-        "authority": said(authority, "The authority"),
-        "scope": said(scope, "What it covers"),
-        "reason": said(reason, "The reason"),
-        "review_at": review_at.isoformat(),
-    }
+    what = holds.said_of(authority, scope, reason, review_at) | {"review_at": review_at.isoformat()}
     return await _propose(services, "hold", patient_id, what, actor)
 
 

@@ -33,27 +33,24 @@ NEAR = 3  # hours around a usual one
 
 @dataclass(frozen=True)
 class Limit:
-    """How much of something within an hour is too much: events, or different records."""
+    """Something of which too much within an hour is told (LIGHTBOX_WATCH): events, or different records."""
 
     rule: str
     events: tuple[Event, ...]
-    most: int
-    patients: int
+    name: str  # in the settings; with `_records` the number of different ones
     systems: bool = False  # clients for themselves, who are busier than people
 
 
+TAKEN = (Event.STUDY_DOWNLOADED, Event.RECORD_EXPORTED)
+SEEN = (Event.STUDY_VIEWED, Event.RECORD_READ)
 ON_OTHERS = (
-    Limit("mass-download", (Event.STUDY_DOWNLOADED, Event.RECORD_EXPORTED), most=60, patients=15),
-    Limit("mass-download", (Event.STUDY_DOWNLOADED, Event.RECORD_EXPORTED), 5000, 1000, systems=True),
-    Limit("many-patients", (Event.STUDY_VIEWED, Event.RECORD_READ), most=1000, patients=60),
-    Limit("many-patients", (Event.STUDY_VIEWED, Event.RECORD_READ), 50_000, 5000, systems=True),
+    Limit("mass-download", TAKEN, "downloads"),
+    Limit("mass-download", TAKEN, "system_downloads", systems=True),
+    Limit("many-patients", SEEN, "looks"),
+    Limit("many-patients", SEEN, "system_looks", systems=True),
 )
 REFUSALS = (Event.ACCESS_REFUSED, Event.LINK_REFUSED)
-MOST_REFUSALS = 10
-MOST_REFUSALS_OF_NOBODY = 100
 WRONG = (Event.SIGN_IN_FAILED, Event.SECOND_STEP_FAILED)
-MOST_WRONG = 10
-MOST_WRONG_OF_NOBODY = 100
 
 
 async def run(services: Services) -> None:
@@ -66,10 +63,11 @@ async def run(services: Services) -> None:
 
 async def busy(services: Services) -> AsyncIterator[Found]:
     """Much of other people's data in a short time."""
-    now = clock.now()
+    now, limits = clock.now(), services.settings.watch_limits
     for limit in ON_OTHERS:
         values = {"since": now - HOUR, "events": _names(limit.events), "system": SYSTEM_CHAIN}
-        more = {"most": limit.most, "patients": limit.patients, "systems": limit.systems}
+        more = {"most": limits[limit.name], "patients": limits[f"{limit.name}_records"]}
+        more["systems"] = limit.systems
         for row in await services.db.fetch_all(QUERIES["busy_on_others"], values | more):
             yield Found(
                 limit.rule,
@@ -84,13 +82,17 @@ async def busy(services: Services) -> AsyncIterator[Found]:
 
 async def refused(services: Services) -> AsyncIterator[Found]:
     """Somebody tries doors."""
-    async for found in _counted(services, "many-refusals", REFUSALS, MOST_REFUSALS, MOST_REFUSALS_OF_NOBODY):
+    limits = services.settings.watch_limits
+    most, of_nobody = limits["refusals"], limits["refusals_of_nobody"]
+    async for found in _counted(services, "many-refusals", REFUSALS, most, of_nobody):
         yield found
 
 
 async def guessing(services: Services) -> AsyncIterator[Found]:
     """Somebody tries passwords or codes: of one account, or of addresses that have none."""
-    async for found in _counted(services, "guessing", WRONG, MOST_WRONG, MOST_WRONG_OF_NOBODY):
+    limits = services.settings.watch_limits
+    most, of_nobody = limits["wrong"], limits["wrong_of_nobody"]
+    async for found in _counted(services, "guessing", WRONG, most, of_nobody):
         yield found
 
 

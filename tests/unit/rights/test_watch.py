@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from server.accounts import sessions
 from server.audit.events import Event, Outcome
 from server.audit.who import Who
 from server.core import clock
+from server.core.settings import WrongSetting, read_settings
 from server.jobs.queue import Periodic
 from server.rights import incidents, watch
 from tests.factories import People
@@ -152,3 +154,16 @@ def test_neighbourhoods():
     assert watch.area_of("192.0.2.7") == watch.area_of("192.0.200.1") == "192.0.0.0/16"
     assert watch.area_of("2001:db8:1:2::/64") == "2001:db8::/32"
     assert watch.area_of("unix") == "unix"
+
+
+async def test_limits_are_settings(services, crowd):
+    """LIGHTBOX_WATCH over the defaults; names that are none stop the start."""
+    olga, doctor = await crowd.operator(), await crowd.doctor()
+    strict = replace(services, settings=services.settings.model_copy(update={"watch": (("refusals", 2),)}))
+    for _ in range(2):
+        await services.audit.record(Event.ACCESS_REFUSED, who=who(doctor), patient_id=None)
+    assert await found(services, olga) == {}
+    assert set(await found(strict, olga)) == {"many-refusals"}
+    assert read_settings(watch="wrong=3, looks_records=7").watch_limits["looks_records"] == 7
+    with pytest.raises(WrongSetting):
+        read_settings(watch="everything=1")
