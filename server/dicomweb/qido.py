@@ -6,15 +6,18 @@ were prepared when they were stored.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import STUDY_SEARCH
 from server.access.reach import Reach
-from server.core.errors import Conflict
+from server.core.errors import Conflict, StorageUnavailable, TooLarge, Unavailable
 from server.imaging import catalogue
 from server.imaging.catalogue import Page, Row
-from server.imaging.columns import Level
+from server.imaging.columns import Kind, Level, column
 from server.storage.db import Database
 from server.storage.where import TRUE, Where
 
@@ -45,9 +48,10 @@ async def _search(request: Request, level: Level) -> Response:
     query = parse(request.query_params.multi_items())
     answer_in = chosen_format(accept_of(request))
     match = _within(request) & qido_sql.where(query, level)
-    page = await _find(
-        services.db, level, query, match, reach=reach, parents="study" not in request.path_params
-    )
+    with in_time(query, level):
+        page = await _find(
+            services.db, level, query, match, reach=reach, parents="study" not in request.path_params
+        )
     if not page.rows:
         await services.gate.confirm(request)
     warnings = list(query.warnings)
@@ -57,6 +61,26 @@ async def _search(request: Request, level: Level) -> Response:
     _one_patient(request, page.rows)
     await trail.searched(request, (row.patient_id for row in page.rows))
     return await rows_answer(request, page.rows, query, level, answer_in, warnings, root_of(request))
+
+
+@contextmanager
+def in_time(query: QidoQuery, level: Level) -> Iterator[None]:
+    """A search that reads every object in reach, for want of an index, and does not end in time, was too broad.
+
+    Raises TooLarge (PS3.18, Table 10.6.3-1: 413, narrow the query); Unavailable where that was not the reason.
+    """
+    try:
+        yield
+    except StorageUnavailable:
+        raise
+    except Unavailable as error:
+        slow = [match.name for match in query.matches if column(level, match.path).kind is Kind.OTHER]
+        if not slow:
+            raise
+        raise TooLarge(
+            f"A search by {', '.join(slow)} reads every object it could be in, and there are too many: name the"
+            " patient, the study, a date or a modality too."
+        ) from error
 
 
 async def _find(

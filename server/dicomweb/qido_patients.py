@@ -19,6 +19,7 @@ from server.storage.where import TRUE
 
 from . import qido_sql, trail
 from .json_answer import json_answer
+from .qido import in_time
 from .qido_params import parse
 from .qido_response import chosen_format, rows_answer
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
@@ -33,7 +34,10 @@ async def find_patients(request: Request) -> Response:
     query = parse(request.query_params.multi_items())
     answer_in = chosen_format(accept_of(request))
     match = qido_sql.where(query, Level.PATIENT)
-    found = await patients.find(services.db, match, reach=reach, limit=query.limit + 1, offset=query.offset)
+    with in_time(query, Level.PATIENT):
+        found = await patients.find(
+            services.db, match, reach=reach, limit=query.limit + 1, offset=query.offset
+        )
     if not found:
         await services.gate.confirm(request)
     warnings = list(query.warnings)
@@ -73,5 +77,6 @@ async def _counted(request: Request, level: Level, count: _Count) -> Response:
     query = parse(request.query_params.multi_items())
     study, series, _ = uids_of(request)
     within = catalogue.these(study, series) if study else TRUE
-    number = await count(services.db, within & qido_sql.where(query, level), reach=reach)
+    with in_time(query, level):
+        number = await count(services.db, within & qido_sql.where(query, level), reach=reach)
     return await json_answer(request, orjson.dumps({"count": number}), media_type="application/json")

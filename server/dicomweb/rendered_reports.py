@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.core.errors import NotAcceptable
 from server.core.media import not_acceptable
 from server.imaging import drawing, sr_text, summary
 from server.imaging.catalogue import InstanceRow
+from server.imaging.presentation import is_unapplied_state
 from server.imaging.tracings import tracing
 
 from . import trail
@@ -37,6 +39,11 @@ async def words_answer(request: Request, row: InstanceRow) -> Response:
     """The object as a page or as text. Raises NotAcceptable."""
     writers = writers_of(row)
     name = next((name for wish in wishes(accept_of(request)) for name in writers if wish.covers(name)), None)
+    if name is None and is_unapplied_state(row.sop_class):
+        raise NotAcceptable(
+            "Images are not shown here by presentation states of this kind (blending, volumes, planes); render the"
+            f" images themselves, or ask for what the state says: {', '.join(writers)}."
+        )
     if name is None:
         raise not_acceptable(list(writers))
     return await words_as(request, row, name)

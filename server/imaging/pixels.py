@@ -47,8 +47,8 @@ def pixels_of(header: Header) -> Pixels:
     if header.fragments is not None:
         table, pieced = _table(header.fragments, said)
         count = said if table is None else min(said, len(table) // ROW.size)
-        if syntaxes.is_video(header.transfer_syntax):
-            table, pieced = None, True
+        if syntaxes.is_video(header.transfer_syntax):  # one stream, whatever its fragments
+            table, pieced, count = None, True, said
         return Pixels(rows, columns, samples, bits, count, None, header.fragments.offset, None, table, pieced)
     length = max(0, min(element.length, header.size - element.offset))
     frame_bits = _frame_bits(data, rows, columns, samples, _bits(element, bits))

@@ -29,6 +29,11 @@ def is_presentation_state(sop_class: str) -> bool:
     return sop_class in (GRAYSCALE, COLOUR, PSEUDO_COLOUR)
 
 
+def is_unapplied_state(sop_class: str) -> bool:
+    """Whether it is a presentation state of a kind that images are not shown by here: blending, volumes, planes."""
+    return sop_class.startswith(_STORAGE) and not is_presentation_state(sop_class)
+
+
 @dataclass(frozen=True)
 class Reference:
     """An image that a state is for; no frames: all of them."""
