@@ -31,6 +31,20 @@ gzip.
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision. Resources are
 kept as JSON; XML (`_format=xml`, `application/fhir+xml`) is made of them and turned into them value by value.
 
+**Binary.** Content is sent and read as such (any `Content-Type` that is not FHIR's, by POST and PUT, up to
+`LIGHTBOX_MAX_BINARY_BYTES`; whose it is, `X-Security-Context` says) or in the resource. An answer is the content,
+with `Range`, unless FHIR JSON or XML is asked for by name. What is longer than 32 KiB and somebody's lies sealed with
+the patient's key in the object store, written while it arrives (200 MB cost the process 10 MB) and durable before the
+answer; shorter content, content of nobody and what a patch brought stay in the row, where a file and an fsync of
+their own would cost more than they save, and which a backup seals with the same key. The row then has a mark in the
+place of `data` (extension `urn:lightbox:content` with size and SHA-256). Whoever reads the resource gets its content;
+a Bundle (search, history, batch) holds up to 16 MiB of it and beyond leaves the mark, tagged SUBSETTED: read that
+Binary by itself. A mark that is sent back keeps the content; one that was made up is dropped.
+
+**Patch without reading.** A token that may change a resource and see it neither by `r` nor by `s` is refused (403)
+patches that ask (`test`, `copy`, `move`, FHIRPath with `where`), is shown nothing, and makes a version with each
+patch; that an element is there can still be told from a path that leads nowhere.
+
 Not supported: `_query` (there are no named queries), `_contained` other than `false`, functional lists in `_list`.
 
 ## Bulk Data export
@@ -75,8 +89,8 @@ ServiceRequest itself where the record holds it, also when that comes later), th
 for each scanner that is named, and a **Provenance** that says who brought it. Structured reports and encapsulated PDF
 or CDA give a **DiagnosticReport** each: text of the tree (narrative, `presentedForm` as plain text), what stands under
 impression or conclusion, status by Completion, Preliminary and Verification Flag (`unknown` without them), authors,
-verifiers; a file as a **Binary** of up to 16 MiB. All are made anew under one lock, change their version only with
-their content, go with the instance and come back with it. Nobody writes them (405), save trusted systems an
+verifiers; a file as a **Binary**, whose content stays in the DICOM object. All are made anew under one lock, change
+their version only with their content, go with the instance and come back with it. Nobody writes them (405), save trusted systems an
 ImagingStudy of their own. Body parts without a code in PS3.16 Annex L keep their own words.
 
 **Corrections** by the patient (date, description, kind, body part) show in the ImagingStudy, in its reports' date and
@@ -89,16 +103,26 @@ capability URLs without a token are not issued. A server that cannot answer now 
 
 **Manifest** (IHE RAD MADO, trial implementation): `Bundle/[id of the ImagingStudy]` is a document Bundle; a
 DocumentReference of type 18748-4 leads to it, found also by `study-instance-uid`, `accession-number`, `modality`,
-`anatomical-region`. The KOS form and web viewer Endpoints are not made; no profile is claimed in `meta.profile`.
+`anatomical-region`. The KOS form and web viewer Endpoints are not made; no profile of MADO is claimed.
 
 Every DiagnosticReport and DocumentReference that somebody brings has a Provenance too.
 
 ## Profiles
 AuditEvents follow IHE BALP (PatientCreate, -Read, -Update, -Delete, -Query) and claim a pattern in `meta.profile` where
-they have all of it; Consents have the shape of IHE PCF (basic; chosen studies as `provision.data`). Resources are kept
-as sent, so US Core's must-support elements and extensions go round; the server claims no US Core profile for what it
-makes: a profile that a person made here has no identifier, and a sex only if it was said. What the server makes is
-held valid by four validators of others (`tests/conformance/fhir/outside.py`); `benchmarks/fhir.py` says how fast.
+they have all of it. Consents made here claim IHE PCF 1.1 basic, or intermediate with chosen studies as
+`provision.data` (meaning instance); of intermediate, `dataPeriod`, data that is related or authored by somebody, nested
+provisions and other purposes than TREAT are not enforced, and so refused while active.
+
+**US Core 8**: Patient, DiagnosticReport for Report and Note Exchange, DocumentReference. What others send is kept as
+sent, so every must-support element and extension (race, ethnicity, tribal affiliation, sex, birthsex) goes round. What
+is made here claims its profile in `meta.profile` where it has all that the profile demands: profiles of people (with
+the number of the record, `urn:lightbox:record`, as identifier), reports written in the portal or made of SR and PDF,
+hard copies with files, manifests. All searches that its server SHALL or SHOULD have for them, and
+`DocumentReference/$docref` by GET and POST (`patient`, `start`, `end`, `type`, `profile`; nothing is made on demand; up
+to 1,000 documents). Not claimed: the whole us-core-server, which wants types that are not kept here.
+
+What the server makes is held valid by four validators of others (`tests/conformance/fhir/outside.py`), of every sample
+file too (`test_real_files.py --long`); `benchmarks/fhir.py` says how fast.
 
 ## Search
 Pages have {DEFAULT_COUNT} resources, at most {MOST_COUNT} (`_count`); the next one is a sealed link that neither
