@@ -123,3 +123,13 @@ BEGIN
 END $$;
 CREATE TRIGGER permission_taken_back AFTER INSERT ON permission
     FOR EACH ROW WHEN (NOT NEW.given) EXECUTE FUNCTION permission_ends_research();
+
+-- A record that became part of another one has no page of its own to leave from: its person says yes again in the other.
+CREATE FUNCTION merger_ends_research() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE research_member SET left_at = NEW.merged_at, why = 'merged'
+     WHERE patient_id = NEW.source_id AND left_at IS NULL AND joined_at <= NEW.merged_at;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER merger_ends_research AFTER INSERT ON merger
+    FOR EACH ROW WHEN (NEW.undone_at IS NULL) EXECUTE FUNCTION merger_ends_research();
