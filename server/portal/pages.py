@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from babel.numbers import format_decimal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -17,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from server.access.sign_in import SignedIn
-from server.core.texts import N_, languages, negotiated, translations
+from server.core.texts import N_, languages, locale, negotiated, translations
 
 from . import words
 
@@ -159,6 +160,7 @@ def _environment(language: str) -> Environment:
     environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     environment.filters["day"] = lambda value: words.day(value, language)
     environment.filters["moment"] = lambda value: words.moment(value, language)
+    environment.filters["number"] = lambda value: format_decimal(value, locale=locale(language))
     environment.filters["initials"] = words.initials
     # For a text that is not written in the template: `_` would take it for markup, and a % in it for a place.
     environment.filters["said"] = translations(language).gettext

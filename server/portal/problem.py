@@ -24,6 +24,8 @@ TITLES = {
     503: N_("A short break"),
     507: N_("There is no room left"),
 }
+# Where a link that is spent can be had anew.
+ANEW = {"/verify/": "/verify", "/reset/": "/reset"}
 # What a stranger may not open and what does not exist look the same, so the sentence helps with both.
 MISSING = N_("The page does not exist, or it is not for the account you are signed in with.")
 
@@ -39,6 +41,8 @@ def problem(request: Request, error: ServerError) -> Response:
         return to_sign_in(request)
     sentence = MISSING if error.status == 404 else str(error)
     title = TITLES.get(error.status, TITLES[500])
-    response = render(request, "problem.html", error.status, title=title, sentence=sentence)
+    anew = next((way for begin, way in ANEW.items() if request.url.path.startswith(begin)), "")
+    anew = anew if error.status == 410 else ""
+    response = render(request, "problem.html", error.status, title=title, sentence=sentence, anew=anew)
     response.headers.update(headers)
     return response

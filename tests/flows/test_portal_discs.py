@@ -50,7 +50,7 @@ async def test_a_disc_image_and_its_list(visitor, tmp_path: Path) -> None:
     await page.click("#upload")
     assert "2 images were stored" in await stored(page)
     await expect(page.locator("#states")).to_contain_text(
-        "From a disc image – can be viewed now", timeout=20_000
+        "From a disc image, 19 January 2004 – can be viewed now", timeout=20_000
     )
     await expect(page.locator("#add-report")).to_be_visible()
     broken = tmp_path / "broken.iso"
