@@ -47,6 +47,7 @@ async def test_each_duty_opens_its_pages_only(server, people, client):
         "/operator/records": {"privacy", "security"},
         "/operator/proposals": {"privacy"},
         "/operator/disclosures": {"privacy"},
+        "/operator/research": {"privacy"},
         "/operator/jobs": {"support", "security"},
     }
     for duty in accounts.DUTIES:
