@@ -98,7 +98,9 @@ async def submit_registration(visit: Visit) -> Response:
         changed = await doctors.change_registration(visit.services, registration, actor=visit.actor)
         return see_other("/account", "registration" if changed else "saved")
     await doctors.register(visit.services, registration, email=me.email, actor=visit.actor)
-    return see_other("/my-patients", "registered")
+    response = see_other("/my-patients", "registered")
+    await _wear(visit, response, me, "doctor")  # a new cookie: what processes remember is of a patient
+    return response
 
 
 def _require_no_doctor(visit: Visit) -> None:

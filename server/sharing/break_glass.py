@@ -23,6 +23,7 @@ from . import notify, profile_code
 from .acts import QUERIES, record
 from .model import MOST_MESSAGE, Share, State, share_of
 from .profile_code import Purpose
+from .share import require_another
 
 LASTS = timedelta(hours=2)
 LEAST_REASON = 10  # characters
@@ -62,6 +63,7 @@ async def open_record(services: Services, code: str, birth_date: str, reason: st
     found = await profile_code.opened(services, code, birth_date, Purpose.EMERGENCY, actor=actor)
     if found["state"] != "active":
         raise Unprocessable(profile_code.WRONG)
+    await require_another(services, found["patient_id"], account_id=actor.account_id)
     async with services.db.transaction():
         row = await services.db.fetch_one(QUERIES["practitioner"], {"id": actor.practitioner_id})
         if row is None or not await services.gate.lives(actor.credential):

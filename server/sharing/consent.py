@@ -145,7 +145,7 @@ async def delete(
             await services.db.fetch_one(QUERIES["save_share"], values_of(step.share, step.secret))
             await _tell(services, step, actor)
         if link is not None and link.state is LinkState.LIVING:
-            await guest.revoke(services, link.id, actor=actor, reach=reach, writing=False)
+            await guest.end(services, link, actor=actor)
     return stored
 
 
@@ -165,7 +165,7 @@ async def _update_link(
             raise Unprocessable(link_consent.OVER, expression="Consent.status")
         link_consent.require_unchanged(resource, await link_consent.body_of(services, link, None))
     elif living:
-        link = await guest.revoke(services, link.id, actor=actor, reach=reach, writing=False)
+        link = await guest.end(services, link, actor=actor)
     return await store.update(
         services.db,
         await link_consent.body_of(services, link, resource),

@@ -120,28 +120,27 @@ async def get(services: Services, link_id: str, *, reach: Reach) -> Link:
 async def behind(services: Services, consent_id: str, *, reach: Reach) -> Link | None:
     """The link that a Consent stands for, kept from changing until the transaction ends; None for another Consent."""
     row = await services.db.fetch_one(
-        QUERIES["lock_link_of_patient"], {"id": consent_id}, reach=reach.of_holder().patients()
+        QUERIES["lock_link_of_patient"], {"id": consent_id}, reach=reach.patients()
     )
     return link_of(row) if row is not None else None
 
 
-async def revoke(
-    services: Services, link_id: str, *, actor: Actor, reach: Reach, writing: bool = True
-) -> Link:
-    """End a link: the guest's next request is refused. `reach` is of Consent with `u`. Raises NotFound, Conflict.
-
-    `writing`: its Consent too, unless the caller does.
-    """
+async def revoke(services: Services, link_id: str, *, actor: Actor, reach: Reach) -> Link:
+    """End a link: the guest's next request is refused. `reach` is of Consent with `u`. Raises NotFound, Conflict."""
     async with services.db.transaction():
-        before = await get(services, link_id, reach=reach)
-        values = {"id": before.id, "now": clock.now(), "why": "revoked"}
-        row = await services.db.fetch_one(QUERIES["end_link"], values)
-        if row is None:
-            raise Conflict(N_("This link is over already."))
-        link = link_of(row)
-        if writing:
-            await link_consent.write(services, link, author=actor.author)
-        await _note(services, link, Event.LINK_ENDED, actor.who())
+        link = await end(services, await get(services, link_id, reach=reach), actor=actor)
+        await link_consent.write(services, link, author=actor.author)
+    return link
+
+
+async def end(services: Services, before: Link, *, actor: Actor) -> Link:
+    """The same for a link within the caller's reach, whose Consent the caller writes. Raises Conflict."""
+    values = {"id": before.id, "now": clock.now(), "why": "revoked"}
+    row = await services.db.fetch_one(QUERIES["end_link"], values)
+    if row is None:
+        raise Conflict(N_("This link is over already."))
+    link = link_of(row)
+    await _note(services, link, Event.LINK_ENDED, actor.who())
     return link
 
 
