@@ -182,7 +182,7 @@ def _row(cells: list[str]) -> str:
     """One line; a cell that a spreadsheet would run as a formula is made a text."""
     line = StringIO()
     csv.writer(line).writerow(
-        [f"'{each}" if each[:1] in ("=", "+", "-", "@", "\t") else each for each in cells]
+        [f"'{each}" if each[:1] in ("=", "+", "-", "@", "\t", "\r") else each for each in cells]
     )
     return line.getvalue()
 
