@@ -16,14 +16,15 @@ from server.sharing import share
 from server.storage.sql import load
 
 QUERIES = load(__package__)
+RESEARCH = load(__package__, "research.sql")
 CONSENT_UPDATE = Action("Consent", Verb.UPDATE)
 
 
 @dataclass(frozen=True)
 class Given:
-    """One consent that holds: a share or an app."""
+    """One consent that holds: a share, an app, a project of research."""
 
-    kind: str  # share | app
+    kind: str  # share | app | project
     id: str
     name: str
     since: datetime
@@ -31,7 +32,7 @@ class Given:
 
 
 async def given(services: Services, *, actor: Actor, reach: Reach) -> list[Given]:
-    """Shares of the profiles in reach, and apps of the account."""
+    """Shares of the profiles in reach, projects and apps of the account."""
     shares = await services.db.fetch_all(QUERIES["living_shares"], {}, reach=reach.of_holder().patients())
     grants = await services.db.fetch_all(
         QUERIES["living_grants"], {"account": actor.account_id, "now": clock.now()}
@@ -46,6 +47,8 @@ async def given(services: Services, *, actor: Actor, reach: Reach) -> list[Given
         )
         for row in shares
     ]
+    projects = await services.db.fetch_all(RESEARCH["memberships"], {"account": actor.account_id})
+    found += [Given("project", str(row["id"]), row["name"], row["joined_at"]) for row in projects]
     return found + [Given("app", str(row["id"]), row["name"], row["created_at"]) for row in grants]
 
 

@@ -41,6 +41,11 @@ SELECT project.id, project.name, project.organization, project.description, proj
  WHERE project.approved_at IS NOT NULL AND project.ended_at IS NULL AND project.until > :now
  ORDER BY member.joined_at NULLS LAST, project.approved_at DESC
 
+-- name: memberships
+SELECT project.id, project.name, member.joined_at FROM research_member AS member
+  JOIN research_project AS project ON project.id = member.project_id
+ WHERE member.account_id = :account AND member.left_at IS NULL ORDER BY member.joined_at
+
 -- name: history_of_person
 SELECT project.name, member.joined_at, member.left_at, member.why, member.given_at
   FROM research_member AS member JOIN research_project AS project ON project.id = member.project_id

@@ -157,6 +157,7 @@ async def test_images_without_names_from_yes_to_no(server, people, staff, browse
     activity = (await page_of_ada.get("/activity")).text
     assert "Images were given without your name to the project Lungs" in activity
     assert "Joined on" in (await page_of_ada.get("/account/research")).text
+    assert "A research project" in (await page_of_ada.get("/account/consents")).text
 
     # Ada takes back the permission: at once nothing of hers goes, and the project has to delete it.
     await act(page_of_ada, "/account/permission", permission=[])
