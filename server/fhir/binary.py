@@ -18,12 +18,12 @@ from starlette.responses import Response, StreamingResponse
 
 from server.access.action import Action, Verb
 from server.access.reach import NOTHING, Reach
-from server.core.errors import InsufficientScope, NotFound, TooLarge
+from server.core.errors import Gone, InsufficientScope, NotFound, TooLarge
 from server.core.media import MediaType, parse_accept, parse_media_type, quality
 from server.core.ranges import byte_range, range_headers
 from server.imaging import contents
 from server.imaging.contents import INLINE, Content
-from server.records import content
+from server.records import content, store
 from server.records.content import Intake, Mark, marked
 from server.records.document import Json, dump, load
 from server.records.references import belonging
@@ -73,7 +73,9 @@ async def received(call: Call, content_type: str, *, limit: int) -> Json:
 
     What belongs to nobody has no key to be sealed with, and is held to the size of a row.
     """
-    request, resource = call.request, _head(content_type, call.request.headers.get("x-security-context"))
+    request = call.request
+    whose = request.headers.get("x-security-context") or await _whose_it_was(call)
+    resource = _head(content_type, whose)
     owned = await belonging(
         call.services.db, resource, resource_type("Binary"), base=call.base, required=False
     )
@@ -81,6 +83,19 @@ async def received(call: Call, content_type: str, *, limit: int) -> Json:
         return _with_data(resource, await body_of(request, limit=limit))
     found = await _received(request, call.contents, call.services.settings.max_binary_bytes)
     return marked(resource, found) if isinstance(found, Mark) else _with_data(resource, found)
+
+
+async def _whose_it_was(call: Call) -> str | None:
+    """An update that does not say whose the content is leaves it as it was."""
+    if (id := call.request.path_params.get("id")) is None:
+        return None
+    try:
+        reach = await call.reach("Binary", Verb.UPDATE)
+        before = load((await store.read(call.services.db, "Binary", id, reach=reach)).json)
+    except (NotFound, Gone):
+        return None
+    found: str | None = before.get("securityContext", {}).get("reference")
+    return found
 
 
 async def _received(request: Request, into: Intake, limit: int) -> bytes | Mark:

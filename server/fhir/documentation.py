@@ -80,7 +80,8 @@ Every statement carries the caller's reach (README). A refusal looks so:
 | a chain or `_has` through a type without a scope of its own | 403 |
 
 Practitioner, PractitionerRole and Organization are read by id and found by `_id` and `identifier` only.
-AuditEvent is made from the log. A Consent is a share: see the README.
+AuditEvent is made from the log: searched by the parameters below, newest first,
+without modifiers, includes and `_has`. A Consent is a share: see the README.
 
 ## Made from the images
 Each study of the record gives an **ImagingStudy** (series, instances, SOP classes, counts, body site in SNOMED CT,
@@ -90,8 +91,8 @@ for each scanner that is named, and a **Provenance** that says who brought it. S
 or CDA give a **DiagnosticReport** each: text of the tree (narrative, `presentedForm` as plain text), what stands under
 impression or conclusion, status by Completion, Preliminary and Verification Flag (`unknown` without them), authors,
 verifiers; a file as a **Binary**, whose content stays in the DICOM object. All are made anew under one lock, change
-their version only with their content, go with the instance and come back with it. Nobody writes them (405), save trusted systems an
-ImagingStudy of their own. Body parts without a code in PS3.16 Annex L keep their own words.
+their version only with their content, go with the instance and come back with it. Nobody writes them (405), save
+trusted systems an ImagingStudy of their own. Body parts without a code in PS3.16 Annex L keep their own words.
 
 **Corrections** by the patient (date, description, kind, body part) show in the ImagingStudy, in its reports' date and
 in the portal, which shows a corrected name too; a further Provenance says so. DICOMweb (QIDO, metadata, objects) goes

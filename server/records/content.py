@@ -23,7 +23,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from server.core.errors import StorageUnavailable, TooLarge
+from server.core.errors import StorageUnavailable, TooLarge, Unprocessable
 from server.storage import packs
 from server.storage.crypto import Stored as Object
 from server.storage.db import Database
@@ -78,7 +78,7 @@ class Contents(Protocol):
         ...
 
     def given_back(self, resource: Json) -> Json:
-        """The resource with its content in it again."""
+        """The resource with its content in it again. Raises Unprocessable where that is too large."""
         ...
 
 
@@ -143,7 +143,7 @@ class _Kept:
     """An object of the pack; `data` as it came in base64, where it did."""
 
     object: Object
-    data: str = ""
+    data: str | None = None
 
 
 class Intake:
@@ -180,7 +180,7 @@ class Intake:
                 return await self._keep(_bounded(bytes(head), chunks, most))
         return bytes(head)
 
-    async def _keep(self, chunks: AsyncIterator[bytes], data: str = "") -> Mark:
+    async def _keep(self, chunks: AsyncIterator[bytes], data: str | None = None) -> Mark:
         if self._pack is None:
             self._pack = await self._stack.enter_async_context(packs.opened(self._db, self._objects))
         writer = await self._pack.begin()
@@ -195,9 +195,12 @@ class Intake:
         return mark in self._kept
 
     def given_back(self, resource: Json) -> Json:
-        mark = mark_of(resource)
-        plain = unmarked(resource)
-        return {**plain, "data": self._kept[mark].data} if mark in self._kept else plain
+        mark, plain = mark_of(resource), unmarked(resource)
+        if mark not in self._kept:
+            return plain
+        if self._kept[mark].data is None:
+            raise Unprocessable("Content of this size must say whose it is.")
+        return {**plain, "data": self._kept[mark].data}
 
     async def note(self, db: Database, place: Place, mark: Mark) -> None:
         kept = self._kept[mark].object

@@ -25,14 +25,6 @@ SCANNER = {
 }  # fmt: skip
 
 
-async def test_the_validators_find_something() -> None:
-    """None of them is a rubber stamp."""
-    broken: Json = {"resourceType": "Patient", "id": "x", "active": "true", "gender": "x", "nonsense": 1}
-    said = " ".join(await findings([broken]))
-    for name in ("medplum", "fhir", "fhirkit", "pyfhircheck"):
-        assert f"{name}:" in said
-
-
 @pytest.fixture
 async def made(api: Api, people: People, ada: Person, client: httpx.AsyncClient) -> list[Json]:
     """One of everything that the server makes, read over HTTP by the patient."""
@@ -92,5 +84,10 @@ async def test_everything_is_valid(made: list[Json]) -> None:
         "Patient", "ImagingStudy", "Endpoint", "DiagnosticReport", "Consent", "AuditEvent", "Provenance", "Binary",
         "OperationOutcome", "Bundle", "CapabilityStatement", "Practitioner", "Organization", "Device",
     } <= {each["resourceType"] for each in made}  # fmt: skip
-    said = await findings(made)
-    assert not said, "\n".join(said)
+    # None of the validators is a rubber stamp: each finds something in this one, and only there.
+    broken: Json = {"resourceType": "Patient", "id": "x", "active": "true", "gender": "x", "nonsense": 1}
+    said = await findings([broken, *made])
+    for name in ("medplum", "fhir", "fhirkit", "pyfhircheck"):
+        assert any(each.startswith(f"Patient/x {name}:") for each in said), name
+    wrong = [each for each in said if not each.startswith("Patient/x ")]
+    assert not wrong, "\n".join(wrong)
