@@ -12,7 +12,7 @@ from server.storage.sql import Statement
 from tests.conformance.smart.driver import Browser, register
 from tests.conftest import RunningServer
 from tests.factories import People, Person, bearer
-from tests.flows.portal_steps import forms_of, submit
+from tests.flows.portal_steps import PASSWORD, forms_of, link_in, mail_to, submit
 from tests.flows.portal_studies import keep
 from tests.sharing_steps import invite
 
@@ -267,6 +267,22 @@ async def test_patients_come_by_a_doctors_page_and_a_reset_makes_it_dead(
     assert f"/sign-up?next={give}" in stranger.text
     assert (await client.post(give, data={"right": "images"})).status_code == 303, "to the sign-in"
     assert (await client.get(give.lower())).status_code == 200, "typed from a card"
+
+    # Who signs up comes back to it, once the address is confirmed, with nothing given on the way.
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as newcomer:
+        who = {
+            "name": "Nele Neu",
+            "birth_date": "1990-01-02",
+            "email": "nele@example.org",
+            "password": PASSWORD,
+        }
+        await submit(newcomer, f"/sign-up?next={give}", "/sign-up", **who)
+        mail = await mail_to(server.data / "outbox", "nele@example.org")
+        await submit(newcomer, link_in(mail, "/verify/"))
+        form = {"email": who["email"], "password": PASSWORD}
+        back = await submit(newcomer, "/sign-in", **form)
+        assert back.headers["location"] == give
+        assert "Your record is still empty" in (await newcomer.get(give)).text
 
     patient, other = await people.patient("Greta Geber"), await people.patient("Olaf Ander")
     study = await keep(client, people, patient)
