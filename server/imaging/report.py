@@ -25,7 +25,6 @@ class FailureReason(IntEnum):
     WRONG_STUDY = 0xA901
     CANNOT_UNDERSTAND = 0xC000
     NO_IDENTIFIER = 0xC001
-    TRANSFER_SYNTAX = 0xC122
 
 
 class WarningReason(IntEnum):

@@ -6,6 +6,11 @@ from xml.etree import ElementTree
 
 import httpx
 
+from server.dicomweb import wado_rendered
+from server.imaging import drawing, summary
+from server.imaging.report import FailureReason, WarningReason
+from server.imaging.transcode import COMPRESSED
+from tests.conformance.dicomweb.resources import PAGE, with_table
 from tests.conformance.dicomweb.samples import multiframe, store
 
 
@@ -73,7 +78,14 @@ async def test_preflight_needs_no_token(client: httpx.AsyncClient):
 
 def test_the_statement_names_every_resource():
     """docs/dicomweb.md: its table of resources is the table of routes."""
-    from tests.conformance.dicomweb.resources import PAGE, with_table
-
     page = PAGE.read_text()
     assert with_table(page) == page, "run python -m tests.conformance.dicomweb.resources"
+
+
+def test_the_page_names_every_code_and_encoding():
+    """docs/dicomweb.md: each Failure and Warning Reason, each transfer syntax that is written, each rendered type."""
+    page = PAGE.read_text()
+    codes = [f"{reason:04X}" for kind in (FailureReason, WarningReason) for reason in kind]
+    syntaxes = [each.removeprefix("1.2.840.10008.1.2.4") for each in COMPRESSED]
+    types = [*drawing.TYPES, *summary.TYPES, *wado_rendered.FORMATS]
+    assert [each for each in (*codes, *syntaxes, *types) if each not in page] == []
