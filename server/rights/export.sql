@@ -104,6 +104,12 @@ SELECT resource.key, resource.type, resource.id, resource.json FROM resource
 SELECT purpose, given, at, text_version, language, channel, encode(text_hash, 'hex') AS text_sha256
   FROM permission WHERE account_id = :account ORDER BY at
 
+-- name: research
+SELECT project.name, project.organization, project.purpose, member.joined_at, member.text_version, member.language,
+       encode(member.text_hash, 'hex') AS text_sha256, member.given_at, member.left_at
+  FROM research_member AS member JOIN research_project AS project ON project.id = member.project_id
+ WHERE member.account_id = :account ORDER BY member.joined_at
+
 -- name: sessions
 SELECT user_agent, address, created_at, seen_at, ended_at FROM session WHERE account_id = :account ORDER BY created_at
 

@@ -188,6 +188,7 @@ async def account(services: Services, of: Subject) -> AsyncIterator[bytes]:
         "account": person,
         "region": services.settings.region,
         "permissions": await rows("permissions"),
+        "research": await rows("research"),
         "sign_ins": await rows("sessions"),
         "apps": await rows("apps"),
         "shares": [dict(row) for row in shares],
