@@ -135,7 +135,8 @@ def _security(base_url: str) -> Json:
 def _resource(type: ResourceType, base_url: str) -> Json:
     codes = interactions(type)
     params = [{"name": name, "type": kind} for name, kind in searched(type).items()]
-    references = [name for name, param in type.params.items() if param.kind is Kind.REFERENCE]
+    own = type.params if type.name != "AuditEvent" else {}
+    references = [name for name, param in own.items() if param.kind is Kind.REFERENCE]
     found: Json = {
         "type": type.name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type.name}",
@@ -154,7 +155,7 @@ def _resource(type: ResourceType, base_url: str) -> Json:
         found["supportedProfile"] = us_core.SUPPORTED[type.name]
     if references:
         found["searchInclude"] = [f"{type.name}:{name}" for name in references]
-    if back := _referring_to(type.name):
+    if own and (back := _referring_to(type.name)):
         found["searchRevInclude"] = back
     if type.name in _OPERATIONS:
         offered = _OPERATIONS[type.name].items()
@@ -193,5 +194,5 @@ def _referring_to(name: str) -> list[str]:
         f"{other.name}:{param.name}"
         for other in types().values()
         for param in other.params.values()
-        if param.kind is Kind.REFERENCE and name in param.targets
+        if param.kind is Kind.REFERENCE and other.name != "AuditEvent" and {name, "*"} & set(param.targets)
     ]

@@ -157,6 +157,7 @@ class _Reading:
 
     def take_include(self, name: str, value: str) -> None:
         iterate = name.partition(":")[2] in ("iterate", "recurse")
+        _require_kept(self.type.name)
         if value in ("*", f"{self.type.name}:*"):
             self.includes += [Include(param, iterate=iterate) for param in _references(self.type)]
             return
@@ -167,6 +168,7 @@ class _Reading:
 
     def take_revinclude(self, name: str, value: str) -> None:
         iterate = name.partition(":")[2] in ("iterate", "recurse")
+        _require_kept(self.type.name, value.partition(":")[0])
         if value.endswith("*"):
             self.revincludes += [Include(param, iterate=iterate) for param in self._all_that_refer(value)]
             return
@@ -174,6 +176,12 @@ class _Reading:
         if not iterate and not self._is_led_to(param):
             raise InvalidInput("The _revinclude does not lead to the type that is searched for.")
         self.revincludes.append(Include(param, iterate=iterate))
+
+
+def _require_kept(*names: str) -> None:
+    """The log is no resource that is kept: it brings nothing along, and nothing brings it."""
+    if "AuditEvent" in names:
+        raise UnknownParameter("AuditEvents are searched by themselves, without includes.")
 
 
 def _references(type: ResourceType) -> list[Param]:

@@ -170,6 +170,8 @@ def _has(type: ResourceType, name: str, value: str, links: int) -> Has:
     if len(parts) != 4 or parts[1] not in types():
         raise InvalidInput("_has must be _has:Type:reference:parameter.")
     source = resource_type(parts[1])
+    if source.name == "AuditEvent":
+        raise InvalidInput("AuditEvents are searched by themselves, by their patient.")
     param = _param(source, parts[2])
     if param.kind is not Kind.REFERENCE or not (type.name in param.targets or "*" in param.targets):
         raise InvalidInput(f"{source.name}.{parts[2]} does not refer to {type.name}.")
