@@ -20,6 +20,7 @@ GRAYSCALE, COLOUR, PSEUDO_COLOUR = f"{_STORAGE}1", f"{_STORAGE}2", f"{_STORAGE}3
 _MOST_OBJECTS = 2000  # graphics of one image
 _MOST_POINTS = 200_000  # numbers in all of them together
 _MOST_AVERAGED = 32  # frames of a mask
+_MOST_MOVED = 10_000.0  # pixels
 _PIXEL = 25.4 / 96  # millimetres
 _MOST_WORDS = 20_000  # characters in all of them together
 
@@ -246,7 +247,7 @@ def _mask(model: Json, frame: int) -> Mask | None:
         ):
             continue
         averaged = max(1, min(_MOST_AVERAGED, int(_float(item, "00286112") or 1)))
-        moved = _numbers(item, "00286114")
+        moved = [max(-_MOST_MOVED, min(_MOST_MOVED, number)) for number in _numbers(item, "00286114")]
         shift = (round(moved[0]), round(moved[1])) if len(moved) >= 2 else (0, 0)
         match _first(item, "00286101"):
             case "AVG_SUB":

@@ -20,6 +20,7 @@ from .presentation import Graphic, Shutter, State
 
 Array = NDArray[Any]
 MAX_SIDE = 8192
+_MAGNIFIED = 4096  # of a side, where a state says how large it wants to be
 
 _Point = tuple[float, float]
 _TURNS = {
@@ -125,7 +126,8 @@ def _size(
 ) -> tuple[int, int]:
     across, down = float(image.width), image.height * aspect[0] / aspect[1]
     if width is None or height is None:
-        scale = min(wanted or 1.0, MAX_SIDE / across, MAX_SIDE / down)
+        larger = min(wanted, max(1.0, _MAGNIFIED / max(across, down))) if wanted else 1.0
+        scale = min(larger, MAX_SIDE / across, MAX_SIDE / down)
     else:
         scale = min(width / across, height / down)
     return max(1, round(across * scale)), max(1, round(down * scale))

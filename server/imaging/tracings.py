@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 from server.access.services import Services
-from server.core.errors import NotAcceptable
+from server.core.errors import NotAcceptable, NotFound
 
 from . import bulk
 from .annotation import patient_lines, technique_lines
@@ -50,8 +50,11 @@ async def tracing(
     if size > _MOST_READ:
         raise NotDrawn("These waveforms are too large to be drawn; they can be had as they are stored.")
     async with room().taken(8 * size + _SHOWN * (width or 0) * (height or 0)):
-        read = [(group, await _read(services, row, group)) for group in groups]
-        return await asyncio.to_thread(lambda: drawn(sheet(read, corners), kind, width, height, quality))
+        try:
+            read = [(group, await _read(services, row, group)) for group in groups]
+            return await asyncio.to_thread(lambda: drawn(sheet(read, corners), kind, width, height, quality))
+        except (NotFound, ValueError, ArithmeticError, MemoryError) as error:  # numbers beyond all sense
+            raise NotDrawn() from error
 
 
 async def _read(services: Services, row: InstanceRow, group: Group) -> Values:

@@ -25,6 +25,7 @@ _TYPES = {
     "SV": "<i8",
     "UV": "<u8",
 }
+_MOST = 1e12  # beyond, a number is none that was measured
 _MOST_CHANNELS = 64  # that are read of one group
 
 Values = NDArray[np.float64]
@@ -83,8 +84,9 @@ def values_of(group: Group, data: bytes) -> Values:
         values[raw == group.padding] = np.nan
     factors = np.array([channel.factor for channel in group.channels])
     baselines = np.array([channel.baseline for channel in group.channels])
-    scaled: Values = (values * factors + baselines).T
-    return scaled
+    with np.errstate(all="ignore"):
+        scaled: Values = (values * factors + baselines).T
+    return np.where(np.abs(scaled) < _MOST, scaled, np.nan)
 
 
 def _group(item: Json, number: int) -> Group | None:
