@@ -72,7 +72,7 @@ def parse(type: str, pairs: Pairs, *, strict: bool, compartment: str | None = No
             found.take(name, value)
         except InvalidInput as error:
             unknown = isinstance(error, UnknownParameter)
-            if unknown and not strict and "." not in name and not name.startswith("_has"):
+            if unknown and not strict and not says_more(name):
                 continue
             error.expression = (
                 error.expression or f"http.{name.partition(':')[0][:60]}"
@@ -80,6 +80,11 @@ def parse(type: str, pairs: Pairs, *, strict: bool, compartment: str | None = No
             raise
         found.used.append((name, value))
     return found.asked(compartment)
+
+
+def says_more(name: str) -> bool:
+    """Whether a parameter is a sentence: one that is not understood is an error, however lenient the handling."""
+    return "." in name or name == "_filter" or name.startswith("_has")
 
 
 class _Reading:

@@ -25,7 +25,7 @@ from .call import REGISTER, Call
 from .format import Answer, respond
 from .paging import Page, open_page, own_links, page_address
 from .search import pairs_of_request, search, searching_for, strict_of
-from .search_params import Asked, Pairs, parse, require_findable
+from .search_params import Asked, Pairs, parse, require_findable, says_more
 
 PATH = ""  # links of this search lead to [base] itself
 _ONE_TYPE_ONLY = ("_include", "_revinclude", "_sort")
@@ -144,7 +144,7 @@ def _used(names: list[str], pairs: Pairs, strict: bool) -> list[tuple[str, str]]
             for name in names:
                 parse(name, [pair], strict=True)
         except UnknownParameter:
-            if strict or "." in pair[0] or pair[0].startswith("_has"):
+            if strict or says_more(pair[0]):
                 raise
             continue
         kept.append(pair)

@@ -20,6 +20,7 @@ from .search_values import dated, escaped, halves, measured, split, unescaped
 from .text_query import tsquery
 
 MOST_VALUES = 100
+MOST_TEXTS = 10  # alternatives of _text and _content
 MOST_LINKS = 4  # of a chain
 MODIFIERS: dict[Kind, frozenset[str]] = {
     Kind.TOKEN: frozenset({"missing", "not", "text", "of-type", "in", "not-in", "above", "below"}),
@@ -67,6 +68,8 @@ def _check_values(criterion: Criterion) -> None:
         if criterion.values not in (("true",), ("false",)):
             raise InvalidInput(f"{criterion.param.name}:missing must be true or false.")
         return
+    if criterion.param.name in WORDS and len(criterion.values) > MOST_TEXTS:
+        raise InvalidInput(f"{criterion.param.name} takes at most {MOST_TEXTS} alternatives; OR joins words.")
     for value in criterion.values:
         _check_value(criterion, value)
 

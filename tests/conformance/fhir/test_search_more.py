@@ -75,6 +75,11 @@ async def test_filter(api: Api, stranger: Api) -> None:
         f"status in {SETS}/observation-status": set(made.values()),
     }.items():
         assert await names(api, made, f"_filter={quote(query)}") == expected, query
+    for wrong in ("nonsense eq 1", "patient.nonsense eq 1", "status co x", "status eq", "date gt x"):
+        assert (
+            await api.get(f"Observation?_filter={wrong}", prefer="handling=lenient")
+        ).status_code == 400, wrong
+    assert (await api.get("Observation?_content=" + ",".join("abcdefghijk"))).status_code == 400
     other = await api.get(f"Observation?_filter=status eq final or patient eq Patient/{stranger.patient}")
     assert other.status_code == 403  # decision 1: patient= outside of the caller's, wherever it stands
 
