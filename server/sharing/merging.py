@@ -159,6 +159,7 @@ async def part(services: Services, merger_id: UUID, *, reason: str, actor: Actor
         rows = await services.db.fetch_all(QUERIES["items"], {"merger": merger_id})
         items = [(row["kind"], orjson.loads(row["what"])) for row in rows]
         carried = await _bring_back(services, items, source, target)
+        await services.db.execute(QUERIES["drop_copies"], {"target": target})
         if found["claimed_at"] is None:  # a code that nobody knows: who made the record can have another one
             await profile_code.make(services, source, Purpose.CLAIM, actor=actor)
         for patient_id in (source, target):

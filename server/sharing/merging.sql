@@ -155,6 +155,10 @@ UPDATE proposal SET patient_id = :source WHERE patient_id = :target AND id = (CA
 -- name: uploads_back
 UPDATE upload SET patient_id = :source WHERE patient_id = :target AND id = (CAST(:key AS jsonb) ->> 'id')::uuid
 
+-- name: drop_copies
+-- Copies of everything that were made while the records were one hold what is not this person's.
+DELETE FROM data_export WHERE patient_id = :target
+
 -- name: mergers_of
 -- Of one record, either way, the last first.
 SELECT merger.id, merger.patient_id, merger.source_id, merger.merged_at, merger.undone_at, merger.claimed_at,
