@@ -21,7 +21,6 @@ from server.access.services import Services
 from server.accounts import people as accounts
 from server.oauth.routes import routes as oauth_routes
 from server.portal.routes import routes as portal_routes
-from server.rights import research, research_delivery
 from tests.conformance.smart.driver import register
 from tests.conftest import RunningServer
 from tests.factories import People, Person
