@@ -216,6 +216,9 @@ PLACES = [
     "/sharing/new?again={}", "/my-patients/{}", "/invitation/{}", "/verify/{}", "/reset/{}", "/imaging?kind={}&page={}", "/activity?page={}", "/help?about={}&from={}",
     "/static/{}", "/viewer/{}", "/sign-in?next={}", "/sign-up?next={}", "/{}", "/account?done={}", "/reports/x/files/" + "9" * 400,
 ]  # fmt: skip
+OF_DOCTORS = [
+    place for place in PLACES if place.startswith(("/studies", "/reports", "/my-", "/inv", "/imaging"))
+]
 ODD = [
     "%00",
     "a%00b",
@@ -237,10 +240,10 @@ ODD = [
 
 async def test_pages_asked_for_oddly(server: RunningServer, people: People) -> None:
     """A page, or that there is nothing here; what was typed comes back escaped or not at all."""
-    for person in (await people.patient(), await people.doctor()):
+    for person, places in ((await people.patient(), PLACES), (await people.doctor(), OF_DOCTORS)):
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as browser:
             await people.session(browser, person)
-            for place, odd in product(PLACES, ODD):
+            for place, odd in product(places, ODD):
                 answer = await browser.get(place.replace("{}", odd))
                 harmless(answer, (place, odd[:30]))
                 assert answer.status_code in (200, 303, 400, 404, 405, 410, 414), (

@@ -142,4 +142,4 @@ async def test_no_operation_stumbles(server: RunningServer, people: People) -> N
 
 @pytest.mark.long
 async def test_no_operation_stumbles_over_more(server: RunningServer, people: People) -> None:
-    await _all_asked(server, people, 300)
+    await _all_asked(server, people, 60)
