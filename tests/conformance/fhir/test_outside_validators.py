@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conformance.dicomweb.samples import instance
+from tests.conformance.dicomweb.samples import instance, multiframe
 from tests.factories import People, Person, bearer
 from tests.unit.imaging.reports import encapsulated, structured_report
 
@@ -30,7 +30,7 @@ async def made(api: Api, people: People, ada: Person, client: httpx.AsyncClient)
     """One of everything that the server makes, read over HTTP by the patient."""
     sample = instance(**SCANNER)
     await keep(api, sample)
-    for content in (structured_report(), encapsulated()):
+    for content in (multiframe(5, study=sample.study, Modality="OT"), structured_report(), encapsulated()):
         await keep(api, content)
     doctor = await people.doctor()
     await people.share(ada, doctor)
@@ -63,6 +63,9 @@ async def made(api: Api, people: People, ada: Person, client: httpx.AsyncClient)
         "ImagingStudy?_summary=count",
     ):
         await take(path)
+    found["references"] = (await api.get(f"DocumentReference/$docref?patient={ada.fhir_id}")).json()
+    for each in await api.found(f"ImagingStudy?patient={ada.fhir_id}"):
+        assert (await take(f"Bundle/{each}"))["type"] == "document"  # the manifest
     for path in ("Patient/unknown", "Observation?nonsense=1&_format=json", "Nothing/1"):
         answer = await api.get(path, prefer="handling=strict")
         assert answer.status_code >= 400
