@@ -119,6 +119,10 @@ SELECT made_by, next_key FROM search_index;
 INSERT INTO search_index (made_by, next_key) VALUES (:made_by, (SELECT min(key) FROM resource))
 ON CONFLICT (one) DO UPDATE SET made_by = excluded.made_by, next_key = excluded.next_key;
 
+-- name: index_adopted
+-- Of a database that was new when its tables were made.
+UPDATE search_index SET made_by = :made_by WHERE made_by = '';
+
 -- name: index_goes_on
 UPDATE search_index SET next_key = :next WHERE made_by = :made_by;
 

@@ -37,6 +37,7 @@ def made_by() -> str:
 
 async def go_on(db: Database) -> int:
     """Index again what is due, up to a bound; how many resources were."""
+    await db.execute(QUERIES["index_adopted"], {"made_by": made_by()})
     row = await db.fetch_one(QUERIES["index_made_by"])
     if row is None or row["made_by"] != made_by():
         await db.execute(QUERIES["index_begins"], {"made_by": made_by()})

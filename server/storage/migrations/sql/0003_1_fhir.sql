@@ -10,9 +10,11 @@ CREATE TABLE index_text (
 CREATE INDEX index_text_narrative ON index_text USING gin (narrative);
 CREATE INDEX index_text_content ON index_text USING gin (content);
 
--- What the index was made by (a hash of the search parameters), and how far it is made anew since that changed.
+-- What the index was made by (a hash of the search parameters), and how far it is made anew since that changed. Where
+-- nothing is indexed yet, it is made by whichever server comes first ('').
 CREATE TABLE search_index (
     one      boolean PRIMARY KEY DEFAULT true CHECK (one),
     made_by  text NOT NULL,
     next_key bigint                               -- the next resource to index again; null = all are
 );
+INSERT INTO search_index (made_by) SELECT '' WHERE NOT EXISTS (SELECT FROM resource);
