@@ -105,6 +105,24 @@ async def test_events_that_may_wait_are_written_in_a_group(audit, db):
     assert await chain.verify(db) == (5, [])
 
 
+async def test_events_about_many_patients_are_links_like_any_other(services):
+    from server.records.people import register_patient
+
+    one, other = [await register_patient(services, who=WHO, name=name) for name in ("Ada Moor", "Bo Linden")]
+    before, _ = await chain.verify(services.db)
+    about = [(one, {"study": "1"}), (other, {"study": "2"}), (one, {"study": "3"})]
+    await asyncio.gather(
+        services.audit.record_all(Event.STUDY_STORED, who=WHO, about=about),
+        services.audit.record(Event.STUDY_VIEWED, who=WHO, patient_id=one),
+    )
+    assert await chain.verify(services.db) == (before + 4, [])
+    events = await reading.events_of(services.db, services.keyring, reach=TRUE)
+    stored = sorted(
+        (each.patient_id, each.detail["study"]) for each in events if each.event.endswith("stored")
+    )
+    assert stored == sorted([(one, "1"), (other, "2"), (one, "3")])
+
+
 async def test_details_are_sealed_and_open_for_the_patient(services):
     from server.records.people import register_patient
 
