@@ -129,7 +129,7 @@ async def test_by_the_verified_address_without_a_code(
     doctor: httpx.AsyncClient, patient: httpx.AsyncClient, ada: Person
 ) -> None:
     """Rows 41-42: the invited, verified address and the birth date do as well."""
-    patient_id, _ = await _made(doctor, email=ada.email)
+    await _made(doctor, email=ada.email)
     taken = await _take_over(patient, "")
     assert taken.headers["location"] == "/imaging?done=claimed", taken.text
     assert ada.fhir_id in (await patient.get("/imaging/add")).text
