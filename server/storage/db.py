@@ -190,14 +190,20 @@ class _Lease:
             raise
         self._unlimited = self._unlimited and self._lease._connection_counter == 1
         if self._unlimited:
-            await self._limit("SET statement_timeout = 0")
+            try:
+                await self._limit("SET statement_timeout = 0")
+            except BaseException as error:
+                await self.__aexit__(type(error), error, None)
+                raise
         return self._lease.raw_connection
 
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         try:
-            if self._unlimited:
-                await self._limit("RESET statement_timeout")  # to what the connection began with
-            await self._lease.__aexit__(kind, error, trace)
+            try:
+                if self._unlimited:
+                    await self._limit("RESET statement_timeout")  # to what the connection began with
+            finally:
+                await self._lease.__aexit__(kind, error, trace)
         except BaseException as failed:
             self._forgotten(failed)
             _translate(failed)
@@ -207,11 +213,17 @@ class _Lease:
             _translate(error)
 
     async def _limit(self, statement: str) -> None:
-        """A connection that broke says so to the statement it was taken for."""
+        """A connection that broke says so to the statement it was taken for; one of which nobody knows is closed."""
         connection = self._lease.raw_connection
-        if not connection.is_closed():
+        if connection.is_closed():
+            return
+        try:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await connection.execute(statement)
+        except asyncio.CancelledError:
+            self._unlimited = False
+            connection.terminate()
+            raise
 
     def _forgotten(self, error: BaseException) -> None:
         """Cancelled perhaps while it was given back, which goes on behind: this task would be told that it still
@@ -224,7 +236,7 @@ async def _leave(connection: asyncpg.Connection) -> None:
     """Nothing to ask of the database when a connection goes back to the pool, which saves a round trip a statement.
 
     asyncpg has rolled back an open transaction by then. Statements here change no session: settings are SET LOCAL
-    or put back (`_without_limit`), locks last as long as their transaction, and the worker ends its own LISTEN.
+    or put back (`_Lease`), locks last as long as their transaction, and the worker ends its own LISTEN.
     """
 
 
