@@ -6,6 +6,7 @@ translates it; a test says what is missing.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -43,6 +44,7 @@ def missing(language: str) -> list[str]:
 
 def main() -> None:
     """Bring every catalogue up to date, one file a language."""
+    argparse.ArgumentParser(description=__doc__).parse_args()  # it takes nothing, and `--help` changes nothing
     for folder in sorted(LOCALE.iterdir()):
         whole = catalogue(folder.name)
         whole.update(extracted(), no_fuzzy_matching=True)
