@@ -5,6 +5,7 @@ FHIR R4, 3.1.1.3 (Prefer: handling), 3.1.1.5 (sorting, counts, includes, summari
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -24,6 +25,7 @@ DEFAULT_COUNT = 20
 MOST_COUNT = 500
 MOST_PAIRS = 60
 NOT_SEARCHING = ("_format", "_pretty", "_page")
+_NAME = re.compile(r"[A-Za-z_][\w.-]{0,59}", re.ASCII)  # what stands before a modifier
 _TOTALS = ("none", "estimate", "accurate")
 
 
@@ -74,12 +76,16 @@ def parse(type: str, pairs: Pairs, *, strict: bool, compartment: str | None = No
             unknown = isinstance(error, UnknownParameter)
             if unknown and not strict and not says_more(name):
                 continue
-            error.expression = (
-                error.expression or f"http.{name.partition(':')[0][:60]}"
-            )  # R4, OperationOutcome
+            error.expression = error.expression or _named(name)
             raise
         found.used.append((name, value))
     return found.asked(compartment)
+
+
+def _named(name: str) -> str | None:
+    """The parameter as OperationOutcome.issue.expression has it, where what came can be a parameter's name."""
+    plain = _NAME.match(name)
+    return f"http.{plain[0]}" if plain else None
 
 
 def says_more(name: str) -> bool:
