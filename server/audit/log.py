@@ -123,9 +123,18 @@ class AuditLog:
         A statement takes the chains in one order; to hold some while asking for others invites deadlock.
         """
         waiting, self._waiting = self._waiting, []
-        for entries in _rounds(waiting):
-            if not await self._written(entries):  # perhaps for one of them: the others shall not wait for it
-                self._waiting += [entry for entry in entries if not await self._written([entry])]
+        rounds = _rounds(waiting)
+        try:
+            while rounds:
+                entries = rounds[0]
+                if not await self._written(
+                    entries
+                ):  # perhaps for one of them: the others shall not wait for it
+                    self._waiting += [entry for entry in entries if not await self._written([entry])]
+                del rounds[0]
+        except BaseException:  # given up half way: what was under way may be written twice, nothing is lost
+            self._waiting = [entry for entries in rounds for entry in entries] + self._waiting
+            raise
 
     async def _written(self, entries: Sequence[_Entry]) -> bool:
         try:

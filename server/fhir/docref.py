@@ -20,9 +20,9 @@ from server.records.search import Found
 from . import studies, trail
 from .bundle import bundle, entry
 from .call import Call
-from .format import Answer, resource_of, respond
+from .format import Answer, body_of, resource_of, respond
 from .problem import information
-from .search import searching_for
+from .search import MOST_FORM, searching_for
 from .search_params import Pairs, pairs_of, parse
 
 MOST = 1000  # documents in one answer
@@ -42,7 +42,7 @@ async def _asked(call: Call) -> Pairs:
     if request.method == "POST":
         kind = request.headers.get("content-type", "").partition(";")[0]
         if kind == "application/x-www-form-urlencoded":
-            body = await request.body()
+            body = await body_of(request, limit=MOST_FORM)
             return [*pairs, *pairs_of(body.decode("utf-8", "replace"))]
         body_resource = await resource_of(request, limit=call.services.settings.max_resource_bytes)
         return [*pairs, *_of_parameters(body_resource)]

@@ -6,13 +6,13 @@ entries have; its entries refer to each other by fullUrl. In a batch each entry 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.core.errors import InvalidInput, ServerError
+from server.core.errors import InvalidInput, ServerError, TooLarge
 from server.core.surface import as_server_error
 from server.records.document import Json, load
 from server.records.serial import serializable
@@ -58,13 +58,21 @@ async def _taken(call: Call, one: Entry) -> Entry:
 
 async def batch(call: Call, entries: Sequence[Entry], prefer: Prefer) -> Answer:
     """Each entry on its own: a refusal of one is its own answer."""
-    answers = []
+    answers: list[bytes] = []
     for one in entries:
         try:
+            _require_room(call, one, answers)
             answers.append(_shown(await binary.shown(call, await run(call, one, prefer))))
         except Exception as error:
             answers.append(_refused(as_server_error(error)))
     return Answer(200, bundle("batch-response", answers))
+
+
+def _require_room(call: Call, entry: Entry, answers: Iterable[bytes]) -> None:
+    """Raise TooLarge for one more read where the answer is as large as a Bundle that would be taken."""
+    most = call.services.settings.max_resource_bytes * MOST_IN_BUNDLE
+    if entry.method in ("GET", "HEAD") and sum(map(len, answers)) > most:
+        raise TooLarge("The answer is full: ask for this entry by itself.")
 
 
 async def transaction(call: Call, entries: Sequence[Entry], prefer: Prefer) -> Answer:
@@ -84,6 +92,7 @@ async def _in_order(call: Call, entries: Sequence[Entry], prefer: Prefer) -> dic
             continue
         ready = await linked(call, one, known)
         try:
+            _require_room(call, one, answers.values())
             answer = await run(call, ready, prefer, id=known.ids.get(one.place))
         except ServerError as error:
             error.expression = error.expression or f"Bundle.entry[{one.place}]"

@@ -201,6 +201,7 @@ async def _create_by_put(
         author=call.actor.author,
         id=id,
         method="PUT",
+        contents=call.contents,
     )
     await trail.wrote(call, Event.RECORD_CREATED, stored)
     return written(prefer, stored, 201, call.base)

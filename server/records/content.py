@@ -106,7 +106,7 @@ def _read(extension: Json) -> Mark | None:
     size, sha256 = said.get("size", {}).get("valueDecimal"), said.get("sha256", {}).get("valueString", "")
     if isinstance(size, bool) or not isinstance(size, int | float) or not isinstance(sha256, str):
         return None
-    return Mark(int(size), sha256)
+    return Mark(int(size), sha256) if 0 <= size < 2**53 else None
 
 
 def marked(resource: Json, mark: Mark) -> Json:

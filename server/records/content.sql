@@ -17,10 +17,11 @@ SELECT true FROM content
    AND encode(sha256, 'hex') = :sha256 AND size = :size
 
 -- name: carry_content
--- The next version of a resource that keeps its content.
+-- The next version of a resource that keeps its content, which is not moved to another pack meanwhile.
 INSERT INTO content (patient_id, type, id, version, size, sha256, sop_uid, pack_id, object_id, pack_offset, wrapped_key)
 SELECT patient_id, type, id, :to, size, sha256, sop_uid, pack_id, object_id, pack_offset, wrapped_key FROM content
  WHERE patient_id = :patient_id AND type = :type AND id = :id AND version = :version
+   FOR SHARE
 
 -- name: content_of
 -- Where the content of a version lies, for who may see that version.

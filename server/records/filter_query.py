@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from server.core.errors import InvalidInput
 
+from .document import FORBIDDEN_TEXT
 from .fold import words
 
 MOST_TESTS = 30
@@ -125,9 +126,12 @@ class _Reading:
         self._space()
         if self.text.startswith('"', self.place):
             try:
-                return str(json.loads(self._match(_STRING, "the end of a text in quotes")))
+                text = str(json.loads(self._match(_STRING, "the end of a text in quotes")))
             except ValueError as error:
                 raise InvalidInput("A text in quotes of the _filter cannot be read.") from error
+            if FORBIDDEN_TEXT.search(text):
+                raise InvalidInput("A text of the _filter contains a control character.")
+            return text
         return self._match(_TOKEN, "a value")
 
     def _closed(self, inner: Filter, sign: str) -> Filter:

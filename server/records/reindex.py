@@ -24,8 +24,8 @@ from .store import QUERIES, derived
 # Raised when the same parameters are read into other rows than before.
 READING = "2"
 EVERY = timedelta(minutes=1)
-AT_ONCE = 100  # resources in one transaction
-MOST_STEPS = 200  # transactions in one turn
+AT_ONCE = 20  # resources in one transaction: each may be of some megabytes
+MOST_STEPS = 1000  # transactions in one turn
 
 
 @cache

@@ -118,6 +118,7 @@ def address(text: str, modifier: str) -> Where:
     if modifier in ("below", "starts"):
         return _beginning("row.value", cut(text))
     if modifier == "above":
+        text = cut(text)
         above = [text, *(text[: found.start() + end] for found in re.finditer("/", text) for end in (0, 1))]
-        return Where("row.value = ANY (:above::text[])", {"above": [cut(each) for each in above]})
+        return Where("row.value = ANY (:above::text[])", {"above": above})
     return Where("row.value = :value", {"value": cut(text)})

@@ -13,6 +13,8 @@ from importlib import resources
 
 from server.core.errors import InvalidInput
 
+from .index import LONGEST
+
 MEDIA_TYPES = "urn:ietf:bcp:13"
 LANGUAGES = "urn:ietf:bcp:47"
 # Codes that are hierarchical by themselves, and what parts them: image/png is below image, de-AT below de.
@@ -78,7 +80,7 @@ def parted(system: str) -> tuple[str, ...]:
 
 def prefixes(system: str, code: str) -> list[str]:
     """The code and those above it by its form: image/png -> image/png, image."""
-    signs = parted(system)
+    signs, code = parted(system), code[:LONGEST]  # as long as the index holds
     return [code, *(code[:place] for place, char in enumerate(code) if char in signs)]
 
 

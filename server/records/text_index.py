@@ -17,6 +17,7 @@ from .fold import fold, words
 
 MOST_WORDS = 8000  # of one resource; the database counts places up to 16,383
 LONGEST_WORD = 60
+MOST_BYTES = 800_000  # of the words of one resource: the database holds 1,048,575, their places included
 _WORD = re.compile(r"[^\W_]+")
 _TAG = re.compile(r"<[^>]*>")
 _NOT_WORDS = words("id reference url system uri uid data hash meta resourceType contentType div profile")
@@ -60,7 +61,12 @@ def _texts(element: Any) -> Iterator[str]:
 def _vector(found: Iterable[str]) -> str:
     """Each word with its places; an empty one is a gap, over which no phrase reaches."""
     places: dict[str, list[int]] = {}
+    size = 0
     for place, word in enumerate(islice(found, MOST_WORDS), start=1):
+        if word and word not in places:
+            size += len(word.encode())
+            if size > MOST_BYTES:
+                break
         if word:
             places.setdefault(word, []).append(place)
     return " ".join(f"'{word}':{','.join(map(str, numbers[:200]))}" for word, numbers in places.items())

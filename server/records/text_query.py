@@ -76,6 +76,8 @@ class _Reading:
 
 def _phrase(text: str) -> str:
     found = [f"'{word}'" for word in words_of(text)]
+    if len(found) > MOST_TOKENS:
+        raise InvalidInput("The text to look for is too long.")
     if found and text.endswith("*"):
         found[-1] += ":*"
     return f"({' <-> '.join(found)})" if len(found) > 1 else "".join(found)

@@ -3,7 +3,9 @@
 -- name: due_unclaimed
 -- Profiles nobody claimed and nobody sees by a share, to which nothing came for long.
 SELECT count(*) FILTER (WHERE NOT held) AS due, count(*) FILTER (WHERE held) AS held, min(latest) AS oldest
-  FROM (SELECT greatest(patient.created_at, max(study.updated_at)) AS latest,
+  FROM (SELECT greatest(patient.created_at, max(study.updated_at),
+                        (SELECT max(resource.last_updated) FROM resource
+                          WHERE resource.patient_id = patient.id AND resource.author <> 'server')) AS latest,
                EXISTS (SELECT FROM hold WHERE hold.patient_id = patient.id AND hold.released_at IS NULL) AS held
           FROM patient LEFT JOIN study ON study.patient_id = patient.id
          WHERE {idle}
@@ -16,7 +18,9 @@ SELECT patient.id
  WHERE {idle} AND NOT EXISTS (SELECT FROM hold WHERE hold.patient_id = patient.id AND hold.released_at IS NULL)
    AND NOT EXISTS (SELECT FROM erasure WHERE erasure.patient_id = patient.id AND erasure.step <> 'taken-back')
  GROUP BY patient.id
-HAVING greatest(patient.created_at, max(study.updated_at)) < :before
+HAVING greatest(patient.created_at, max(study.updated_at),
+                        (SELECT max(resource.last_updated) FROM resource
+                          WHERE resource.patient_id = patient.id AND resource.author <> 'server')) < :before
  ORDER BY patient.id LIMIT :limit
 
 -- name: due_requests

@@ -261,6 +261,8 @@ def _translate(error: BaseException) -> None:
         case asyncpg.CharacterNotInRepertoireError() | asyncpg.UntranslatableCharacterError():
             # A zero byte, that no text of the database takes: it came from outside, past all that parses.
             raise InvalidInput("This holds a character that cannot be kept.") from error
+        case asyncpg.ProgramLimitExceededError():  # too large or too deep for the database
+            raise InvalidInput("This is more than can be kept or looked for.") from error
         case asyncpg.QueryCanceledError():
             raise Unavailable("The database took too long for this; ask for less, or later.") from error
         case asyncpg.DiskFullError():

@@ -44,6 +44,15 @@ async def into_store(db: Database, store: KeyStore) -> int:
 
 async def out_of_store(db: Database, store: KeyStore) -> int:
     """Every key back into the main database; how many were moved. The store is this server's no more."""
+    count = 0
+    while moved := await _out_once(db, store):  # patients came meanwhile, whose keys went there
+        count += moved
+    await db.execute(QUERIES["detach"])
+    return count
+
+
+async def _out_once(db: Database, store: KeyStore) -> int:
+    """Every key that has a ticket now."""
     count, after = 0, b""
     while rows := await db.fetch_all(QUERIES["tickets"], {"after": after, "limit": _PAGE}):
         for row in rows:
@@ -53,7 +62,6 @@ async def out_of_store(db: Database, store: KeyStore) -> int:
                 await store.execute(QUERIES["forget_tickets"], {"tickets": [row["wrapped"]]})
                 count += 1
         after = rows[-1]["wrapped"]
-    await db.execute(QUERIES["detach"])
     return count
 
 

@@ -202,7 +202,7 @@ async def attach(db: Database, store: KeyStore | None) -> None:
     """At a start: the store is made, and is the one this database knows. Raises KeyStoreMissing."""
     known = await db.fetch_val(QUERIES["attached"])
     if store is None:
-        if known is not None:
+        if known is not None or await db.fetch_val(QUERIES["any_ticket"]):
             raise KeyStoreMissing()
         return
     name = await store.prepare()

@@ -70,6 +70,11 @@ DELETE FROM keys.store
 SELECT patient_id, wrapped FROM keys.patient_key
  WHERE length(wrapped) = 16 AND wrapped > :after ORDER BY wrapped LIMIT :limit
 
+-- name: any_ticket
+-- Whether a key lies in the store: of patients being erased it is gone.
+SELECT EXISTS (SELECT FROM keys.patient_key AS key JOIN patient ON patient.id = key.patient_id
+                WHERE length(key.wrapped) = 16 AND patient.state <> 'erasing')
+
 -- name: in_place
 SELECT patient_id, wrapped FROM keys.patient_key WHERE length(wrapped) <> 16 ORDER BY patient_id LIMIT :limit
 

@@ -39,12 +39,12 @@ class Where:
             return self
         new_names: dict[str, str] = {}
         for name, value in self.values.items():
-            new = name
+            new, number = name, len(taken)
             # Neither a name of the other condition, nor another one of this, given or renamed just now.
             while (new in taken and not _same(taken[new], value)) or (
                 new != name and (new in self.values or new in new_names.values())
             ):
-                new = f"{new}_"
+                new, number = f"{name}_{number}", number + 1
             if new != name:
                 new_names[name] = new
         if not new_names:

@@ -96,6 +96,10 @@ async def test_a_store_of_keys_of_its_own(
         await _restored(server, cluster, tmp_path, {ada: of_ada}, bea, of_bea)
         assert await key_moves.out_of_store(services.db, keys) == 1
         assert await keys.fetch_val(QUERIES["count"]) == 0
+        await _stored(server, "Cara Moor")  # before the server is started again: her key goes where it went
+        with pytest.raises(KeyStoreMissing):
+            await attach(services.db, None)
+        assert await key_moves.out_of_store(services.db, keys) == 1
         await attach(services.db, None)
         assert await _read(server, bea, of_bea) == of_bea.data
 

@@ -186,3 +186,22 @@ async def test_a_body_that_breaks_off_leaves_nothing(api: Api, server: RunningSe
     with pytest.raises((ConnectionError, httpx.HTTPError)):
         await sent(api, parts())
     assert await services.db.fetch_one(count) == before
+
+
+async def test_a_system_that_chooses_the_id(client: httpx.AsyncClient, people: People) -> None:
+    """Create by PUT (R4, 3.1.0.4.1), alone and in a transaction: nothing of what was sent is missing."""
+    token = await people.system_token(await people.backend())
+    system = Api(client, token, "")
+    system = Api(client, token, (await system.made({"resourceType": "Patient"}))["id"])
+    for number in range(2):
+        resource = of(system, OTHER, id=f"film-{system.patient}-{number}"[:64])
+        path = f"Binary/{resource['id']}"
+        if number == 0:
+            answer = await system.put(path, resource)
+        else:
+            request = {"method": "PUT", "url": path}
+            answer = await system.post("", {"resourceType": "Bundle", "type": "transaction",
+                                            "entry": [{"resource": resource, "request": request}]})  # fmt: skip
+        assert answer.status_code in (200, 201), answer.text
+        whole = await system.get(path, accept="application/fhir+json")
+        assert whole.json()["data"] == resource["data"]

@@ -237,6 +237,9 @@ async def test_docref(api: Api, stranger: Api) -> None:
         )
     ).status_code == 400
     assert (await stranger.get(f"DocumentReference/$docref?{who}")).status_code == 403
+    form = {"authorization": f"Bearer {api.token}", "content-type": "application/x-www-form-urlencoded"}
+    long = await api.client.post("/fhir/DocumentReference/$docref", content=b"a" * 100_000, headers=form)
+    assert long.status_code == 413
 
 
 async def test_what_the_server_makes_claims_what_it_has(

@@ -105,6 +105,19 @@ async def test_events_that_may_wait_are_written_in_a_group(audit, db):
     assert await chain.verify(db) == (5, [])
 
 
+async def test_a_flush_that_is_given_up_loses_nothing(audit, db):
+    for number in range(20):
+        audit.record_later(Event.STUDY_SEARCHED, who=WHO, patient_id=None, detail={"number": number})
+    flush = asyncio.create_task(audit.flush())
+    await asyncio.sleep(0.004)
+    flush.cancel()
+    await asyncio.gather(flush, return_exceptions=True)
+    await audit.close()
+    count, faults = await chain.verify(db)
+    assert count >= 20
+    assert faults == []
+
+
 async def test_events_about_many_patients_are_links_like_any_other(services):
     from server.records.people import register_patient
 

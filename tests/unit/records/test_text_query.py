@@ -33,7 +33,9 @@ def test_the_language(text: str, expected: str) -> None:
     assert tsquery(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "()", "(a", "a)", '"a', "'", "and", "a " * 100, "%", "-"])
+@pytest.mark.parametrize(
+    "text", ["-".join("a" * 100), "", "()", "(a", "a)", '"a', "'", "and", "a " * 100, "%", "-"]
+)
 def test_what_is_no_question(text: str) -> None:
     with pytest.raises(InvalidInput):
         tsquery(text)
@@ -63,12 +65,17 @@ async def test_the_database_reads_both(db: Database) -> None:
         assert await db.fetch_val(ASK, {"words": content(resource), "query": query}) is in_content, text
     odd = {"text": {"div": "<div>" + "x" * 5000 + " 漢字 '\\ ':1 & " + "y " * 20000 + "</div>"}}
     assert await db.fetch_val(ASK, {"words": content(odd), "query": tsquery("y")})
+    wide = "".join(f"{'漢' * 55}{number:05} " for number in range(8000))  # more than a vector holds
+    assert await db.fetch_val(
+        ASK, {"words": content({"text": {"div": "first " + wide}}), "query": tsquery("first")}
+    )
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "a", "a eq", "a eq b c", "(a eq b", "a eq b)", "not a eq b", "a xx b", 'a eq "b', "a[b eq c eq d",
-     " and ".join(["a eq b"] * 40), "(" * 30 + "a eq b" + ")" * 30, "a eq b and", "or a eq b", 'a eq "\\u00"'],
+     " and ".join(["a eq b"] * 40), "(" * 30 + "a eq b" + ")" * 30, "a eq b and", "or a eq b", 'a eq "\\u00"',
+     'a eq "\\ud800"', 'a eq "\\u0000"'],
 )  # fmt: skip
 def test_what_is_no_filter(text: str) -> None:
     with pytest.raises(InvalidInput):
@@ -84,6 +91,11 @@ def test_and_binds_before_or() -> None:
     assert isinstance(second, filter_query.Both)
     assert not second.any
     assert isinstance(second.parts[1], filter_query.Not)
+
+
+def test_what_lies_above_a_long_code() -> None:
+    """As long as the index holds it, whatever is asked for."""
+    assert len(terminology.prefixes("urn:ietf:bcp:47", "a" + "-" * 60_000)) <= 250
 
 
 def test_hierarchies_and_value_sets() -> None:

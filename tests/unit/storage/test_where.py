@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.storage.sql import Statement
-from server.storage.where import Where
+from server.storage.where import Where, any_of
 
 leaves = st.builds(
     lambda name, value: (Where(f"(:{name})", {name: value}), [value]),
@@ -33,3 +33,10 @@ def test_names_never_clash(condition: tuple[Where, list[int]], others: dict[str,
     text, args = statement.bind(others, part=where)
     places = [int(word.strip("()").lstrip("$")) for word in text.replace("AND", " ").split()]
     assert [args[place - 1] for place in places] == [*others.values(), *expected]
+
+
+def test_names_stay_short() -> None:
+    """However many conditions have the same name: a search may have thousands."""
+    condition = any_of(*(Where("code = :code", {"code": number}) for number in range(3000)))
+    assert max(map(len, condition.values)) < 12
+    assert sorted(condition.values.values()) == list(range(3000))
