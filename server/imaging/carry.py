@@ -8,13 +8,13 @@ transaction, and the caller has locked both patients and decided that it may be.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from server.access.services import Services
 from server.core import clock
 from server.core.ids import new_id
-from server.storage.db import Database
+from server.storage.db import Database, Record
 from server.storage.handover import wrapped_for
 from server.storage.sql import Statement, load
 
@@ -51,7 +51,7 @@ async def join(services: Services, *, giver: str, taker: str) -> list[Carried]:
         free = [uid for uid in row["sop_uids"] if uid not in twice]
         if row["study_uid"] not in theirs and len(free) == len(row["sop_uids"]):
             whole.append(Carried(row["study_uid"], free, True))
-        elif free and not theirs.get(row["study_uid"]):  # what they deleted over there stays deleted
+        elif free and not _is_hidden_anywhere(row, theirs):
             parts.append((row["study_uid"], free))
     await _move_whole(services.db, [each.study_uid for each in whole], giver, taker)
     done = [*whole, *[await _move_part(services, uid, sops, giver, taker) for uid, sops in parts]]
@@ -59,8 +59,24 @@ async def join(services: Services, *, giver: str, taker: str) -> list[Carried]:
     return done
 
 
-async def part(services: Services, carried: Sequence[Carried], *, giver: str, taker: str) -> None:
-    """Bring back what `join` took, and only that: what came to those studies since stays where it is."""
+def _is_hidden_anywhere(row: Record, theirs: dict[str, bool]) -> bool:
+    """Deleted, or not theirs, at either of two who both have the study: it stays hidden there, and as it is here."""
+    uid = row["study_uid"]
+    return uid in theirs and (theirs[uid] or row["hidden"])
+
+
+async def part(
+    services: Services,
+    carried: Sequence[Carried],
+    *,
+    giver: str,
+    taker: str,
+    hidden_since: datetime | None = None,
+) -> None:
+    """Bring back what `join` took, and only that: what came to those studies since stays where it is.
+
+    What was deleted or called not theirs at or after `hidden_since` is there again: whoever did so was not its person.
+    """
     uids = [each.study_uid for each in carried]
     there = await services.db.fetch_all(QUERIES["has_study"], {"patient": taker, "studies": uids})
     taken = {row["study_uid"] for row in there}
@@ -70,15 +86,21 @@ async def part(services: Services, carried: Sequence[Carried], *, giver: str, ta
         row["study_uid"]: row["sop_uids"]
         for row in await services.db.fetch_all(QUERIES["studies_of"], {"patient": taker})
     }
+    moved = []
     for each in whole:
-        since = set(back.get(each.study_uid, ())) - set(each.sop_uids)
+        there_now = set(back.get(each.study_uid, ()))
+        since = there_now - set(each.sop_uids)
         if since:
             await _move_part(services, each.study_uid, sorted(since), taker, giver)
+        moved.append(replace(each, sop_uids=sorted(there_now - since)))
     for each in carried:
         if each not in whole:
-            await _move_part(services, each.study_uid, each.sop_uids, giver, taker)
+            moved.append(await _move_part(services, each.study_uid, each.sop_uids, giver, taker))
             await _drop_frame(services.db, each, giver)
-    await _settle(services, carried, giver, taker, counted={each.study_uid for each in carried})
+    if hidden_since is not None:
+        values = {"patient": taker, "studies": uids, "since": hidden_since, "now": clock.now()}
+        await services.db.execute(QUERIES["show_again"], values)
+    await _settle(services, moved, giver, taker, counted=set(uids))
 
 
 async def _move_whole(db: Database, studies: list[str], giver: str, taker: str) -> None:

@@ -12,9 +12,16 @@ SELECT held.study_uid, held.hidden,
  GROUP BY held.study_uid, held.hidden ORDER BY held.study_uid
 
 -- name: held_by_both
--- Instances of the one that the other holds too, wherever.
+-- Instances of the one that the other holds too, wherever; and those of a series that either has deleted, in a study
+-- that both have: they stay where they are, so that nothing is hidden and nothing is shown again by a merger.
 SELECT given.sop_uid FROM instance AS given
   JOIN instance AS kept ON kept.patient_id = :taker AND kept.sop_uid = given.sop_uid
+ WHERE given.patient_id = :giver
+UNION
+SELECT given.sop_uid FROM instance AS given
+  JOIN study AS theirs ON theirs.patient_id = :taker AND theirs.study_uid = given.study_uid
+  JOIN series AS gone ON gone.patient_id IN (:giver, :taker) AND gone.study_uid = given.study_uid
+       AND gone.series_uid = given.series_uid AND gone.deleted_at IS NOT NULL
  WHERE given.patient_id = :giver
 
 -- name: move_studies
@@ -22,6 +29,19 @@ SELECT given.sop_uid FROM instance AS given
 UPDATE study SET patient_id = :taker, patient_state = (SELECT state FROM patient WHERE id = :taker),
        fhir_stale = true, updated_at = :now
  WHERE patient_id = :giver AND study_uid = ANY (:studies)
+
+-- name: show_again
+-- What was hidden since then was hidden by somebody whose record it is not. What was deleted before stays deleted.
+WITH of_series AS (
+    UPDATE series SET deleted_at = NULL
+     WHERE patient_id = :patient AND study_uid = ANY (:studies) AND deleted_at >= :since
+), of_instances AS (
+    UPDATE instance SET deleted_at = NULL
+     WHERE patient_id = :patient AND study_uid = ANY (:studies) AND deleted_at >= :since
+)
+UPDATE study SET deleted_at = CASE WHEN deleted_at >= :since THEN NULL ELSE deleted_at END,
+       standing = CASE WHEN standing = 'not-mine' THEN 'mine' ELSE standing END, fhir_stale = true, updated_at = :now
+ WHERE patient_id = :patient AND study_uid = ANY (:studies)
 
 -- name: copy_series
 -- The frame that instances need over there; which of them are new.

@@ -45,12 +45,13 @@ async def compact_pack(services: Services, pack_id: UUID) -> None:
         for row in rows:
             offset = await objects.copy(pack_id, row["pack_offset"], row["size"], fresh)
             place = {"old_pack": pack_id, "new_pack": fresh.id, "new_offset": offset}
-            moves.append(place | {name: row[name] for name in ("patient_id", "object_id")})
+            moves.append(place | {"object_id": row["object_id"]})
         await fresh.publish()
         async with db.transaction():
             await packs.ready(db, fresh)
             await db.execute_many(QUERIES["move_object"], moves)
-            await packs.drop(db, [pack_id], at_once=False)
+            if not await db.fetch_val(QUERIES["is_used"], {"pack_id": pack_id}):  # else: the next time
+                await packs.drop(db, [pack_id], at_once=False)
 
 
 async def _upkeep(services: Services) -> None:

@@ -16,12 +16,17 @@ SELECT pack.id
  LIMIT 1000
 
 -- name: objects_of_pack
-SELECT patient_id, object_id, pack_offset, size FROM held_object WHERE pack_id = :pack_id ORDER BY pack_offset
+SELECT DISTINCT object_id, pack_offset, size FROM held_object WHERE pack_id = :pack_id ORDER BY pack_offset
 
 -- name: move_object
--- Where it lies now, if it is still the same: an image, or the content of a Binary (of several versions, perhaps).
+-- Where it lies now, if it is still the same: an image, or the content of a Binary (of several versions, perhaps);
+-- whosever it is by now, for a merger may have taken it to another patient.
 WITH content AS (
     UPDATE content SET pack_id = :new_pack, pack_offset = :new_offset
-     WHERE patient_id = :patient_id AND object_id = :object_id AND pack_id = :old_pack)
+     WHERE object_id = :object_id AND pack_id = :old_pack)
 UPDATE instance SET pack_id = :new_pack, pack_offset = :new_offset
- WHERE patient_id = :patient_id AND object_id = :object_id AND pack_id = :old_pack
+ WHERE object_id = :object_id AND pack_id = :old_pack
+
+-- name: is_used
+-- By a row that came after its objects were counted: another version of a Binary, with the same content.
+SELECT EXISTS (SELECT FROM instance WHERE pack_id = :pack_id) OR EXISTS (SELECT FROM content WHERE pack_id = :pack_id)

@@ -97,8 +97,11 @@ UPDATE incident SET told_people_at = :now
 UPDATE incident SET closed_at = :now, closed_by = :by, outcome = :outcome WHERE id = :id AND closed_at IS NULL RETURNING id
 
 -- name: holders_affected
+-- Of a record that went into another one, they hold that one.
 SELECT DISTINCT account.email, account.name, account.language
-  FROM incident_patient JOIN holder ON holder.patient_id = incident_patient.patient_id
+  FROM incident_patient
+  LEFT JOIN merger ON merger.source_id = incident_patient.patient_id AND merger.undone_at IS NULL
+  JOIN holder ON holder.patient_id = coalesce(merger.patient_id, incident_patient.patient_id)
    AND (holder.until IS NULL OR holder.until > :now)
   JOIN account ON account.id = holder.account_id AND account.disabled_at IS NULL
  WHERE incident_patient.incident_id = :id

@@ -155,10 +155,15 @@ SELECT resource.json, ARRAY(SELECT known.value FROM patient_identifier AS known 
  WHERE patient.id = :patient AND {reach}
 
 -- name: files_to_give
--- Asked when the files go out, of whoever takes part then.
+-- Asked when the files go out, of whoever takes part then; what was deleted since it was looked at is left out.
 SELECT file.number, file.patient_id, file.member_id, file.sop_uid, file.path, file.size, file.crc, file.sha256,
        file.head_sha256, file.removal
-  FROM research_file AS file JOIN patient ON patient.id = file.patient_id
+  FROM research_file AS file
+  JOIN instance ON instance.patient_id = file.patient_id AND instance.sop_uid = file.sop_uid
+       AND instance.deleted_at IS NULL
+  JOIN series ON series.patient_id = instance.patient_id AND series.study_uid = instance.study_uid
+       AND series.series_uid = instance.series_uid AND series.deleted_at IS NULL
+  JOIN study ON study.patient_id = instance.patient_id AND study.study_uid = instance.study_uid
  WHERE file.delivery_id = :id AND file.reason = '' AND {reach} ORDER BY file.number
 
 -- name: object_to_give

@@ -326,14 +326,15 @@ class Handover:
         self._key = await research.key_of(self._services, self._project.id)
         values = {"id": self._delivery.id}
         async with self._services.db.transaction():
-            reach = await self._reach(PATIENT_READ)
-            rows = await self._services.db.fetch_all(QUERIES["files_to_give"], values, reach=reach.patients())
+            reach = await self._reach(STUDY_READ)
+            rows = await self._services.db.fetch_all(QUERIES["files_to_give"], values, reach=reach.studies())
             members = sorted({row["member_id"] for row in rows})
             living = await self._services.db.fetch_all(
                 QUERIES["given"], {"members": members, "now": clock.now()}
             )
             kept = {row["id"] for row in living}
             self.rows = [row for row in rows if row["member_id"] in kept]
+            reach = await self._reach(PATIENT_READ)
             left_out = await self._services.db.fetch_all(QUERIES["left_out"], values, reach=reach.patients())
         for patient_id in sorted({row["patient_id"] for row in self.rows}):
             await self._note(patient_id)  # each by itself: to hold two chains at once invites deadlock

@@ -36,8 +36,9 @@ from server.storage.db import Record
 from server.storage.objects import Address
 from server.storage.sql import load
 
-from . import notify, profile_code
+from . import link_consent, notify, profile_code
 from .acts import living, write_consent
+from .guest_link import link_of
 from .model import Share, share_of
 from .profile_code import Purpose
 
@@ -155,12 +156,17 @@ async def part(services: Services, merger_id: UUID, *, reason: str, actor: Actor
         values = {"id": merger_id, "account": actor.account_id, "now": clock.now()}
         if await services.db.fetch_val(QUERIES["end_merger"], values) is None:
             raise Conflict(N_("These records were parted already."))
-        await services.db.execute(QUERIES["set_apart"], {"source": source, "claimed_at": found["claimed_at"]})
+        key = {"source": source, "target": target, "now": values["now"]}
+        await services.db.execute(QUERIES["spare"], key)
+        await services.db.execute(QUERIES["set_apart"], key | {"claimed_at": found["claimed_at"]})
         rows = await services.db.fetch_all(QUERIES["items"], {"merger": merger_id})
         items = [(row["kind"], orjson.loads(row["what"])) for row in rows]
-        carried = await _bring_back(services, items, source, target)
-        await services.db.execute(QUERIES["drop_copies"], {"target": target})
-        if found["claimed_at"] is None:  # a code that nobody knows: who made the record can have another one
+        was_nobodys = found["claimed_at"] is None  # whoever hid anything in the meantime was not its person
+        hidden_since = found["merged_at"] if was_nobodys else None
+        carried = await _bring_back(services, items, source, target, hidden_since)
+        for name in ("end_research", "drop_copies"):
+            await services.db.execute(QUERIES[name], key)
+        if was_nobodys:  # a code that nobody knows: who made the record can have another one
             await profile_code.make(services, source, Purpose.CLAIM, actor=actor)
         for patient_id in (source, target):
             detail = {"source": source, "target": target, "reason": reason}
@@ -175,8 +181,7 @@ async def part(services: Services, merger_id: UUID, *, reason: str, actor: Actor
 async def mergers_of(services: Services, patient_id: str) -> list[Merger]:
     """What was merged with this record; the caller has asked who may know."""
     rows = await services.db.fetch_all(QUERIES["mergers_of"], {"patient": patient_id})
-    names = ("id", "patient_id", "source_id", "merged_at", "undone_at", "studies")
-    return [Merger(**{name: row[name] for name in names}) for row in rows]
+    return [Merger(**{name: row[name] for name in Merger.__dataclass_fields__}) for row in rows]
 
 
 async def target_of(services: Services, source: str, *, reach: Reach) -> str | None:
@@ -219,8 +224,7 @@ async def _bring_over(services: Services, source: str, target: str) -> Items:
     moved = await resources.carry(
         services.db, services.keyring, giver=source, taker=target, references=references
     )
-    keys = {(target, each.study_uid) for each in carried}
-    rebuild.soon(services, keys)
+    rebuild.soon(services, {(target, each.study_uid) for each in carried})
     return [
         *(("study", asdict(each)) for each in carried),
         *(("resource", {"type": type, "id": id}) for type, id in moved),
@@ -242,6 +246,8 @@ async def _shares_over(
         items.append(("share", {**dict(row), "table": "share"}))
     links = await services.db.fetch_all(QUERIES["move_links"], values)
     await services.db.execute(QUERIES["move_visits"], values | {"links": [row["id"] for row in links]})
+    for row in links:
+        await _write_link(services, await services.db.fetch_one(QUERIES["link"], {"id": row["id"]}))
     return items + [("share", {**dict(row), "table": "link"}) for row in links]
 
 
@@ -278,6 +284,13 @@ async def _write_consent(services: Services, share: Share) -> None:
     await write_consent(services, share, author=await _author_of(services, "Consent", share.id))
 
 
+async def _write_link(services: Services, row: Record | None) -> None:
+    if row is not None:
+        await link_consent.write(
+            services, link_of(row), author=await _author_of(services, "Consent", row["id"])
+        )
+
+
 async def _author_of(services: Services, type: str, id: str) -> str:
     found = await services.db.fetch_val(QUERIES["author_of"], {"type": type, "id": id})
     return str(found or "server")
@@ -295,32 +308,33 @@ async def _close(services: Services, values: Json) -> None:
         await services.db.execute(QUERIES[name], values)
 
 
-async def _bring_back(services: Services, items: Items, source: str, target: str) -> list[Carried]:
+async def _bring_back(
+    services: Services, items: Items, source: str, target: str, hidden_since: datetime | None
+) -> list[Carried]:
     carried = _of_studies(items)
-    await studies.part(services, carried, giver=target, taker=source)
+    references = await _references(
+        services, target, source
+    )  # while studies made for the merger are still there
+    await studies.part(services, carried, giver=target, taker=source, hidden_since=hidden_since)
     names = {(what["type"], what["id"]) for kind, what in items if kind == "resource"}
     await resources.carry(
         services.db,
         services.keyring,
         giver=target,
         taker=source,
-        references=await _references(services, target, source),
+        references=references,
         only=sorted(names),
     )
     await resources.let_go(services.db, target, [each.study_uid for each in carried])
     for kind, what in items:
         key = {"source": source, "target": target}
         if kind == "share" and what["table"] == "share":
-            row = await services.db.fetch_one(
-                QUERIES["share_back"],
-                key | {name: what[name] for name in _OF_SHARE},
-            )
-            if row is not None:
+            back = key | {name: what[name] for name in _OF_SHARE}
+            if (row := await services.db.fetch_one(QUERIES["share_back"], back)) is not None:
                 await _write_consent(services, share_of(row))
         elif kind == "share":
-            await services.db.execute(
-                QUERIES["link_back"], key | {"id": what["id"], "before": what["before"]}
-            )
+            back = key | {"id": what["id"], "before": what["before"]}
+            await _write_link(services, await services.db.fetch_one(QUERIES["link_back"], back))
         elif kind == "row":
             values = key | {"key": orjson.dumps(what["key"]).decode()}
             await services.db.execute(QUERIES[f"{what['table']}_back"], values)
@@ -377,9 +391,13 @@ async def _gather(services: Services, job: Job) -> None:
         return
     source, target = found["source_id"], found["patient_id"]
     async with services.db.transaction():
-        await services.db.fetch_all(QUERIES["lock_both"], {"patients": [source, target]})
-        items = await _bring_over(services, source, target)
-        if items:
+        rows = await services.db.fetch_all(QUERIES["lock_both"], {"patients": [source, target]})
+        states = {row["id"]: row["state"] for row in rows}
+        found = await services.db.fetch_one(QUERIES["merger"], {"id": merger_id})
+        is_one = found is not None and found["undone_at"] is None and states.get(source) == "merged"
+        if not is_one or states.get(target) not in ("active", "restricted"):
+            return  # parted, or being erased, while this waited
+        if items := await _bring_over(services, source, target):
             await _note(services, merger_id, target, items)
 
 

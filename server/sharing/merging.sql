@@ -49,7 +49,14 @@ SELECT :target, :merger, row.kind, row.what FROM unnest(:kinds::text[], :whats::
 UPDATE patient SET state = 'merged' WHERE id = :source
 
 -- name: set_apart
-UPDATE patient SET state = 'active', claimed_at = :claimed_at WHERE id = :source
+-- A person who had both restricted has the own one restricted still.
+UPDATE patient SET claimed_at = :claimed_at,
+       state = CASE WHEN other.state = 'restricted' AND :claimed_at::timestamptz IS NOT NULL
+                    THEN 'restricted' ELSE 'active' END,
+       restricted_at = CASE WHEN :claimed_at::timestamptz IS NOT NULL THEN other.restricted_at END,
+       restricted_by = CASE WHEN :claimed_at::timestamptz IS NOT NULL THEN other.restricted_by ELSE '' END,
+       restricted_why = CASE WHEN :claimed_at::timestamptz IS NOT NULL THEN other.restricted_why ELSE '' END
+  FROM patient AS other WHERE patient.id = :source AND other.id = :target
 
 -- name: show_target
 UPDATE session SET patient_id = :target WHERE patient_id = :source
@@ -86,6 +93,9 @@ UPDATE guest_link SET patient_id = :target, studies = coalesce(guest_link.studie
   FROM guest_link AS before WHERE guest_link.patient_id = :source AND before.id = guest_link.id
 RETURNING guest_link.id, before.studies AS before, guest_link.studies AS after
 
+-- name: link
+SELECT * FROM guest_link WHERE id = :id
+
 -- name: move_visits
 UPDATE guest_visit SET patient_id = :target WHERE patient_id = :source AND link_id = ANY (:links)
 
@@ -106,6 +116,7 @@ RETURNING share.*
 -- name: link_back
 UPDATE guest_link SET patient_id = :source, studies = CAST(:before AS text[])
  WHERE patient_id = :target AND id = :id
+RETURNING guest_link.*
 
 -- name: move_holders
 -- Nobody holds the source any more: it is part of the other.
@@ -166,13 +177,23 @@ SELECT merger.id, merger.patient_id, merger.source_id, merger.merged_at, merger.
   FROM merger WHERE :patient IN (merger.patient_id, merger.source_id) ORDER BY merged_at DESC
 
 -- name: merger
-SELECT id, patient_id, source_id, claimed_at, undone_at FROM merger WHERE id = :id
+SELECT id, patient_id, source_id, claimed_at, merged_at, undone_at FROM merger WHERE id = :id
 
 -- name: items
 SELECT kind, what::text AS what FROM merger_item WHERE merger_id = :merger ORDER BY number
 
 -- name: end_merger
 UPDATE merger SET undone_at = :now, undone_by = :account WHERE id = :id AND undone_at IS NULL RETURNING id
+
+-- name: spare
+-- The one person asked for the deletion of what was theirs; this is another person's again.
+UPDATE erasure SET step = 'taken-back', done_at = :now, sealed = NULL WHERE patient_id = :source AND step = 'waiting'
+
+-- name: end_research
+-- Among what a project was given of this person may be images of the other one: all of it has to be deleted. Who wants
+-- to take part joins again.
+UPDATE research_member SET left_at = :now, why = 'parted'
+ WHERE patient_id = :target AND left_at IS NULL AND given_at IS NOT NULL
 
 -- name: target_of
 -- Where a record went that was merged, as far as the caller reaches that.

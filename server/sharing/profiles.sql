@@ -31,10 +31,14 @@ UPDATE profile_code SET tries = tries + 1 WHERE patient_id = :patient AND purpos
 
 -- name: claim
 -- Whoever is first: from now on it is somebody's.
-UPDATE patient SET claimed_at = :now WHERE id = :patient AND claimed_at IS NULL RETURNING id
+UPDATE patient SET claimed_at = :now
+ WHERE id = :patient AND claimed_at IS NULL AND state IN ('active', 'restricted') RETURNING id
 
 -- name: hold
-INSERT INTO holder (patient_id, account_id, as_what, since) VALUES (:patient, :account, :as_what, :now)
+-- The record is locked: one that becomes part of another at this moment is not held by anybody new.
+INSERT INTO holder (patient_id, account_id, as_what, since)
+SELECT patient.id, :account, :as_what, :now
+  FROM (SELECT id FROM patient WHERE id = :patient AND state IN ('active', 'restricted') FOR SHARE) AS patient
     ON CONFLICT (patient_id, account_id) DO UPDATE SET as_what = excluded.as_what, until = NULL, since = excluded.since
  WHERE holder.until IS NOT NULL
 

@@ -91,7 +91,10 @@ async def _sweep_some(db: Database, objects: ObjectStore, older_than: timedelta)
     async with db.transaction():
         if not await db.fetch_val(QUERIES["may_sweep"], {"lock": KEEP_PACKS}):
             return 0  # a backup goes on: it copies what its snapshot names
-        rows = await db.fetch_all(QUERIES["lock_dead_packs"], {"before": now() - older_than})
+        before = {"before": now() - older_than}
+        if kept := await db.execute(QUERIES["keep_used_packs"], before):
+            log.warning("packs that were dropped are in use", count=kept)
+        rows = await db.fetch_all(QUERIES["lock_dead_packs"], before)
         ids = [row["id"] for row in rows]
         # Rows first: one that is still used is refused here, before its file is gone.
         await db.execute(QUERIES["check_at_once"])

@@ -21,6 +21,12 @@ SELECT state FROM pack WHERE id = :id FOR UPDATE
 -- Until the end of the transaction no backup begins; false while one goes on.
 SELECT pg_try_advisory_xact_lock_shared(:lock)
 
+-- name: keep_used_packs
+-- Rows become visible with a ready pack only: one that rows name was dropped by mistake, and its objects are whole.
+UPDATE pack SET state = 'ready' WHERE state = 'pending' AND alive_at < :before
+   AND (EXISTS (SELECT FROM instance WHERE instance.pack_id = pack.id)
+        OR EXISTS (SELECT FROM content WHERE content.pack_id = pack.id))
+
 -- name: lock_dead_packs
 -- Whoever makes one of them ready at this moment holds its row: that one is passed over.
 SELECT id FROM pack WHERE state = 'pending' AND alive_at < :before

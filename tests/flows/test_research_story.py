@@ -249,6 +249,14 @@ async def test_who_leaves_in_the_middle_is_not_sent(server, people, staff, brows
     sums = (line.split("  ") for line in (tmp_path / "manifest.sha256").read_text().splitlines())
     assert all(hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() == said for said, path in sums)
 
+    # Deleted since it was looked at, an image is left out, and all others go.
+    one = {"sop": next(row["sop_uid"] for row in before if not row["reason"]), "now": clock.now()}
+    await services.db.execute(DELETED, one)
+    opened = await research_delivery.hand_over(services, delivery.id, actor=OPERATOR)
+    whole = b"".join([part async for part in opened.stream(0, opened.size)])
+    assert len([each for each in names_in(whole) if each.endswith(".dcm")]) == 1
+    await services.db.execute(DELETED, one | {"now": None})
+
     opened = await research_delivery.hand_over(services, delivery.id, actor=OPERATOR)
     assert len(opened.rows) == 2
     stream = opened.stream(0, opened.size)
@@ -267,6 +275,7 @@ FILES = Statement(
     "SELECT sop_uid, path, sha256, reason FROM research_file WHERE delivery_id = :id ORDER BY sop_uid",
 )
 AGAIN = Statement("again", "UPDATE research_delivery SET state = 'preparing' WHERE id = :id")
+DELETED = Statement("deleted", "UPDATE instance SET deleted_at = :now WHERE sop_uid = :sop")
 DROP_ONE = Statement(
     "drop one",
     "DELETE FROM research_file WHERE delivery_id = :id"

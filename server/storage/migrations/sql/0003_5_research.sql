@@ -35,7 +35,7 @@ CREATE TABLE research_member (
     language     text NOT NULL,
     given_at     timestamptz,                  -- something of theirs was handed over
     left_at      timestamptz,
-    why          text NOT NULL DEFAULT ''      -- left | permission
+    why          text NOT NULL DEFAULT ''      -- left | permission | merged | parted
 );
 CREATE UNIQUE INDEX research_member_living ON research_member (patient_id, project_id) WHERE left_at IS NULL;
 CREATE INDEX research_member_project ON research_member (project_id);
