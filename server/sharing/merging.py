@@ -286,9 +286,8 @@ async def _write_consent(services: Services, share: Share) -> None:
 
 async def _write_link(services: Services, row: Record | None) -> None:
     if row is not None:
-        await link_consent.write(
-            services, link_of(row), author=await _author_of(services, "Consent", row["id"])
-        )
+        author = await _author_of(services, "Consent", row["id"])
+        await link_consent.write(services, link_of(row), author=author)
 
 
 async def _author_of(services: Services, type: str, id: str) -> str:
@@ -297,9 +296,9 @@ async def _author_of(services: Services, type: str, id: str) -> str:
 
 
 async def _note(services: Services, merger_id: UUID, target: str, items: Items) -> None:
-    values = {"merger": merger_id, "target": target, "kinds": [kind for kind, _ in items]}
-    whats = [orjson.dumps(what).decode() for _, what in items]
-    await services.db.execute(QUERIES["note_items"], values | {"whats": whats})
+    kinds, whats = [kind for kind, _ in items], [orjson.dumps(what).decode() for _, what in items]
+    values = {"merger": merger_id, "target": target, "kinds": kinds, "whats": whats}
+    await services.db.execute(QUERIES["note_items"], values)
 
 
 async def _close(services: Services, values: Json) -> None:
@@ -312,9 +311,7 @@ async def _bring_back(
     services: Services, items: Items, source: str, target: str, hidden_since: datetime | None
 ) -> list[Carried]:
     carried = _of_studies(items)
-    references = await _references(
-        services, target, source
-    )  # while studies made for the merger are still there
+    references = await _references(services, target, source)  # before studies made for the merger go
     await studies.part(services, carried, giver=target, taker=source, hidden_since=hidden_since)
     names = {(what["type"], what["id"]) for kind, what in items if kind == "resource"}
     await resources.carry(

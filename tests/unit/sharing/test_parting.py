@@ -11,8 +11,9 @@ from uuid import UUID, uuid4
 from server.core import clock
 from server.imaging.recount import recount
 from server.jobs.queue import Job
+from server.records import store
 from server.rights import erasure, incidents, restriction
-from server.sharing import guest, merging
+from server.sharing import guest, merging, profile_code
 from tests.conformance.dicomweb.samples import Sample, instance
 from tests.conftest import RunningServer
 from tests.sharing_steps import actor_of, consent_reach
@@ -63,6 +64,21 @@ async def _holder_of(world: World, patient_id: str, sample: Sample) -> set[str]:
     return {row["patient_id"] for row in rows}
 
 
+async def _refer(world: World, source: str) -> None:
+    """A report about a study of which the target holds one image elsewhere: a study is made for the other one."""
+    one, other = _samples(5)
+    await world.store(source, [one, other])
+    await world.store(world.ada.fhir_id, [instance("1.2.77.6", SOPInstanceUID=one.sop)])
+    await world.settled()
+    text = "SELECT fhir_id FROM study WHERE patient_id = :id AND study_uid = :uid"
+    study = await _value(world, text, id=source, uid=one.study)
+    report = {
+        "resourceType": "DiagnosticReport", "id": str(uuid4()), "status": "final", "code": {"text": "Report"},
+        "subject": {"reference": f"Patient/{source}"}, "imagingStudy": [{"reference": f"ImagingStudy/{study}"}],
+    }  # fmt: skip
+    await store.put(world.services.db, report, patient_id=source, author="server")
+
+
 async def test_what_the_wrong_person_did_is_undone(server: RunningServer) -> None:
     """Deleted, called not mine, asked to be erased, given to a project: none of it outlives the parting."""
     world = await _world(server, 41)
@@ -78,8 +94,13 @@ async def test_what_the_wrong_person_did_is_undone(server: RunningServer) -> Non
     await _hide(world, source, "instance", sop_uid=extra.sop)  # before: that stays
     await _hide(world, ada, "series", series_uid=mixed[0].series)
     await _hide(world, source, "study", study_uid=hidden[0].study)
+    await _refer(world, source)
     before = await world.snapshot()
     merger_id = await world.merge()
+
+    values = {"patient": source, "account": world.ada.account_id, "as_what": "self", "now": clock.now()}
+    assert await services.db.fetch_val(profile_code.QUERIES["claim"], values) is None
+    assert not await services.db.execute(profile_code.QUERIES["hold"], values)  # nobody holds it anew
 
     # What either side had hidden is neither shown nor hidden by the merger.
     assert await _holder_of(world, ada, mixed[0]) == {source}
