@@ -164,7 +164,8 @@ async def compare(visit: Visit) -> Response:
     ticked = [uid for uid in visit.request.query_params.getlist("study") if studies.is_uid(uid)]
     if not 2 <= len(ticked) <= MOST_COMPARED:
         return see_other(f"/my-patients/{found.id}", "tick-two")
-    query = urlencode({"StudyInstanceUIDs": ",".join(ticked), "hangingProtocolId": SIDE_BY_SIDE})
+    asked = {"StudyInstanceUIDs": ",".join(ticked), "patient": found.id, "hangingProtocolId": SIDE_BY_SIDE}
+    query = urlencode(asked)
     return see_other(f"/viewer/viewer?{query}")
 
 

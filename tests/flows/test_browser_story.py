@@ -77,6 +77,7 @@ async def test_from_the_disc_to_the_doctors_screen(
         await accept(doctor, server, doctor_email)
         assert await look_as_doctor(doctor) == study
         await look_at_the_patients_root(doctor, study, patient)
+        await compare(doctor)
         await end(ada)
         await nothing_is_left(doctor, study)
         assert ada.errors == []
@@ -172,6 +173,21 @@ async def look_at_the_patients_root(doctor: Visitor, study: str, patient: Person
     images = [path for path in asked if "/studies" in path]
     assert images
     assert all(path.startswith(f"/patients/{patient.fhir_id}/dicomweb/") for path in images)
+
+
+async def compare(doctor: Visitor) -> None:
+    """The doctor's day: from the patients who share to two studies side by side."""
+    await doctor.open("/my-patients")
+    await doctor.follow("Ada Moor")
+    boxes = doctor.page.locator('main input[name="study"]')
+    await boxes.nth(0).check()
+    await boxes.nth(1).check()
+    await doctor.page.get_by_role("button", name="Compare the ticked studies").click()
+    await expect(doctor.page).to_have_url(
+        re.compile(r"/viewer/viewer\?StudyInstanceUIDs=[0-9.]+%2C[0-9.]+&patient=")
+    )
+    await expect(doctor.page.locator("canvas.cornerstone-canvas")).to_have_count(2, timeout=30_000)
+    assert await doctor.pixels() > 16
 
 
 async def end(ada: Visitor) -> None:
