@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
@@ -225,8 +226,11 @@ async def test_erasure_backup_and_latecomers(
     actor = actor_of(world.ada)
     reach = await services.gate.reach_for_actor(actor, export.PATIENT_READ)
     copy = await export.ask(services, world.ada.fhir_id, reach=reach, actor=actor)
-    while not await export.prepare(services, copy):
-        pass
+    state = _sql("SELECT state FROM data_export WHERE id = :id")
+    async with asyncio.timeout(60):
+        while (found := await services.db.fetch_val(state, {"id": copy})) == "preparing":
+            await asyncio.sleep(0.05)  # the server's own worker makes it
+    assert found == "ready"
     of_both = (
         "SELECT sha256 FROM data_export_file WHERE path LIKE 'OTHER/%' AND path LIKE '%' || :uid || '.dcm'"
     )
