@@ -176,7 +176,8 @@ TEXTS = sorted(
     if vr in ("LO", "SH", "LT", "ST", "UT", "UC", "PN", "AE", "CS", "UR", "UI", "DA", "DT")
     and 0x00080000 < tag < 0x50000000
     and tag not in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080005, 0x00280004, 0x00280301, 0x00080008)
-    and tag not in (0x00080064, 0x00181018, 0x00100010)
+    and tag not in (0x00080064, 0x00181010, 0x00181012, 0x00181016, 0x00181018)  # they say: a capture, which is left out
+    and tag != 0x00100010
 )  # fmt: skip
 CHARACTER_SETS = {
     "ISO_IR 100": "Zyxwörth",
