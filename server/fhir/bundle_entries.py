@@ -6,7 +6,7 @@ FHIR R4, Bundle.entry.request and 3.1.0.11.1.
 from __future__ import annotations
 
 from base64 import b64decode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -133,7 +133,7 @@ async def _get(call: Call, one: Entry) -> Answer:
         case (type, id):
             stored = await read(call, type, id)
             if not_modified(stored, one.if_none_match, None):
-                return Answer(304, b"", resource_answer(stored).headers)
+                return replace(resource_answer(stored, 304), json=b"")
             return resource_answer(stored)
         case (type, id, "_history", version):
             return resource_answer(await vread(call, type, id, version_number(version)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import TypeVar
 
@@ -52,6 +53,7 @@ class Answer:
     status: int = 200
     json: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
+    last_modified: datetime | None = None  # to the millisecond: the header of HTTP has whole seconds
 
     def without_body(self) -> Answer:
         return replace(self, json=b"")
@@ -63,7 +65,7 @@ def resource_answer(stored: Stored, status: int = 200, *, json: bytes | None = N
         "ETag": stored.etag,
         "Last-Modified": format_datetime(stored.last_updated, usegmt=True),
     }
-    return Answer(status, stored.json if json is None else json, headers)
+    return Answer(status, stored.json if json is None else json, headers, stored.last_updated)
 
 
 def json_answer(resource: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:

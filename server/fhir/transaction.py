@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from server.core.errors import InvalidInput, ServerError, TooLarge
 from server.core.surface import as_server_error
-from server.records.document import Json, load
+from server.records.document import Json, instant, load
 from server.records.serial import serializable
 
 from . import binary
@@ -123,6 +123,8 @@ def _shown(answer: Answer) -> bytes:
         response["location"] = location
     if etag := answer.headers.get("ETag"):
         response["etag"] = etag
+    if answer.last_modified is not None:
+        response["lastModified"] = instant(answer.last_modified)
     json = answer.json
     if json and load(json).get("resourceType") == "OperationOutcome":
         response["outcome"] = load(json)

@@ -5,20 +5,20 @@ FHIR R4, 3.1.0.1.7 (Prefer), 3.1.0.8 (create), 3.1.0.4 (update).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.access.action import Verb
 from server.access.policy import AUTHORED
 from server.access.reach import Reach
 from server.core.errors import InvalidInput, NotAllowed, Unprocessable
 from server.records import validate
-from server.records.document import Json
+from server.records.document import Json, dump
 from server.records.references import Belonging, belonging
 from server.records.registry import resource_type
 from server.records.store import Stored
 
 from .call import REGISTER, Call
-from .format import Answer, json_answer, resource_answer
+from .format import Answer, resource_answer
 from .problem import information
 
 NOT_WRITTEN = {
@@ -89,7 +89,7 @@ def written(prefer: Prefer, stored: Stored, status: int, base: str) -> Answer:
         headers["Location"] = f"{base}/{stored.type}/{stored.id}/_history/{stored.version}"
     match prefer.returning:
         case "minimal":
-            return Answer(status, b"", headers)
+            return replace(answer, json=b"", headers=headers)
         case "OperationOutcome":
-            return json_answer(information("Stored."), status, headers)
-    return Answer(status, stored.json, headers)
+            return replace(answer, json=dump(information("Stored.")), headers=headers)
+    return replace(answer, headers=headers)

@@ -60,6 +60,10 @@ async def test_entries_of_a_transaction_refer_to_each_other(api: Api) -> None:
     assert f'href="{here}"' in stored["text"]["div"]
     assert (stored["meta"]["profile"], stored["identifier"]) == ([urn], [{"value": urn}])
     assert answer["entry"][0]["response"]["location"].endswith(f"Observation/{stored['id']}/_history/1")
+    for each in answer[
+        "entry"
+    ]:  # Bundle.entry.response.lastModified: "the timestamp that the server assigned"
+        assert each["response"]["lastModified"] == each["resource"]["meta"]["lastUpdated"]
 
 
 async def test_a_transaction_is_all_or_nothing(api: Api) -> None:
