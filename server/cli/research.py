@@ -13,7 +13,7 @@ import typer
 from server.access.actor import Actor, ActorKind
 from server.access.services import Services
 from server.core.errors import InvalidInput, NotFound
-from server.rights import research, research_delivery
+from server.rights import research, research_delivery, research_handover
 
 from .context import DataOption, JsonOption, run, show
 
@@ -95,7 +95,7 @@ def withdrawn(
 
 async def written(services: Services, delivery: UUID, directory: Path) -> dict[str, Any]:
     """Write every file that is not there whole; how many. Raises NotFound, Conflict."""
-    opened = await research_delivery.hand_over(services, delivery, actor=OPERATOR)
+    opened = await research_handover.hand_over(services, delivery, actor=OPERATOR)
     count = there = gone = 0
     for row in opened.rows:
         target = directory / row["path"]
@@ -110,7 +110,7 @@ async def written(services: Services, delivery: UUID, directory: Path) -> dict[s
             count += 1
         except NotFound:  # has left while we wrote
             gone += 1
-    for path, content in opened.beside():
+    for path, content in opened.papers:
         with _Replacing(directory / path) as file:
             file.write(content)
             file.commit()

@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from server.core.errors import RangeNotSatisfiable, ServerError
 from server.core.texts import N_, translations
 from server.imaging.deidentify import REASONS, Options
-from server.rights import research, research_delivery
+from server.rights import research, research_delivery, research_handover
 
 from . import step_up
 from .data_rights import byte_range
@@ -112,7 +112,7 @@ async def _act(visit: Visit, acts: dict[str, Callable[..., Awaitable[object]]], 
 
 async def fetch(visit: Visit) -> Response:
     """The ZIP, whole or from where a download was cut (RFC 9110, 14); made while it is sent."""
-    found = await research_delivery.hand_over(visit.services, uuid_of(visit, "delivery"), actor=visit.actor)
+    found = await research_handover.hand_over(visit.services, uuid_of(visit, "delivery"), actor=visit.actor)
     start, stop, part = byte_range(visit, found.size, found.etag)
     if start >= stop:
         raise RangeNotSatisfiable()

@@ -6,7 +6,7 @@ from server.access.services import Services
 from server.audit import heads
 from server.jobs.queue import Kit, Periodic
 
-from . import disclosures, erasure, export, policy, research_delivery, retention, watch
+from . import disclosures, erasure, export, policy, research_planning, retention, watch
 
 
 async def _export_heads(services: Services) -> None:
@@ -20,6 +20,6 @@ KITS = (
     watch.KIT,
     export.KIT,
     retention.KIT,
-    research_delivery.KIT,
+    research_planning.KIT,
     Kit(periodic=(Periodic("audit: signed heads", heads.EVERY, _export_heads),)),
 )

@@ -18,8 +18,9 @@ from pydicom import dcmread
 
 from server.cli.research import OPERATOR, written
 from server.core import clock
+from server.core.errors import NotFound
 from server.jobs.worker import Worker
-from server.rights import research, research_delivery, restriction
+from server.rights import research, research_delivery, research_handover, research_planning, restriction
 from server.rights.background import KITS
 from server.storage.sql import Statement
 from tests.conformance.dicomweb.samples import instance, store
@@ -235,7 +236,7 @@ async def test_who_leaves_in_the_middle_is_not_sent(server, people, staff, brows
     before = await services.db.fetch_all(FILES, {"id": delivery.id})
     await services.db.execute(AGAIN, {"id": delivery.id})
     await services.db.execute(DROP_ONE, {"id": delivery.id})
-    assert await research_delivery.prepare(services, delivery.id)
+    assert await research_planning.prepare(services, delivery.id)
     after = await services.db.fetch_all(FILES, {"id": delivery.id})
     assert [tuple(row) for row in after] == [tuple(row) for row in before]
 
@@ -252,18 +253,18 @@ async def test_who_leaves_in_the_middle_is_not_sent(server, people, staff, brows
     # Deleted since it was looked at, an image is left out, and all others go.
     one = {"sop": next(row["sop_uid"] for row in before if not row["reason"]), "now": clock.now()}
     await services.db.execute(DELETED, one)
-    opened = await research_delivery.hand_over(services, delivery.id, actor=OPERATOR)
+    opened = await research_handover.hand_over(services, delivery.id, actor=OPERATOR)
     whole = b"".join([part async for part in opened.stream(0, opened.size)])
     assert len([each for each in names_in(whole) if each.endswith(".dcm")]) == 1
     await services.db.execute(DELETED, one | {"now": None})
 
-    opened = await research_delivery.hand_over(services, delivery.id, actor=OPERATOR)
+    opened = await research_handover.hand_over(services, delivery.id, actor=OPERATOR)
     assert len(opened.rows) == 2
     stream = opened.stream(0, opened.size)
     assert (await anext(stream))[:4] == b"PK\3\4"
     reach = await consent_reach(services, ada)
     await research.leave(services, project.id, ada.fhir_id, actor=actor_of(ada), reach=reach)
-    with pytest.raises(research_delivery.NotFound):
+    with pytest.raises(NotFound):
         await anext(stream)
     gone, _ = await research.to_delete(services, project.id, actor=OPERATOR)
     assert len(gone) == 1
