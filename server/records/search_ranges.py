@@ -29,8 +29,8 @@ def last_updated_within(date: Dated, alias: str) -> Where:
         case "le":
             return Where(f"{column} < :high", {"high": high})
         case "ap":
-            about = _about(date)
-            return Where(f"{column} >= :low AND {column} < :high", {"low": low - about, "high": high + about})
+            near = about(date)
+            return Where(f"{column} >= :low AND {column} < :high", {"low": low - near, "high": high + near})
     inside = Where(f"{column} >= :low AND {column} < :high", {"low": low, "high": high})
     return ~inside if date.prefix == "ne" else inside
 
@@ -63,8 +63,8 @@ def date_within(date: Dated, short: bool) -> Where:
         case "po":  # of a _filter: the periods overlap
             return Where("row.low < :high AND row.high > :low", both)
         case "ap":
-            about = _about(date)
-            values = {"low": date.span.low - about, "high": date.span.high + about}
+            near = about(date)
+            values = {"low": date.span.low - near, "high": date.span.high + near}
             return Where("row.low < :high AND row.high > :low", values)
     return inside
 
@@ -76,7 +76,7 @@ def _not_before(moment: datetime, short: bool) -> Where:
     return Where("row.low > :year_before", {"year_before": moment - _YEAR})
 
 
-def _about(date: Dated) -> timedelta:
+def about(date: Dated) -> timedelta:
     """R4: approximately is within a tenth of the time between then and now; near the ends of time, exactly."""
     tenth = abs(clock.now() - date.span.low) / 10
     near_end = date.span.low.year < 1000 or date.span.high.year > 9000

@@ -1,0 +1,247 @@
+"""Search conditions asked of one resource in memory, by the rows that the index would have of it.
+
+FHIR R4, 3.1.1.4. For what is rendered when it is read and lies in no index: AuditEvents. It says the same as
+`search_sql.py` and its rows do; both read values by the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import TypeVar
+
+from server.core.errors import InvalidInput
+
+from . import terminology
+from .conditions import Condition, Criterion, Group, Negated
+from .criteria import levels
+from .document import Json
+from .fold import fold
+from .index import Rows, cut, rows_of, spans
+from .references import target
+from .registry import Kind, Param, resource_type
+from .search_ranges import about
+from .search_values import Dated, dated, halves, split, unescaped
+
+Coded = tuple[str, str]  # code, system
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A resource as conditions look at it."""
+
+    resource: Json
+    base: str  # address of this server's FHIR API
+
+    @cached_property
+    def rows(self) -> Rows:
+        return rows_of(self.resource, resource_type(self.resource["resourceType"]))
+
+    def tokens(self, key: str) -> list[Coded]:
+        return [(code, system) for param, code, system in self.rows.token if param == key]
+
+    def strings(self, key: str) -> list[tuple[str, str]]:
+        return [(folded, value) for param, folded, value in self.rows.string if param == key]
+
+
+def met(condition: Condition, seen: Seen) -> bool:
+    """Whether the resource meets it. Chains must have been followed before; raises InvalidInput for one."""
+    match condition:
+        case Criterion():
+            return _criterion(condition, seen)
+        case Group():
+            parts = (met(each, seen) for each in condition.conditions)
+            return any(parts) if condition.any else all(parts)
+        case Negated():
+            return not met(condition.inner, seen)
+    raise InvalidInput("This cannot be searched through a reference.")
+
+
+def _criterion(criterion: Criterion, seen: Seen) -> bool:
+    if criterion.param.name == "_id":
+        named = str(seen.resource.get("id")) in map(unescaped, criterion.values)
+        return not named if criterion.modifier == "not" else named
+    if criterion.modifier == "missing":
+        return _present(criterion.param, seen) == (criterion.values[0] == "false")
+    test = _KINDS.get(criterion.param.kind)
+    if test is None:
+        raise InvalidInput(f"{criterion.param.name} cannot be searched here.")
+    return test(criterion, seen)
+
+
+def _present(param: Param, seen: Seen) -> bool:
+    if param.name in ("_id", "_lastUpdated"):
+        return True
+    rows, keys = seen.rows, (param.key, f"{param.key}:identifier", f"{param.key}:text")
+    every = (rows.token, rows.string, rows.date, rows.reference, rows.uri)
+    return any(row[0] in keys for table in every for row in table)
+
+
+def _token(criterion: Criterion, seen: Seen) -> bool:
+    key, modifier = criterion.param.key, criterion.modifier
+    if modifier == "text":
+        return _any(criterion, seen.strings(f"{key}:text"), lambda value, row: _word(value, row[0]))
+    if modifier == "of-type":
+        return _any(criterion, seen.tokens(f"{key}:of-type"), _of_type)
+    found = seen.tokens(key)
+    if modifier in ("above", "below"):
+        return _any(criterion, found, lambda value, row: _levelled(value, row, criterion))
+    if modifier == "unequal":
+        return any(not any(_coded(value, row) for value in criterion.values) for row in found)
+    test = _member if modifier in ("in", "not-in") else _coded
+    return _any(criterion, found, test) != (modifier in ("not", "not-in"))
+
+
+def _any(criterion: Criterion, rows: list[Row], test: Callable[[str, Row], bool]) -> bool:
+    return any(test(value, row) for row in rows for value in criterion.values)
+
+
+def _coded(value: str, row: Coded) -> bool:
+    system, bar, code = halves(value)
+    if not bar:
+        return row[0] == cut(code)
+    return row[1] == cut(system) and (not code or row[0] == cut(code))
+
+
+def _of_type(value: str, row: Coded) -> bool:
+    system, code, identifier = (unescaped(part) for part in split(value, "|"))
+    return row == (cut(f"{code}|{identifier}"), cut(system))
+
+
+def _member(value: str, row: Coded) -> bool:
+    return (row[1], row[0]) in terminology.members(unescaped(value))
+
+
+def _levelled(value: str, row: Coded, criterion: Criterion) -> bool:
+    """The code, or one above or below it."""
+    code, system = row
+    found = levels(value, criterion.param, above=criterion.modifier == "above")
+    if (system, code) in found:
+        return True
+    signs = terminology.parted(found[0][0]) if criterion.modifier == "below" else ()
+    return system == found[0][0] and any(code.startswith(found[0][1] + sign) for sign in signs)
+
+
+def _word(value: str, folded: str) -> bool:
+    text = cut(fold(unescaped(value)))
+    return folded.startswith(text) or f" {text}" in folded
+
+
+def _string(criterion: Criterion, seen: Seen) -> bool:
+    found, modifier = seen.strings(criterion.param.key), criterion.modifier
+    if modifier == "unequal":
+        return any(not any(_text(value, row, "equal") for value in criterion.values) for row in found)
+    return _any(criterion, found, lambda value, row: _text(value, row, modifier))
+
+
+def _text(value: str, row: tuple[str, str], modifier: str) -> bool:
+    folded, exact = row
+    text = cut(fold(unescaped(value)))
+    match modifier:
+        case "exact":
+            return exact == cut(unescaped(value))
+        case "contains":
+            return text in folded
+        case "equal":
+            return folded == text
+        case "ends":
+            return folded.endswith(text)
+    return folded.startswith(text)
+
+
+def _reference(criterion: Criterion, seen: Seen) -> bool:
+    key, modifier = criterion.param.key, criterion.modifier
+    if modifier == "identifier":
+        return _any(criterion, seen.tokens(f"{key}:identifier"), _coded)
+    if modifier in ("above", "below"):
+        raise InvalidInput(f"{criterion.param.name} cannot be searched by :{modifier} here.")
+    found = [row[1:] for row in seen.rows.reference if row[0] == key]
+
+    def leads(value: str, row: tuple[str, str, str]) -> bool:
+        return _leads_to(unescaped(value), row, modifier, seen.base)
+
+    if modifier == "unequal":
+        return any(not any(leads(value, row) for value in criterion.values) for row in found)
+    return _any(criterion, found, leads)
+
+
+def _leads_to(text: str, row: tuple[str, str, str], modifier: str, base: str) -> bool:
+    type, id, where = row
+    local = ("", base)
+    to = target(text)
+    if to is None:
+        fits = "/" in text or ":" in text or modifier in ("", "unequal", type)
+        return id == cut(text) and where in local and fits
+    bases = local if to.base in local else (cut(to.base),)
+    return (type, id) == (to.type, to.id) and where in bases
+
+
+def _date(criterion: Criterion, seen: Seen) -> bool:
+    param = criterion.param
+    found = [(low, high) for key, low, high in seen.rows.date if key == param.key]
+    if param.name == "_lastUpdated":
+        found = [(each.low, each.high) for each in spans(seen.resource["meta"]["lastUpdated"])]
+
+    def within(value: str, row: tuple[datetime, datetime]) -> bool:
+        date = dated(value, param.name)
+        return _within(replace(date, prefix="po") if criterion.modifier == "overlaps" else date, *row)
+
+    return _any(criterion, found, within)
+
+
+def _within(date: Dated, low: datetime, high: datetime) -> bool:
+    """As `search_ranges.date_within` has it."""
+    begin, end = date.span.low, date.span.high
+    inside = begin <= low and high <= end
+    match date.prefix:
+        case "ne":
+            return not inside
+        case "gt":
+            return high > end
+        case "lt":
+            return low < begin
+        case "ge":
+            return high > end or inside
+        case "le":
+            return low < begin or inside
+        case "sa":
+            return low >= end
+        case "eb":
+            return high <= begin
+        case "po":
+            return low < end and high > begin
+        case "ap":
+            near = about(date)
+            return low < end + near and high > begin - near
+    return inside
+
+
+def _uri(criterion: Criterion, seen: Seen) -> bool:
+    found = [row[1] for row in seen.rows.uri if row[0] == criterion.param.key]
+    modifier = criterion.modifier
+    if modifier == "unequal":
+        return any(not any(_address(value, row, "") for value in criterion.values) for row in found)
+    return _any(criterion, found, lambda value, row: _address(value, row, modifier))
+
+
+def _address(value: str, row: str, modifier: str) -> bool:
+    text = cut(unescaped(value))
+    if modifier in ("below", "starts"):
+        return row.startswith(text)
+    if modifier == "above":
+        return row == text or any(
+            row in (text[:at], text[: at + 1]) for at, sign in enumerate(text) if sign == "/"
+        )
+    return row == text
+
+
+_KINDS: dict[Kind, Callable[[Criterion, Seen], bool]] = {
+    Kind.TOKEN: _token,
+    Kind.STRING: _string,
+    Kind.DATE: _date,
+    Kind.REFERENCE: _reference,
+    Kind.URI: _uri,
+}
