@@ -14,7 +14,7 @@ from server.accounts import people
 from server.audit import heads
 from server.core.errors import Conflict, NotAuthenticated, NotFound, TooManyRequests
 from server.core.texts import N_
-from server.rights import erasure
+from server.rights import erasure, holdings
 
 from .forms import Form, filled
 from .pages import HEADERS, render, see_other
@@ -37,7 +37,7 @@ async def submit(visit: Visit) -> Response:
     """Check the password, then have it deleted; who deletes the account is signed out."""
     form, me, services = visit.form, visit.signed_in, visit.services
     reach = await visit.own_reach(erasure.PATIENT_DELETE)
-    held = [each.patient_id for each in await erasure.profiles(services, actor=visit.holder, reach=reach)]
+    held = [each.patient_id for each in await holdings.profiles(services, actor=visit.holder, reach=reach)]
     what, when = form.one_of("what", [ACCOUNT, *held]), form.one_of("when", list(WHEN))
     if form["sure"] != "yes":
         form.errors["sure"] = SURE
@@ -97,7 +97,7 @@ async def fetch_proof(visit: Visit) -> Response:
 
 async def _page(visit: Visit, form: Form) -> Response:
     reach = await visit.own_reach(erasure.PATIENT_DELETE)
-    profiles = await erasure.profiles(visit.services, actor=visit.holder, reach=reach)
+    profiles = await holdings.profiles(visit.services, actor=visit.holder, reach=reach)
     context: dict[str, Any] = {"form": form, "profiles": profiles, "when": list(WHEN.items())}
     context["held"] = [hold for each in profiles for hold in each.holds]
     return render(visit.request, "delete_account.html", 200 if form else 422, here="account", **context)

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 
 from server.core.errors import NotFound, RangeNotSatisfiable, ServerError
 from server.records.people import patient_of_account
-from server.rights import consents, disclosures, erasure, export, policy, restriction
+from server.rights import consents, disclosures, erasure, export, holdings, policy, restriction
 
 from . import permissions, step_up
 from .pages import HEADERS, language_of, render, see_other
@@ -28,7 +28,7 @@ async def show(visit: Visit) -> Response:
 async def _page(visit: Visit, status: int = 200, problem: str = "") -> Response:
     services, actor = visit.services, visit.holder
     reach = await visit.own_reach(erasure.PATIENT_DELETE)
-    profiles = await erasure.profiles(services, actor=actor, reach=reach)
+    profiles = await holdings.profiles(services, actor=actor, reach=reach)
     copies = [
         {"it": each, "size": _size(each.size), "several": len(profiles) > 1}
         for each in await export.listed(services, actor=actor)

@@ -6,7 +6,7 @@ from server.access.services import Services
 from server.audit import heads
 from server.jobs.queue import Kit, Periodic
 
-from . import disclosures, erasure, export, policy, research_planning, retention, watch
+from . import disclosures, erasure_steps, export, policy, research_planning, retention, watch
 
 
 async def _export_heads(services: Services) -> None:
@@ -14,7 +14,7 @@ async def _export_heads(services: Services) -> None:
 
 
 KITS = (
-    erasure.KIT,
+    erasure_steps.KIT,
     disclosures.KIT,
     policy.KIT,
     watch.KIT,

@@ -23,7 +23,7 @@ from server.imaging import contents
 from server.storage.sql import load
 
 from . import disclosures
-from .erasure import holds_of
+from .holds import holds_of
 
 QUERIES = load(__package__, "export.sql")
 _PAGE = 100

@@ -18,7 +18,8 @@ from server.storage.key_store import QUERIES as STORED
 from server.storage.objects import Missing
 from server.storage.sql import load
 
-from .erasure import digest_of, traces
+from .erasure import digest_of
+from .traces import traces
 
 QUERIES = load(__package__)
 

@@ -16,7 +16,7 @@ from server.audit import chain
 from server.core import clock
 from server.core.errors import Conflict, OutOfSpace
 from server.imaging.verify import verify
-from server.rights import erasure
+from server.rights import erasure, erasure_steps
 from server.storage import backup_file, strays
 from server.storage.backup import back_up, keys_file
 from server.storage.local import LocalFiles
@@ -31,7 +31,7 @@ async def asked(server: RunningServer, person: Person) -> object:
     reach = await services.gate.reach_for_actor(actor_of(person), erasure.PATIENT_DELETE)
     [erasure_id] = await erasure.ask(services, actor=actor_of(person), reach=reach)
     for _ in range(200):
-        if await erasure.advance(services, erasure_id):
+        if await erasure_steps.advance(services, erasure_id):
             return (await erasure.state_of(services, erasure_id))["step"]
         await asyncio.sleep(0.05)
     raise AssertionError("it does not end")

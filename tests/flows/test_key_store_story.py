@@ -13,7 +13,7 @@ from server.access.action import Action, Verb
 from server.access.services import Services
 from server.core.errors import StorageUnavailable
 from server.imaging.verify import Trouble, verify
-from server.rights import erasure, proof
+from server.rights import erasure, erasure_steps, proof
 from server.storage import key_moves
 from server.storage.backup import back_up, keys_file
 from server.storage.key_store import QUERIES, KeyStore, KeyStoreMissing, attach, is_ticket
@@ -108,7 +108,7 @@ async def _erase(services: Services, person: Person) -> None:
     actor = actor_of(person)
     reach = await services.gate.reach_for_actor(actor, Action("Patient", Verb.DELETE))
     [erasure_id] = await erasure.ask(services, actor=actor, reach=reach)
-    while not await erasure.advance(services, erasure_id):
+    while not await erasure_steps.advance(services, erasure_id):
         pass
 
 

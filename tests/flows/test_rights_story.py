@@ -18,7 +18,7 @@ from server.core import clock
 from server.core.errors import Conflict, Forbidden, NotFound
 from server.imaging.verify import verify
 from server.jobs.worker import Worker
-from server.rights import consents, disclosures, erasure, holds, policy, proof, restriction
+from server.rights import consents, disclosures, erasure, erasure_steps, holds, policy, proof, restriction
 from server.rights.background import KITS
 from server.storage.backup import back_up, keys_file
 from server.storage.sql import Statement
@@ -76,7 +76,7 @@ async def erased(services: Services, person: Person, **given: object) -> UUID:
 async def finished(services: Services, erasure_id: UUID) -> str:
     """Until it is over: the server's own worker may be at it."""
     for _ in range(200):
-        await erasure.advance(services, erasure_id)
+        await erasure_steps.advance(services, erasure_id)
         row = await erasure.state_of(services, erasure_id)
         if row["step"] in ("done", "taken-back"):
             return str(row["step"])
@@ -139,9 +139,9 @@ async def test_each_step_can_be_repeated(
     await store_one(fresh_server, ada)
     reach = await reach_of(services, ada)
     [erasure_id] = await erasure.ask(services, actor=actor_of(ada), reach=reach)
-    real, died = dict(erasure._NEXT), []
+    real, died = dict(erasure_steps._NEXT), []
 
-    def dying(step: str) -> erasure.Step:
+    def dying(step: str) -> erasure_steps.Step:
         async def work_and_die(kit: Services, row: object) -> None:
             await real[step][1](kit, row)  # type: ignore[arg-type]
             died.append(step)
@@ -150,10 +150,10 @@ async def test_each_step_can_be_repeated(
         return work_and_die
 
     for step in real:
-        monkeypatch.setitem(erasure._NEXT, step, (real[step][0], dying(step)))
+        monkeypatch.setitem(erasure_steps._NEXT, step, (real[step][0], dying(step)))
         with pytest.raises(RuntimeError):
-            await erasure.advance(services, erasure_id)
-        monkeypatch.setitem(erasure._NEXT, step, real[step])
+            await erasure_steps.advance(services, erasure_id)
+        monkeypatch.setitem(erasure_steps._NEXT, step, real[step])
         if step != "waiting":
             with pytest.raises(NotFound):
                 await erasure.ask(services, actor=actor_of(ada), reach=reach, patient_id=ada.fhir_id)
