@@ -20,6 +20,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TooLate
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4
 
@@ -34,6 +35,7 @@ TICKET = 16  # bytes; a wrapped key has 40
 _REMEMBERED = 10_000  # keys
 _FOR = 60.0  # seconds
 _PATIENCE = 5.0  # seconds for one key: whoever asks waits for it
+_PATIENCE_OF_A_LOOP = 2.0  # the same where all requests of a process wait with who asks
 _TRY_AGAIN = 1.0  # seconds after it did not answer, in which nobody waits for it
 
 T = TypeVar("T")
@@ -72,20 +74,28 @@ class KeyStore:
         self._db: Database | None = None
         self._connecting = asyncio.Lock()
         self._not_before = 0.0
+        self._silent = False  # it let somebody wait in vain, and has not answered since
+        self._watch: asyncio.Task[None] | None = None
 
     def wrapped_of(self, ticket: bytes) -> bytes | None:
-        """The key behind a ticket, wrapped; None when it was destroyed. Raises StorageUnavailable."""
+        """The key behind a ticket, wrapped; None when it was destroyed. Raises StorageUnavailable.
+
+        A database that hangs is waited for once: until it answers its own thread again, everybody is told at once.
+        """
         ticket = bytes(ticket)
         with self._lock:
             known = self._remembered.get(ticket)
         if known is not None and time.monotonic() - known[1] < _FOR:
             return known[0]
+        if self._silent:
+            raise StorageUnavailable()
         asking = self._aside(self._ask("fetch_val", QUERIES["wrapped_of"], {"ticket": ticket}))
         try:
-            found = asking.result(_PATIENCE)
+            found = asking.result(_PATIENCE_OF_A_LOOP if _in_a_loop() else _PATIENCE)
         except TooLate as exc:
             asking.cancel()
-            self._not_before = time.monotonic() + _TRY_AGAIN
+            self._silent = True
+            self._aside(self._listen())
             raise StorageUnavailable() from exc
         if found is not None:
             self._remember(ticket, found)
@@ -187,10 +197,36 @@ class KeyStore:
                     self._db = made
         return self._db
 
+    async def _listen(self) -> None:
+        """Wait here, where nobody else waits, until it answers again."""
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._until_it_answers())
+
+    async def _until_it_answers(self) -> None:
+        try:
+            while True:
+                await asyncio.sleep(_TRY_AGAIN)
+                with suppress(StorageUnavailable):
+                    return await (await self._connected()).answers()
+        finally:
+            self._silent, self._watch = False, None
+
     async def _leave(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait((self._watch,))
         if self._db is not None:
             await self._db.disconnect()
             self._db = None
+
+
+def _in_a_loop() -> bool:
+    """Whether this thread runs an event loop, which stands still while somebody waits."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def key_store_of(url: str) -> KeyStore | None:
