@@ -96,6 +96,7 @@ def _listen(settings: Settings, host: str, port: int, workers: int) -> None:
         loop="uvloop",
         http="httptools",
         access_log=False,
+        log_config=None,  # core/logs.py
         log_level="warning",
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
