@@ -17,16 +17,23 @@ from server.core.errors import InvalidInput, NotFound
 from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import NoFrame, has_frames, with_tables
 from server.imaging.picture import Look
-from server.imaging.presentation import Reference, is_presentation_state, references, state_of
+from server.imaging.presentation import (
+    Reference,
+    is_blending_state,
+    is_presentation_state,
+    references,
+    state_of,
+)
 from server.storage.where import Where
 
+from . import trail
+from .conditional import etag
+from .rendered_blends import Picture, blended_pictures
 from .rendered_params import RenderedQuery
 from .urls import services_of
 from .wado import rows_of
 
 MOST = 2000  # frames of one state
-
-Picture = tuple[InstanceRow, int, Look]
 
 
 async def pictures_of_state(
@@ -39,6 +46,8 @@ async def pictures_of_state(
     if query.window is not None or look.region is not None:
         raise InvalidInput("A presentation state says itself how it is windowed and what part is seen.")
     metadata = await with_tables(services_of(request), state)
+    if is_blending_state(state.sop_class):
+        return await blended_pictures(request, state, metadata, look, everything=everything)
     wanted = references(metadata)[:MOST]
     rows = await _held(request, state, wanted)
     frames = (
@@ -79,8 +88,8 @@ async def _held(request: Request, state: InstanceRow, wanted: Sequence[Reference
 
 async def look_by_state(
     request: Request, study_uid: str, series_uid: str, state_uid: str, picture: Picture
-) -> tuple[Look, bytes]:
-    """How the image looks by a state of its study, and the digest of the state (PS3.18, 9.1.2.2.3: presentationUID).
+) -> Picture:
+    """How the image looks by a state of its study (PS3.18, 9.1.2.2.3: presentationUID).
 
     Raises NotFound when there is no such state in reach, InvalidInput when it is not for this image.
     """
@@ -89,6 +98,26 @@ async def look_by_state(
         raise InvalidInput("presentationUID does not name a presentation state.")
     row, number, look = picture
     metadata = await with_tables(services_of(request), state)
+    if is_blending_state(state.sop_class):
+        found = await blended_pictures(request, state, metadata, look, everything=False, of=(row, number))
+        if not found:
+            raise InvalidInput("This presentation state lays nothing on this image.")
+        return found[0]
     if not any(each.sop_uid == row.sop_uid for each in references(metadata)):
         raise InvalidInput("This presentation state is not for this image.")
-    return replace(look, state=state_of(metadata, state.sop_class, row.sop_uid, number)), state.sha256
+    return row, number, replace(look, state=state_of(metadata, state.sop_class, row.sop_uid, number))
+
+
+def tag_of(pictures: Sequence[Picture], *more: object) -> str:
+    """The tag of pictures by one state, or by none: what is drawn, and how; `more` has the state's digest."""
+    shown = replace(pictures[0][2], state=None, blend=None)
+    drawn = [(row.sha256, number, look.blend and look.blend.facts) for row, number, look in pictures]
+    return etag(drawn, shown, *more)
+
+
+async def seen(request: Request, pictures: Sequence[Picture]) -> None:
+    """Tell the log of every study that is about to be shown, also of those whose images lie on others."""
+    rows = [row for row, _, _ in pictures]
+    rows += [layer.row for _, _, look in pictures if look.blend for layer in look.blend.layers.values()]
+    for patient_id, study_uid in dict.fromkeys((row.patient_id, row.study_uid) for row in rows):
+        await trail.viewed(request, patient_id, study_uid)

@@ -106,6 +106,7 @@ async def rows_of(
     frames: tuple[int, int] | None = None,
     metadata: bool = False,
     match: Where = TRUE,
+    limit: int = catalogue.ALL,
 ) -> list[InstanceRow]:
     """The instances that the address (or `of`) names, of one patient; those of them that `match`.
 
@@ -117,7 +118,7 @@ async def rows_of(
     )
     uids = of or uids_of(request)
     rows = await catalogue.instances_of(
-        services.db, *uids, reach=reach, frames=frames, metadata=metadata, match=match
+        services.db, *uids, reach=reach, frames=frames, metadata=metadata, match=match, limit=limit
     )
     if not rows:
         await services.gate.confirm(request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
@@ -32,9 +33,10 @@ from .conditional import content_answer, etag, last_modified, not_modified
 from .kept import kept_of
 from .metadata import TWICE
 from .multipart import OutPart
+from .rendered_blends import Picture
 from .rendered_params import RenderedQuery, parse
 from .rendered_reports import tracing_answer, words_answer
-from .rendered_states import Picture, pictures_of_state
+from .rendered_states import pictures_of_state, seen, tag_of
 from .representations import Wish, wishes
 from .streamed import streamed
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
@@ -103,12 +105,11 @@ async def _answer(
     request: Request, pictures: Sequence[Picture], name: str, wish: Wish, state: bytes = b""
 ) -> Response:
     """The pictures, each a part where parts are asked for."""
-    row, _, look = pictures[0]
-    await trail.viewed(request, row.patient_id, row.study_uid)
+    row = pictures[0][0]
+    await seen(request, pictures)
     # Of one image a date can tell; by a state it depends on two objects.
     stored = row.created_at if len(pictures) == 1 and not state else None
-    shown = replace(look, state=None)  # the digest of the state's object stands for it
-    tag = etag([(row.sha256, number) for row, number, _ in pictures], shown, wish.demands_parts, state)
+    tag = tag_of(pictures, wish.demands_parts, state)
     if (answer := not_modified(request, tag, stored)) is not None:
         return answer
     if wish.demands_parts or (wish.multipart and len(pictures) > 1 and name != "image/gif"):
@@ -266,23 +267,28 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
 
 async def _sign(request: Request, row: InstanceRow, width: int, height: int) -> Response:
     """What stands for an object without frames in a list: its traces, the first image of a state, or a sign."""
+    if is_presentation_state(row.sop_class):
+        look = Look(width=width, height=height, quality=80)
+        with suppress(NoFrame, NotAcceptable):  # its images may come later, or not be ones that can be drawn
+            pictures = await pictures_of_state(request, row, RenderedQuery(), look, everything=False)
+            await seen(request, pictures)
+            tag = tag_of(pictures, row.sha256)
+            shown = not_modified(request, tag)
+            return shown or content_answer(request, await _still(request, pictures[0]), "image/jpeg", tag)
     await trail.viewed(request, row.patient_id, row.study_uid)
     tag = etag(row.sha256, "sign", width, height)
-    if (answer := not_modified(request, tag, row.created_at)) is not None:
+    stored = None if is_presentation_state(row.sop_class) else row.created_at
+    if (answer := not_modified(request, tag, stored)) is not None:
         return answer
     services = services_of(request)
     try:
         if is_waveform(row.metadata):
             image = await tracing(services, row, "image/jpeg", width=width, height=height)
-        elif is_presentation_state(row.sop_class):
-            look = Look(width=width, height=height, quality=80)
-            (picture,) = await pictures_of_state(request, row, RenderedQuery(), look, everything=False)
-            image = await _still(request, picture)
         else:
             image = await asyncio.to_thread(sign, _word(row), width, height)
     except (NoFrame, NotAcceptable):  # nothing that could be drawn
         image = await asyncio.to_thread(sign, _word(row), width, height)
-    return content_answer(request, image, "image/jpeg", tag, last_modified(row.created_at))
+    return content_answer(request, image, "image/jpeg", tag, last_modified(stored) if stored else None)
 
 
 def _word(row: InstanceRow) -> str:

@@ -25,10 +25,11 @@ from server.imaging.sr_text import is_report
 from . import trail
 from .conditional import content_answer, etag, last_modified, not_modified
 from .objects import sendings
+from .rendered_blends import Picture
 from .rendered_params import MAX_SIDE, annotation, window
 from .rendered_params import quality as quality_of
 from .rendered_reports import words_as, writers_of
-from .rendered_states import Picture, look_by_state
+from .rendered_states import look_by_state, seen, tag_of
 from .representations import DICOM
 from .urls import is_identifier, services_of
 from .wado import rows_of, single_part
@@ -96,17 +97,17 @@ async def _picture(
     tag = etag(row.sha256, number, look)
     stored: datetime | None = row.created_at
     if any(asked.get(name) for name in _STATE):
-        look, digest = await _by_state(request, uids[0], asked, (row, number, look))
-        tag, stored = etag(tag, digest), None
+        picture = await _by_state(request, uids[0], asked, (row, number, look))
+        await seen(request, [picture])
+        look = picture[2]
+        tag, stored = tag_of([picture], look.state), None
     if (answer := not_modified(request, tag, stored)) is not None:
         return answer
     image = await render.rendered(services_of(request), row, number, look)
     return content_answer(request, image, name, tag, last_modified(stored) if stored else None)
 
 
-async def _by_state(
-    request: Request, study_uid: str, asked: Mapping[str, str], picture: Picture
-) -> tuple[Look, bytes]:
+async def _by_state(request: Request, study_uid: str, asked: Mapping[str, str], picture: Picture) -> Picture:
     """9.1.2.2.3: both UIDs name the state; the window and the region are its own then."""
     series_uid, state_uid = (asked.get(name, "") for name in _STATE)
     if not (is_identifier(series_uid) and is_identifier(state_uid)):

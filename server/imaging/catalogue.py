@@ -25,7 +25,7 @@ from .pixels import ROW
 
 QUERIES = load(__package__)
 
-_ALL = 2**31 - 1
+ALL = 2**31 - 1
 _RUNGS = (
     102,
     128,
@@ -146,7 +146,7 @@ def _limit(rows: int) -> Where:
 
     With one that comes as a value it plans anew each time, which costs more than most of these searches do.
     """
-    return Where(str(next((rung for rung in _RUNGS if rung >= rows), _ALL)))
+    return Where(str(next((rung for rung in _RUNGS if rung >= rows), ALL)))
 
 
 def _row(row: Record) -> Row:
@@ -200,7 +200,7 @@ async def instances_of(
     metadata: bool = False,
     frames: tuple[int, int] | None = None,
     match: Where = TRUE,
-    limit: int = _ALL,
+    limit: int = ALL,
 ) -> list[InstanceRow]:
     """Where instances lie, series by series; empty when nothing of it is in reach.
 
@@ -211,8 +211,8 @@ async def instances_of(
     values = {
         "metadata": metadata,
         # A number that no table has, because none is so long, is found to be none when its row is looked at.
-        "table_from": min((first - 1) * ROW.size + 1, _ALL),
-        "table_size": min(max(0, last - first + 1) * ROW.size, _ALL),
+        "table_from": min((first - 1) * ROW.size + 1, ALL),
+        "table_size": min(max(0, last - first + 1) * ROW.size, ALL),
     }
     rows = await db.fetch_all(
         QUERIES["instances_of"],

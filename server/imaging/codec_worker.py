@@ -45,13 +45,17 @@ def answer(header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], byte
     from .codec import Undecodable, decode, packed
     from .codec_encode import encode
     from .description import Description
-    from .picture import Look, picture
+    from .picture import Look, layer, picture
+    from .presentation import State
 
     description = Description.from_json(header["description"])
     try:
         array, now = decode(content, description)
         if header["job"] == "picture":
             return {"ok": True}, picture(array, now, Look.from_json(header["look"]))
+        if header["job"] == "layer":
+            pixels = layer(array, now, State.from_json(header["state"]))
+            return {"ok": True, "rows": pixels.shape[0], "columns": pixels.shape[1]}, pixels.tobytes()
         if header["job"] == "encode":
             content, now = encode(array, now, header["target"])
             return {"ok": True, "description": now.to_json()}, content

@@ -96,7 +96,7 @@ def model_of(metadata: bytes) -> Json:
 def describe(metadata: bytes, transfer_syntax: str, frame: int = 1) -> Description:
     """The description of one frame (from 1) by the instance's DICOM JSON."""
     model = model_of(metadata)
-    of_frame = _functional_groups(model, frame)
+    of_frame = functional_groups(model, frame)
     pixels = next((tag for tag in ("7FE00010", "7FE00008", "7FE00009") if tag in model), "7FE00010")
     transform = _item(of_frame.get("00289145")) or model
     voi = _item(of_frame.get("00289132")) or model
@@ -139,7 +139,7 @@ def _profile(model: Json) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _functional_groups(model: Json, frame: int) -> Json:
+def functional_groups(model: Json, frame: int) -> Json:
     """The macros of a frame: its own before the shared ones (PS3.3, C.7.6.16)."""
     shared = _item(model.get("52009229")) or {}
     each = (model.get("52009230") or {}).get("Value") or []

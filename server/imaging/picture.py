@@ -11,7 +11,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,9 @@ from .overlays import burn
 from .png import png
 from .presentation import State, under
 from .presented import presented, toned
+
+if TYPE_CHECKING:
+    from .blending import Blend
 
 MAX_SIDE = 8192
 
@@ -46,6 +49,7 @@ class Look:
     annotation: tuple[str, ...] = ()  # patient, technique: to be put into corners
     corners: tuple[tuple[str, ...], ...] = ()  # lines of words: top left, top right
     state: State | None = None  # a presentation state
+    blend: Blend | None = None  # what is laid over the image, before the pixels travel
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -59,6 +63,7 @@ class Look:
             "annotation": tuple(values["annotation"]),
             "corners": tuple(tuple(lines) for lines in values["corners"]),
             "state": State.from_json(values["state"]) if values["state"] else None,
+            "blend": None,
         }
         return cls(**{**values, **made})
 
@@ -80,6 +85,17 @@ def picture(array: Array, description: Description, look: Look) -> bytes:
     if look.corners:
         image = annotated(image, look.corners)
     return _file(image, description, look)
+
+
+def layer(array: Array, description: Description, state: State) -> Array:
+    """The frame by the state's tones, as rows, columns and RGBA: padding is transparent (PS3.4, N.2.6)."""
+    description = under(description, state)
+    pixels = toned(shown(array, description, Look()), state)
+    colours = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=-1)
+    alpha = np.full(colours.shape[:2], 255, np.uint8)
+    if description.padding is not None and array.ndim == 2:
+        alpha[array == description.padding] = 0
+    return np.dstack([colours, alpha])
 
 
 def _file(image: Image.Image, description: Description, look: Look) -> bytes:

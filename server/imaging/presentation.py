@@ -1,7 +1,8 @@
 """Presentation states: how somebody wanted an image to be seen.
 
 DICOM PS3.3, A.33 (Softcopy Presentation States), C.10.4 (Displayed Area), C.10.5 (Graphic Annotation), C.10.6
-(Spatial Transformation), C.10.7 (Graphic Layer), C.11.5, C.11.6, C.11.8; C.7.6.10 (Mask), C.7.6.11 (Shutter). Pure.
+(Spatial Transformation), C.10.7 (Graphic Layer), C.11.5, C.11.6, C.11.8; C.7.6.10 (Mask), C.7.6.11 (Shutter); C.11.35
+(modality of each image). Pure.
 """
 
 from __future__ import annotations
@@ -9,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import Any
 
 from .description import Description, Table, model_of, palette_of, table_in, windows_in
 from .dicom_json import Json
+from .model_values import first, items, number_in, numbers_in, values
 from .overlays import Overlay, overlays_of
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1.11."
 GRAYSCALE, COLOUR, PSEUDO_COLOUR = f"{_STORAGE}1", f"{_STORAGE}2", f"{_STORAGE}3"
+BLENDING, ADVANCED_BLENDING, VARIABLE = f"{_STORAGE}4", f"{_STORAGE}8", f"{_STORAGE}12"
 _MOST_OBJECTS = 2000  # graphics of one image
 _MOST_POINTS = 200_000  # numbers in all of them together
 _MOST_AVERAGED = 32  # frames of a mask
@@ -27,11 +29,16 @@ _MOST_WORDS = 20_000  # characters in all of them together
 
 def is_presentation_state(sop_class: str) -> bool:
     """Whether it is one that images can be shown by here."""
-    return sop_class in (GRAYSCALE, COLOUR, PSEUDO_COLOUR)
+    return is_blending_state(sop_class) or sop_class in (GRAYSCALE, COLOUR, PSEUDO_COLOUR, VARIABLE)
+
+
+def is_blending_state(sop_class: str) -> bool:
+    """Whether it lays images over others."""
+    return sop_class in (BLENDING, ADVANCED_BLENDING)
 
 
 def is_unapplied_state(sop_class: str) -> bool:
-    """Whether it is a presentation state of a kind that images are not shown by here: blending, volumes, planes."""
+    """Whether it is a presentation state of a kind that images are not shown by here: volumes, planes, X-ray."""
     return sop_class.startswith(_STORAGE) and not is_presentation_state(sop_class)
 
 
@@ -42,6 +49,7 @@ class Reference:
     series_uid: str
     sop_uid: str
     frames: tuple[int, ...] = ()
+    segments: tuple[int, ...] = ()  # of a segmentation
 
 
 @dataclass(frozen=True)
@@ -104,69 +112,93 @@ class State:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Json) -> State:
+    def from_json(cls, given: Json) -> State:
         """The state that `to_json` gave away."""
 
         def table(name: str) -> Table | None:
-            return Table(**values[name]) if values[name] else None
+            return Table(**given[name]) if given[name] else None
 
         made = {
-            "windows": [(center, width) for center, width in values["windows"]],
+            "windows": [(center, width) for center, width in given["windows"]],
             "voi_table": table("voi_table"),
             "modality_table": table("modality_table"),
             "lut": table("lut"),
-            "palette": [Table(**each) for each in values["palette"]] if values["palette"] else None,
-            "area": tuple(values["area"]) if values["area"] else None,
-            "aspect": tuple(values["aspect"]) if values["aspect"] else None,
+            "palette": [Table(**each) for each in given["palette"]] if given["palette"] else None,
+            "area": tuple(given["area"]) if given["area"] else None,
+            "aspect": tuple(given["aspect"]) if given["aspect"] else None,
             "mask": None,  # taken away before the pixels travel
-            "shutters": [Shutter(**each) for each in values["shutters"]],
-            "overlays": [Overlay(**each) for each in values["overlays"]],
-            "graphics": [Graphic(**{**each, "colour": tuple(each["colour"])}) for each in values["graphics"]],
+            "shutters": [Shutter(**each) for each in given["shutters"]],
+            "overlays": [Overlay(**each) for each in given["overlays"]],
+            "graphics": [Graphic(**{**each, "colour": tuple(each["colour"])}) for each in given["graphics"]],
         }
-        return cls(**{**values, **made})
+        return cls(**{**given, **made})
 
 
 def references(metadata: bytes) -> list[Reference]:
     """The images that a state is for, in its order."""
-    model = model_of(metadata)
+    return references_in(model_of(metadata))
+
+
+def references_in(model: Json) -> list[Reference]:
+    """The images of a Referenced Series Sequence."""
+    return [
+        each
+        for series in items(model, "00081115")
+        if isinstance(uid := first(series, "0020000E"), str)
+        for each in images_in(series, uid)
+    ]
+
+
+def images_in(model: Json, series_uid: str) -> list[Reference]:
+    """The images of a Referenced Image Sequence, which are of this series."""
     found = []
-    for series in _items(model, "00081115"):
-        for image in _items(series, "00081140"):
-            uids = _first(series, "0020000E"), _first(image, "00081155")
-            frames = tuple(n for n in _values(image, "00081160") if isinstance(n, int))
-            if all(isinstance(uid, str) for uid in uids):
-                found.append(Reference(str(uids[0]), str(uids[1]), frames))
+    for image in items(model, "00081140"):
+        frames, segments = (
+            tuple(n for n in values(image, tag) if isinstance(n, int)) for tag in ("00081160", "0062000B")
+        )
+        if isinstance(uid := first(image, "00081155"), str):
+            found.append(Reference(series_uid, uid, frames, segments))
     return found
+
+
+def toned_by(model: Json, sop_uid: str, frame: int, palette: list[Table] | None = None) -> State:
+    """What a data set says of the gray values of this frame of this image, and no more: modality, VOI, colours."""
+    voi = next((item for item in items(model, "00283110") if _is_for(item, sop_uid, frame)), {})
+    each = next((item for item in items(model, "00283001") if _is_for(item, sop_uid, frame)), model)
+    modality = next(iter(items(each, "00283000")), None)
+    return State(
+        windows=windows_in(voi),
+        function=str(first(voi, "00281056") or "LINEAR").upper(),
+        voi_table=next((table_in(item) for item in items(voi, "00283010")), None),
+        slope=number_in(each, "00281053"),
+        intercept=number_in(each, "00281052"),
+        modality_table=table_in(modality) if modality else None,
+        palette=palette,
+        aspect=(1.0, 1.0),
+    )
 
 
 def state_of(metadata: bytes, sop_class: str, sop_uid: str, frame: int) -> State:
     """What the state says of this frame of this image."""
     model = model_of(metadata)
-    voi = next((item for item in _items(model, "00283110") if _is_for(item, sop_uid, frame)), {})
-    area = next((item for item in _items(model, "0070005A") if _is_for(item, sop_uid, frame)), {})
-    modality = next(iter(_items(model, "00283000")), None)
-    lut = next(iter(_items(model, "20500010")), None)
-    return State(
-        windows=windows_in(voi),
-        function=str(_first(voi, "00281056") or "LINEAR").upper(),
-        voi_table=next((table_in(item) for item in _items(voi, "00283010")), None),
-        slope=_float(model, "00281053"),
-        intercept=_float(model, "00281052"),
-        modality_table=table_in(modality) if modality else None,
-        inverse=_first(model, "20500020") == "INVERSE",
+    area = next((item for item in items(model, "0070005A") if _is_for(item, sop_uid, frame)), {})
+    lut = next(iter(items(model, "20500010")), None)
+    palette = palette_of(model) if sop_class == PSEUDO_COLOUR else None
+    return replace(
+        toned_by(model, sop_uid, frame, palette),
+        inverse=first(model, "20500020") == "INVERSE",
         lut=table_in(lut) if lut else None,
-        palette=palette_of(model) if sop_class == PSEUDO_COLOUR else None,
-        colours=sop_class == COLOUR,
+        colours=sop_class == COLOUR or is_blending_state(sop_class),
         rotation=_rotation(model),
-        flip=_first(model, "00700041") == "Y",
+        flip=first(model, "00700041") == "Y",
         area=_area(area),
         aspect=_aspect(area),
         scale=_scale(area),
-        mask=_mask(model, frame),
+        mask=None if is_blending_state(sop_class) else _mask(model, frame),
         shutters=_shutters(model),
-        shutter_value=int(_float(model, "00181622") or 0) * 255 // 65535 if "00181622" in model else 0,
-        overlays=[each for each in overlays_of(model, frame) if _first(model, f"{each.group}1001")],
-        active=[tag[:4] for tag in model if tag[:2] == "60" and tag[4:] == "1001" and _first(model, tag)],
+        shutter_value=int(number_in(model, "00181622") or 0) * 255 // 65535 if "00181622" in model else 0,
+        overlays=[each for each in overlays_of(model, frame) if first(model, f"{each.group}1001")],
+        active=[tag[:4] for tag in model if tag[:2] == "60" and tag[4:] == "1001" and first(model, tag)],
         graphics=list(_bounded(_graphics(model, sop_uid, frame))),
     )
 
@@ -175,7 +207,7 @@ def under(description: Description, state: State) -> Description:
     """The image's description with what the state says in the place of its own (PS3.4, N.2)."""
     overlays = [each for each in description.overlays if each.group in state.active]
     changed = replace(description, overlays=overlays, aspect=state.aspect or description.aspect)
-    if state.colours or description.samples != 1 or description.palette:
+    if state.colours or description.samples != 1 or description.photometric == "PALETTE COLOR":
         return changed
     slope = description.slope if state.slope is None else state.slope
     intercept = description.intercept if state.intercept is None else state.intercept
@@ -194,21 +226,21 @@ def under(description: Description, state: State) -> Description:
 
 
 def _is_for(item: Json, sop_uid: str, frame: int) -> bool:
-    images = _items(item, "00081140")
+    images = items(item, "00081140")
     for image in images:
-        frames = _values(image, "00081160")
-        if _first(image, "00081155") == sop_uid and (not frames or frame in frames):
+        frames = values(image, "00081160")
+        if first(image, "00081155") == sop_uid and (not frames or frame in frames):
             return True
     return not images
 
 
 def _rotation(model: Json) -> int:
-    value = _first(model, "00700042")
+    value = first(model, "00700042")
     return value % 360 if isinstance(value, int) and value % 90 == 0 else 0
 
 
 def _area(item: Json) -> tuple[int, int, int, int] | None:
-    one, other = _numbers(item, "00700052"), _numbers(item, "00700053")
+    one, other = numbers_in(item, "00700052"), numbers_in(item, "00700053")
     if len(one) < 2 or len(other) < 2:
         return None
     (left, right), (top, bottom) = sorted((int(one[0]), int(other[0]))), sorted((int(one[1]), int(other[1])))
@@ -217,7 +249,7 @@ def _area(item: Json) -> tuple[int, int, int, int] | None:
 
 def _aspect(item: Json) -> tuple[float, float] | None:
     for tag in ("00700101", "00700102"):
-        values = [value for value in _numbers(item, tag) if value > 0]
+        values = [value for value in numbers_in(item, tag) if value > 0]
         if len(values) >= 2 and 0.05 < values[0] / values[1] < 20:
             return values[0], values[1]
     return None
@@ -225,11 +257,11 @@ def _aspect(item: Json) -> tuple[float, float] | None:
 
 def _scale(item: Json) -> float | None:
     """PS3.3, C.10.4: MAGNIFY by its ratio, TRUE SIZE on a display of 96 pixels an inch, as browsers count."""
-    match _first(item, "00700100"):
+    match first(item, "00700100"):
         case "MAGNIFY":
-            found = _float(item, "00700103")
+            found = number_in(item, "00700103")
         case "TRUE SIZE":
-            spacing = _numbers(item, "00700101")
+            spacing = numbers_in(item, "00700101")
             found = spacing[1] / _PIXEL if len(spacing) >= 2 else None
         case _:
             return None
@@ -238,22 +270,22 @@ def _scale(item: Json) -> float | None:
 
 def _mask(model: Json, frame: int) -> Mask | None:
     """The item of the Mask Subtraction Sequence that is for this frame, where the state wants it to be seen so."""
-    if _first(model, "00281090") == "NAT":
+    if first(model, "00281090") == "NAT":
         return None
-    for item in _items(model, "00286100"):
-        ranges = [int(number) for number in _numbers(item, "00286102")]
+    for item in items(model, "00286100"):
+        ranges = [int(number) for number in numbers_in(item, "00286102")]
         if ranges and not any(
             low <= frame <= high for low, high in zip(ranges[::2], ranges[1::2], strict=False)
         ):
             continue
-        averaged = max(1, min(_MOST_AVERAGED, int(_float(item, "00286112") or 1)))
-        moved = [max(-_MOST_MOVED, min(_MOST_MOVED, number)) for number in _numbers(item, "00286114")]
+        averaged = max(1, min(_MOST_AVERAGED, int(number_in(item, "00286112") or 1)))
+        moved = [max(-_MOST_MOVED, min(_MOST_MOVED, number)) for number in numbers_in(item, "00286114")]
         shift = (round(moved[0]), round(moved[1])) if len(moved) >= 2 else (0, 0)
-        match _first(item, "00286101"):
+        match first(item, "00286101"):
             case "AVG_SUB":
-                frames = [int(number) for number in _numbers(item, "00286110")][:_MOST_AVERAGED]
+                frames = [int(number) for number in numbers_in(item, "00286110")][:_MOST_AVERAGED]
             case "TID":
-                frames = [frame - int(_float(item, "00286120") or 1)]
+                frames = [frame - int(number_in(item, "00286120") or 1)]
             case _:
                 continue
         if frames:
@@ -263,15 +295,15 @@ def _mask(model: Json, frame: int) -> Mask | None:
 
 def _shutters(model: Json) -> list[Shutter]:
     found = []
-    for shape in _values(model, "00181600"):
+    for shape in values(model, "00181600"):
         if shape == "RECTANGULAR":
             tags = ("00181602", "00181606", "00181604", "00181608")
-            numbers = [_float(model, tag) for tag in tags]
+            numbers = [number_in(model, tag) for tag in tags]
         elif shape == "CIRCULAR":
-            center = _numbers(model, "00181610")
-            numbers = [center[1], center[0], _float(model, "00181612")] if len(center) >= 2 else [None]
+            center = numbers_in(model, "00181610")
+            numbers = [center[1], center[0], number_in(model, "00181612")] if len(center) >= 2 else [None]
         elif shape == "POLYGONAL":
-            flat = _numbers(model, "00181620")
+            flat = numbers_in(model, "00181620")
             numbers = [n for pair in zip(flat[1::2], flat[::2], strict=False) for n in pair]
         else:
             continue
@@ -293,34 +325,34 @@ def _bounded(graphics: Iterable[Graphic]) -> Iterable[Graphic]:
 
 def _graphics(model: Json, sop_uid: str, frame: int) -> Iterable[Graphic]:
     """The objects, those of lower layers first."""
-    layers = {_first(layer, "00700002"): layer for layer in _items(model, "00700060")}
+    layers = {first(layer, "00700002"): layer for layer in items(model, "00700060")}
 
     def order(item: Json) -> int:
-        value = _first(layers.get(_first(item, "00700002"), {}), "00700062")
+        value = first(layers.get(first(item, "00700002"), {}), "00700062")
         return value if isinstance(value, int) else 0
 
-    for item in sorted(_items(model, "00700001"), key=order):
+    for item in sorted(items(model, "00700001"), key=order):
         if not _is_for(item, sop_uid, frame):
             continue
-        colour = _colour(layers.get(_first(item, "00700002"), {}))
-        for each in _items(item, "00700009"):
-            points = _numbers(each, "00700022")
+        colour = _colour(layers.get(first(item, "00700002"), {}))
+        for each in items(item, "00700009"):
+            points = numbers_in(each, "00700022")
             if len(points) >= 2 and len(points) % 2 == 0:
-                in_pixels = _first(each, "00700005") != "DISPLAY"
-                filled = _first(each, "00700024") == "Y"
-                yield Graphic(str(_first(each, "00700023")), points, in_pixels, filled, colour=colour)
-        for each in _items(item, "00700008"):
+                in_pixels = first(each, "00700005") != "DISPLAY"
+                filled = first(each, "00700024") == "Y"
+                yield Graphic(str(first(each, "00700023")), points, in_pixels, filled, colour=colour)
+        for each in items(item, "00700008"):
             yield from _text(each, colour)
 
 
 def _text(item: Json, colour: tuple[int, int, int]) -> Iterable[Graphic]:
     """Words at the corner of their box, or at the point that they are anchored to."""
-    words = str(_first(item, "00700006") or "")
-    box, anchor = _numbers(item, "00700010"), _numbers(item, "00700014")
-    box_in_pixels, anchor_in_pixels = (_first(item, tag) != "DISPLAY" for tag in ("00700003", "00700004"))
+    words = str(first(item, "00700006") or "")
+    box, anchor = numbers_in(item, "00700010"), numbers_in(item, "00700014")
+    box_in_pixels, anchor_in_pixels = (first(item, tag) != "DISPLAY" for tag in ("00700003", "00700004"))
     if len(box) >= 2:
         yield Graphic("TEXT", box[:2], box_in_pixels, text=words, colour=colour)
-        if len(anchor) >= 2 and _first(item, "00700015") == "Y" and box_in_pixels == anchor_in_pixels:
+        if len(anchor) >= 2 and first(item, "00700015") == "Y" and box_in_pixels == anchor_in_pixels:
             yield Graphic("POLYLINE", [*anchor[:2], *box[:2]], box_in_pixels, colour=colour)
     elif len(anchor) >= 2:
         yield Graphic("TEXT", anchor[:2], anchor_in_pixels, text=words, colour=colour)
@@ -328,10 +360,10 @@ def _text(item: Json, colour: tuple[int, int, int]) -> Iterable[Graphic]:
 
 def _colour(layer: Json) -> tuple[int, int, int]:
     """The colour recommended for a layer (PS3.3, C.10.7.1.1: CIELab in 16 bits), or its gray."""
-    lab = _numbers(layer, "00700401")
+    lab = numbers_in(layer, "00700401")
     if len(lab) >= 3:
         return _rgb_of_lab(lab[0] / 65535 * 100, lab[1] / 65535 * 255 - 128, lab[2] / 65535 * 255 - 128)
-    gray = _float(layer, "00700066")
+    gray = number_in(layer, "00700066")
     level = 255 if gray is None else max(0, min(255, round(gray / 65535 * 255)))
     return level, level, level
 
@@ -352,23 +384,3 @@ def _rgb_of_lab(lightness: float, a: float, b: float) -> tuple[int, int, int]:
         for c in linear
     )
     return red, green, blue
-
-
-def _items(model: Json, tag: str) -> list[Json]:
-    return [value for value in _values(model, tag) if isinstance(value, dict)]
-
-
-def _values(model: Json, tag: str) -> list[Any]:
-    return [value for value in (model.get(tag) or {}).get("Value") or [] if value is not None]
-
-
-def _first(model: Json, tag: str) -> Any:
-    return next(iter(_values(model, tag)), None)
-
-
-def _numbers(model: Json, tag: str) -> list[float]:
-    return [float(value) for value in _values(model, tag) if isinstance(value, int | float)]
-
-
-def _float(model: Json, tag: str) -> float | None:
-    return next(iter(_numbers(model, tag)), None)

@@ -22,6 +22,8 @@ from server.storage.where import Where
 
 from . import catalogue
 from .annotation import patient_lines, technique_lines
+from .blended import LAYER, blended
+from .blending import Blend
 from .catalogue import InstanceRow
 from .codec import Undecodable, native
 from .description import Description, model_of
@@ -57,6 +59,8 @@ async def rendered(services: Services, row: InstanceRow, number: int, look: Look
     """
     if look.annotation:
         look = _with_words(look, row, number)
+    if look.blend is not None:
+        return await _blended(services, row, number, look, look.blend)
     if look.state is not None and look.state.mask is not None:
         return await _subtracted(services, row, number, look, look.state.mask)
     description = await description_of(services, row, number, drawn=True, profile=look.icc != "no")
@@ -82,6 +86,15 @@ async def _subtracted(services: Services, row: InstanceRow, number: int, look: L
         content, description, state = await subtracted(services, row, number, look.state, mask)
         async with room().taken(len(content) + 4 * (look.width or 0) * (look.height or 0)):
             return await _drawn_apart(content, description, replace(look, state=state))
+
+
+async def _blended(services: Services, row: InstanceRow, number: int, look: Look, blend: Blend) -> bytes:
+    """Images laid over each other; each asks for the room of its frame within."""
+    pixels = (row.pixel_rows or 1) * (row.pixel_columns or 1)
+    async with inflated_room().taken(LAYER * pixels * (1 + len(blend.layers))):
+        content, description = await blended(services, row, number, blend)
+        async with room().taken(len(content) + 4 * (look.width or 0) * (look.height or 0)):
+            return await _drawn_apart(content, description, replace(look, blend=None))
 
 
 def _is_plain(description: Description, look: Look) -> bool:

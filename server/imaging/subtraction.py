@@ -34,7 +34,7 @@ async def subtracted(
     services: Services, row: InstanceRow, number: int, state: State, mask: Mask
 ) -> tuple[bytes, Description, State]:
     """The pixels that are left, what is true of them, and the state with no mask. Raises NoFrame, NotDecoded."""
-    row = await _with_all_frames(services, row)
+    row = await with_all_frames(services, row)
     description = await description_of(services, row, number, drawn=True)
     if description.samples != 1 or description.kind != "integer":
         raise NotDecoded("A mask is taken away from gray images only.")
@@ -60,7 +60,8 @@ async def subtracted(
     return left.tobytes(), now, replace(state, mask=None, intercept=0.0)
 
 
-async def _with_all_frames(services: Services, row: InstanceRow) -> InstanceRow:
+async def with_all_frames(services: Services, row: InstanceRow) -> InstanceRow:
+    """The row with its metadata and the place of each of its frames; its holder was given it within their reach."""
     values = {"patient_id": row.patient_id, "sop_uid": row.sop_uid}
     found = await services.db.fetch_one(QUERIES["frames_of"], values)
     if found is None:

@@ -94,14 +94,14 @@ async def test_plans_and_structures(web: httpx.AsyncClient):
 
 
 async def test_a_state_of_another_kind(web: httpx.AsyncClient):
-    """10.4.1.1.3: a blending state (PS3.3, A.33.4) is refused as a picture with the reason, and told as words."""
-    made = dcmread(io.BytesIO(instance(SOPClassUID="1.2.840.10008.5.1.4.1.1.11.4", Modality="PR").data))
+    """10.4.1.1.3: a planar state of a volume (PS3.3, A.80) is refused as a picture with the reason; told as words."""
+    made = dcmread(io.BytesIO(instance(SOPClassUID="1.2.840.10008.5.1.4.1.1.11.6", Modality="PR").data))
     for keyword in ("PixelData", "Rows", "Columns"):
         delattr(made, keyword)
     url = (await store(web, written(made))).json()["00081199"]["Value"][0]["00081190"]["Value"][0]
     refused = await web.get(f"{url}/rendered", headers={"Accept": "image/png"})
     assert refused.status_code == 406
-    assert "blending" in refused.json()["error"]
+    assert "volumes" in refused.json()["error"]
     assert (await web.get(f"{url}/rendered")).headers["content-type"].startswith("text/html")
 
 
