@@ -102,21 +102,23 @@ SELECT EXISTS (SELECT FROM merger JOIN patient ON patient.id = merger.patient_id
                 WHERE merger.undone_at IS NULL AND {reach})
 
 -- name: events_of
--- What happened to the patients in reach, newest first.
+-- What happened to the patients in reach, newest first, or oldest.
 SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happened.outcome, happened.actor,
-       happened.payload, key.wrapped
+       happened.payload, key.wrapped,
+       ARRAY(SELECT account_id FROM holder
+              WHERE holder.patient_id = patient.id AND holder.as_what = 'self') AS own_accounts
   FROM patient
   [chains]
   JOIN pseudonym ON pseudonym.subject = 'patient:' || [part]
   JOIN audit_event AS happened ON happened.chain = pseudonym.pseudonym
   LEFT JOIN keys.patient_key AS key ON key.patient_id = [part]
  WHERE {reach} AND {match}
- ORDER BY happened.at DESC, happened.id LIMIT :limit OFFSET :offset
+ ORDER BY [order] LIMIT :limit OFFSET :offset
 
 -- name: actors_of
 -- Everyone who acted, each by the latest event.
 SELECT DISTINCT ON (happened.actor) patient.id AS patient_id, happened.id, happened.at, happened.event,
-       happened.outcome, happened.actor, happened.payload, key.wrapped
+       happened.outcome, happened.actor, happened.payload, key.wrapped, '{}'::uuid[] AS own_accounts
   FROM patient
   [chains]
   JOIN pseudonym ON pseudonym.subject = 'patient:' || [part]

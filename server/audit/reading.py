@@ -25,9 +25,14 @@ _MERGED = (
 )
 
 
+_NEWEST, _OLDEST = "happened.at DESC, happened.id", "happened.at, happened.id DESC"
+
+
 def _filled(chains: str, part: str) -> dict[str, Statement]:
     names = ("events_of", "actors_of", "count_events_of")
     texts = {name: QUERIES[name].text.replace("[chains]", chains).replace("[part]", part) for name in names}
+    texts["oldest_of"] = texts["events_of"].replace("[order]", _OLDEST)
+    texts["events_of"] = texts["events_of"].replace("[order]", _NEWEST)
     return {name: Statement(name, text) for name, text in texts.items()}
 
 
@@ -45,16 +50,24 @@ class Happened:
     patient_id: str
     who: Who = field(default_factory=Who)
     detail: Mapping[str, Any] = field(default_factory=dict)
+    by_patient: bool = False  # the record's own holder did it
 
 
 async def events_of(
-    db: Database, keyring: KeyRing, *, reach: Where, match: Where = TRUE, limit: int = 50, offset: int = 0
+    db: Database,
+    keyring: KeyRing,
+    *,
+    reach: Where,
+    match: Where = TRUE,
+    limit: int = 50,
+    offset: int = 0,
+    oldest_first: bool = False,
 ) -> list[Happened]:
-    """Events of the patients that `reach` (a condition over `patient`) allows, newest first.
+    """Events of the patients that `reach` (a condition over `patient`) allows, newest first unless asked otherwise.
 
     `match` narrows by columns of audit_event under the alias `happened` (at, event, outcome, actor, id).
     """
-    statement = await _statement(db, "events_of", reach)
+    statement = await _statement(db, "oldest_of" if oldest_first else "events_of", reach)
     rows = await db.fetch_all(statement, {"limit": limit, "offset": offset}, reach=reach, match=match)
     return [_opened(row, keyring) for row in rows]
 
@@ -88,12 +101,14 @@ async def _statement(db: Database, name: str, reach: Where) -> Statement:
 def _opened(row: Record, keyring: KeyRing) -> Happened:
     payload = orjson.loads(row["payload"])
     plain = orjson.loads(keyring.open(row["wrapped"], b64decode(payload["sealed"]), context=row["id"].bytes))
+    who = Who(**plain["who"])
     return Happened(
         id=row["id"],
         at=row["at"],
         event=row["event"],
         outcome=row["outcome"],
         patient_id=row["patient_id"],
-        who=Who(**plain["who"]),
+        who=who,
         detail=plain["detail"],
+        by_patient=who.account_id is not None and str(who.account_id) in map(str, row["own_accounts"]),
     )

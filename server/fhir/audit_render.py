@@ -18,6 +18,7 @@ from server.records.document import Json, instant
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 TYPES = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 INTERACTIONS = "http://hl7.org/fhir/restful-interaction"
+ROLES = "urn:lightbox:role"
 _ENTITY = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 _REST = {"system": TYPES, "code": "rest", "display": "RESTful Operation"}
@@ -78,7 +79,7 @@ def render(event: Happened, base: str) -> Json:
         "agent": list(_agents(event, base)),
         "source": {
             "site": base,
-            "observer": {"display": "Lightbox"},
+            "observer": {"identifier": {"value": base}, "display": "Lightbox"},
             "type": [{"system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4"}],
         },
         "entity": list(_entities(event)),
@@ -96,6 +97,8 @@ def _agents(event: Happened, base: str) -> Iterable[Json]:
     user: Json = {"type": {"coding": _user_roles(action)}, "who": _who(event), "requestor": True}
     if who.name:
         user["name"] = who.name
+    if who.role:
+        user["role"] = [{"coding": [{"system": ROLES, "code": who.role}]}]
     if who.token_id:
         user["policy"] = [f"urn:ietf:params:oauth:jti:{who.token_id}"]
     yield user
@@ -138,6 +141,8 @@ def _who(event: Happened) -> Json:
         return {"reference": f"Practitioner/{who.practitioner_id}", "display": who.name}
     if who.organization_id:
         return {"reference": f"Organization/{who.organization_id}", "display": who.name or who.client_name}
+    if event.by_patient:
+        return {"reference": f"Patient/{event.patient_id}", "display": who.name or "The patient"}
     if who.role == "patient" and not who.client_id:
         return {"display": who.name or "The patient"}
     return {"display": who.name or who.client_name or "Lightbox"}

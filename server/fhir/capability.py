@@ -18,7 +18,7 @@ from server.records import us_core
 from server.records.document import Json, instant
 from server.records.registry import COMMON, Kind, ResourceType, types
 
-from . import audit_event, docref
+from . import docref
 from .call import REGISTER
 from .delete import NOT_DELETED
 from .format import json_answer, respond
@@ -52,6 +52,7 @@ EVERY_TYPE = {
     "_filter": "special",
     "_list": "string",
 }
+_NOT_OF_EVENTS = frozenset({"_text", "_content", "_list"})
 _OF_META = dict(line.split()[:2] for line in COMMON.strip().splitlines())
 _STARTED = instant(clock.now())
 
@@ -135,8 +136,7 @@ def _security(base_url: str) -> Json:
 def _resource(type: ResourceType, base_url: str) -> Json:
     codes = interactions(type)
     params = [{"name": name, "type": kind} for name, kind in searched(type).items()]
-    own = type.params if type.name != "AuditEvent" else {}
-    references = [name for name, param in own.items() if param.kind is Kind.REFERENCE]
+    references = [name for name, param in type.params.items() if param.kind is Kind.REFERENCE]
     found: Json = {
         "type": type.name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type.name}",
@@ -155,7 +155,7 @@ def _resource(type: ResourceType, base_url: str) -> Json:
         found["supportedProfile"] = us_core.SUPPORTED[type.name]
     if references:
         found["searchInclude"] = [f"{type.name}:{name}" for name in references]
-    if own and (back := _referring_to(type.name)):
+    if type.name != "AuditEvent" and (back := _referring_to(type.name)):
         found["searchRevInclude"] = back
     if type.name in _OPERATIONS:
         offered = _OPERATIONS[type.name].items()
@@ -185,7 +185,7 @@ def searched(type: ResourceType) -> dict[str, str]:
     if type.name in REGISTER:
         return {"_id": "token", "_lastUpdated": "date", "identifier": "token"}
     if type.name == "AuditEvent":
-        return {name: ({**own, **EVERY_TYPE})[name] for name in sorted(audit_event.SEARCHES)}
+        return {name: kind for name, kind in {**EVERY_TYPE, **own}.items() if name not in _NOT_OF_EVENTS}
     return {**EVERY_TYPE, **own}
 
 
@@ -194,5 +194,5 @@ def _referring_to(name: str) -> list[str]:
         f"{other.name}:{param.name}"
         for other in types().values()
         for param in other.params.values()
-        if param.kind is Kind.REFERENCE and other.name != "AuditEvent" and {name, "*"} & set(param.targets)
+        if param.kind is Kind.REFERENCE and {name, "*"} & set(param.targets)
     ]

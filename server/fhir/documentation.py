@@ -80,8 +80,13 @@ Every statement carries the caller's reach (README). A refusal looks so:
 | a chain or `_has` through a type without a scope of its own | 403 |
 
 Practitioner, PractitionerRole and Organization are read by id and found by `_id` and `identifier` only.
-AuditEvent is made from the log: searched by the parameters below, newest first,
-without modifiers, includes and `_has`. A Consent is a share: see the README.
+A Consent is a share: see the README.
+
+**AuditEvent** is made from the log when it is read: all search parameters of R4 with their modifiers, `_filter`,
+chains, `_include` and `_revinclude` (by name: `_revinclude=*` leaves the log out; the latest 5,000 events are looked
+through), sorted by `date`, the newest first. Who acted, from where and on what lies sealed: a search by that opens up
+to 5,000 events, so that a page may be shorter than asked, or empty, and go on by its next link. Not: `_has`, `_text`,
+`_content`, `:above` and `:below` of references.
 
 ## Made from the images
 Each study of the record gives an **ImagingStudy** (series, instances, SOP classes, counts, body site in SNOMED CT,
@@ -165,7 +170,7 @@ def _modifiers() -> Iterator[str]:
 
 def _common() -> Iterator[str]:
     names = [*EVERY_TYPE, *(line.split()[0] for line in COMMON.strip().splitlines())]
-    yield f"Every type but those of the register and AuditEvent has {', '.join(f'`{name}`' for name in names)}."
+    yield f"Every type but those of the register has {', '.join(f'`{name}`' for name in names)}."
 
 
 def _types() -> Iterator[str]:

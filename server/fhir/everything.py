@@ -27,7 +27,7 @@ from .call import REGISTER, Call
 from .export_params import from_parameters
 from .format import Answer, resource_of, respond
 from .include import included
-from .paging import Page, open_page, own_links, page_address
+from .paging import Position, links_of, open_page
 from .read import read
 from .search_params import MOST_COUNT, Include, Pairs, pairs_of
 
@@ -55,21 +55,19 @@ async def of_patient(call: Call, id: str, pairs: Pairs) -> Answer:
         await studies.fresh(call, await call.services.gate.reach_for_actor(call.actor, STUDY_READ), [id])
     found: list[Found] = []
     begin, after = (page.offset, page.position) if page else (0, ())
-    following: Page | None = None
+    following: Position | None = None
+    next_type = 0
     for place in range(begin, len(asked.types)):
         left = asked.count - len(found)
         one_after = after if place == begin and after else None
         found_here = await _of_type(call, asked.types[place], id, asked, left + 1, one_after)
         found += found_here[:left]
         if len(found_here) > left:
-            position = _last_position(found_here, left, one_after)
-            following = Page(path, tuple(asked.used), position, place)
+            following, next_type = _last_position(found_here, left, one_after), place
             break
     along = await included(call, found, _people_of({one.type for one in found}), ())
     trail.searched(call, "Patient/$everything", "", [id])
-    links = own_links(call, path, asked.used, page)
-    if following is not None:
-        links.append(("next", page_address(call, following)))
+    links = links_of(call, path, asked.used, page, following, offset=next_type)
     jsons = await binary.filled(call, [one.json for one in found])
     shown = [(one, json, "match") for one, json in zip(found, jsons, strict=True)]
     entries = [

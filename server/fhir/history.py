@@ -27,7 +27,7 @@ from . import binary, trail
 from .bundle import bundle, entry
 from .call import REGISTER, Call
 from .format import Answer, respond
-from .paging import Page, open_page, seal
+from .paging import links_of, open_page
 from .search_params import MOST_COUNT, Pairs, pairs_of
 
 DEFAULT_COUNT = 50
@@ -106,12 +106,9 @@ async def _history(
     )
     shown = found[: asked.count]
     total = await store.count_history(db, counted, reach=reach, limit=COUNTED + 1)
-    links = [("self", f"{call.base}/{path}" + (f"?{urlencode(asked.used)}" if asked.used else ""))]
-    if len(found) > asked.count and shown:
-        last = shown[-1]
-        position = (last.last_updated, last.type, last.id, last.version)
-        following = Page(path, tuple(asked.used), position)
-        links.append(("next", f"{call.base}/{path}?_page={seal(call.services.keyring, following)}"))
+    last = shown[-1] if shown and len(found) > asked.count else None
+    following = (last.last_updated, last.type, last.id, last.version) if last is not None else None
+    links = links_of(call, path, asked.used, page, following)
     trail.searched(call, path, urlencode(asked.used), [one.patient_id for one in shown])
     jsons = await binary.filled(call, [one.json for one in shown])
     entries = [_entry(call, replace(one, json=json)) for one, json in zip(shown, jsons, strict=True)]

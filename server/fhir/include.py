@@ -14,11 +14,13 @@ from server.records import search
 from server.records.registry import Param, types
 from server.records.search import Found
 
+from . import audit_along
 from .call import Call
 from .search_params import Include
 
 MOST_INCLUDED = 1000
 MOST_ROUNDS = 5  # of :iterate
+LOG = "AuditEvent"
 FEW = 2  # types that are asked for without looking which are there
 
 
@@ -48,7 +50,9 @@ async def _round(
     call: Call, page: Sequence[Found], includes: Sequence[Include], revincludes: Sequence[Include]
 ) -> AsyncIterator[Found]:
     """One step: a statement for each type that is led to, and for each type that leads here."""
-    db, keys = call.services.db, [one.key for one in page]
+    db, keys = call.services.db, [one.key for one in page if one.type != LOG]
+    async for one in _of_events(call, [one for one in page if one.type == LOG], includes):
+        yield one
     for target, params in (await _targets(call, keys, includes)).items():
         reach = await _reach(call, target)
         if reach is not None:
@@ -59,9 +63,27 @@ async def _round(
                 yield one
     for source, params in _sources(revincludes).items():
         reach = await _reach(call, source) if page else None
-        if reach is not None:
+        if reach is not None and source == LOG:
+            async for one in audit_along.about(call, page, params, reach=reach):
+                yield one
+        elif reach is not None:
             found = await search.including(db, page, params, reach=reach, base=call.base, limit=MOST_INCLUDED)
             for one in found:
+                yield one
+
+
+async def _of_events(
+    call: Call, events: Sequence[Found], includes: Sequence[Include]
+) -> AsyncIterator[Found]:
+    """What events of the log refer to."""
+    params: dict[str, list[Param]] = {}
+    for include in includes if events else ():
+        for target in _types_of(include) if include.param.type == LOG else ():
+            params.setdefault(target, []).append(include.param)
+    for target, ids in audit_along.led_to(events, params, call.base).items():
+        reach = await _reach(call, target) if target != LOG else None
+        if reach is not None:
+            for one in await audit_along.those(call, target, ids, reach=reach):
                 yield one
 
 

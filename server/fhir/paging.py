@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,9 @@ from server.storage.keyring import KeyRing
 from .call import Call
 
 Pairs = Sequence[tuple[str, str]]
+Position = tuple[Any, ...]
 _CONTEXT = b"fhir paging link"
+MOST_BACK = 20  # pages that `previous` leads back: a link must stay short enough for an address
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,15 @@ class Page:
 
     path: str  # 'ImagingStudy', 'Patient/1/_history' …: a link works at its own address only
     pairs: tuple[tuple[str, str], ...]
-    position: tuple[Any, ...]
+    position: Position
     offset: int = 0
+    back: tuple[tuple[Position, int], ...] = ()  # where the pages before it begin, the latest last
 
 
 def seal(keyring: KeyRing, page: Page) -> str:
     """The page as text for a URL."""
-    plain = orjson.dumps(
-        [page.path, page.pairs, [_plain(value) for value in page.position], page.offset],
-    )
+    back = [[list(map(_plain, position)), offset] for position, offset in page.back]
+    plain = orjson.dumps([page.path, page.pairs, list(map(_plain, page.position)), page.offset, back])
     return urlsafe_b64encode(keyring.seal(None, plain, _CONTEXT)).decode().rstrip("=")
 
 
@@ -47,19 +49,37 @@ def open_page(keyring: KeyRing, text: str, path: str) -> Page:
     """The page behind a link; raises InvalidInput for one that this server did not make for this address."""
     try:
         sealed = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        made_for, pairs, position, offset = orjson.loads(keyring.open(None, sealed, _CONTEXT))
+        made_for, pairs, position, offset, back = orjson.loads(keyring.open(None, sealed, _CONTEXT))
     except Exception as error:
         raise InvalidInput("The paging link is not one of this server.") from error
     if made_for != path:
         raise InvalidInput("The paging link is not one of this address.")
-    return Page(made_for, tuple((n, v) for n, v in pairs), tuple(map(_value, position)), offset)
+    before = tuple((tuple(map(_value, place)), number) for place, number in back)
+    return Page(made_for, tuple((n, v) for n, v in pairs), tuple(map(_value, position)), offset, before)
 
 
-def own_links(call: Call, path: str, used: Pairs, page: Page | None) -> list[tuple[str, str]]:
-    """The address of this page; of one that goes on also that of the search itself (FHIR R4, 3.1.1.5.4)."""
+def links_of(
+    call: Call, path: str, used: Pairs, page: Page | None, following: Position | None, *, offset: int = 0
+) -> list[tuple[str, str]]:
+    """self, and where there are others first, previous and next (FHIR R4, 3.1.0.10 and 3.1.1.5.4).
+
+    `following` is the position after which the next page begins; None on the last one.
+    """
     query = urlencode(list(used), safe=":,|/*$")
     first = "/".join(part for part in (call.base, path) if part) + (f"?{query}" if query else "")
-    return [("self", first)] if page is None else [("self", page_address(call, page)), ("first", first)]
+    links = [("self", first if page is None else page_address(call, page))]
+    if page is not None:
+        links.append(("first", first))
+    if page is not None and page.back:
+        position, begun = page.back[-1]
+        before = replace(page, position=position, offset=begun, back=page.back[:-1])
+        links.append(("previous", page_address(call, before) if position or begun else first))
+    if following is not None:
+        here: tuple[tuple[Position, int], ...] = (((), 0),)
+        if page is not None:
+            here = (*page.back, (page.position, page.offset))[-MOST_BACK:]
+        links.append(("next", page_address(call, Page(path, tuple(used), following, offset, here))))
+    return links
 
 
 def page_address(call: Call, page: Page) -> str:

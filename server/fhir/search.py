@@ -25,7 +25,7 @@ from .bundle import bundle, entry
 from .call import Call
 from .format import Answer, body_of, respond
 from .include import included
-from .paging import Page, open_page, own_links, page_address
+from .paging import Page, links_of, open_page
 from .search_params import Asked, Pairs, pairs_of, parse, require_findable
 from .writing import Prefer
 
@@ -109,9 +109,7 @@ async def _answer(
     await _require(call, asked, found, reach=reach)
     along = await included(call, found, asked.includes, asked.revincludes)
     trail.searched(call, asked.query.type.name, urlencode(asked.used), _concerned(asked, found))
-    links = own_links(call, path, asked.used, page)
-    if more:
-        links.append(("next", page_address(call, Page(path, tuple(asked.used), found[-1].position))))
+    links = links_of(call, path, asked.used, page, found[-1].position if more else None)
     entries = [*await _entries(call, asked, found, "match"), *await _entries(call, asked, along, "include")]
     return Answer(200, bundle("searchset", entries, total=total, links=links))
 

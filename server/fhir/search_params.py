@@ -107,6 +107,7 @@ class _Reading:
         self.total = ""
 
     def take(self, name: str, value: str) -> None:
+        _require_asked(self.type, name.partition(":")[0])
         special = _SPECIAL.get(name.partition(":")[0])
         if special is not None:
             special(self, name, value)
@@ -133,6 +134,8 @@ class _Reading:
         self.count = min(int(value), MOST_COUNT)
 
     def take_sort(self, name: str, value: str) -> None:
+        if self.type.name == "AuditEvent" and value.strip().lstrip("-") not in ("date", "_lastUpdated"):
+            raise UnknownParameter("AuditEvents are sorted by date only.")
         self.sorts = search.sort(self.type, [part.strip() for part in value.split(",") if part.strip()])
 
     def take_total(self, name: str, value: str) -> None:
@@ -146,11 +149,8 @@ class _Reading:
         source = types().get(name)
         if value != "*" and (source is None or value != f"{name}:*"):
             raise UnknownParameter("_revinclude must be Type:reference, Type:* or *.")
-        sources = (
-            [source]
-            if source is not None
-            else [each for each in types().values() if each.name != "AuditEvent"]
-        )
+        # Of everything that refers here the log is no part: to look through it has to be asked for by name.
+        sources = [source] if source is not None else [e for e in types().values() if e.name != "AuditEvent"]
         return [param for each in sources for param in _references(each) if self._is_led_to(param)]
 
     def _is_led_to(self, param: Param) -> bool:
@@ -168,7 +168,6 @@ class _Reading:
 
     def take_include(self, name: str, value: str) -> None:
         iterate = name.partition(":")[2] in ("iterate", "recurse")
-        _require_kept(self.type.name)
         if value in ("*", f"{self.type.name}:*"):
             self.includes += [Include(param, iterate=iterate) for param in _references(self.type)]
             return
@@ -179,7 +178,6 @@ class _Reading:
 
     def take_revinclude(self, name: str, value: str) -> None:
         iterate = name.partition(":")[2] in ("iterate", "recurse")
-        _require_kept(self.type.name, value.partition(":")[0])
         if value.endswith("*"):
             self.revincludes += [Include(param, iterate=iterate) for param in self._all_that_refer(value)]
             return
@@ -189,10 +187,13 @@ class _Reading:
         self.revincludes.append(Include(param, iterate=iterate))
 
 
-def _require_kept(*names: str) -> None:
-    """The log is no resource that is kept: it brings nothing along, and nothing brings it."""
-    if "AuditEvent" in names:
-        raise UnknownParameter("AuditEvents are searched by themselves, without includes.")
+_NOT_OF_EVENTS = ("_text", "_content", "_list", "_has")
+
+
+def _require_asked(type: ResourceType, name: str) -> None:
+    """An event of the log is rendered when it is read: nobody indexed its words, and nothing refers to it."""
+    if type.name == "AuditEvent" and name in _NOT_OF_EVENTS:
+        raise UnknownParameter(f"AuditEvents are not searched by {name}.")
 
 
 def _references(type: ResourceType) -> list[Param]:

@@ -23,7 +23,7 @@ from . import binary, studies, trail
 from .bundle import bundle, entry
 from .call import REGISTER, Call
 from .format import Answer, respond
-from .paging import Page, open_page, own_links, page_address
+from .paging import Page, Position, links_of, open_page
 from .search import pairs_of_request, search, searching_for, strict_of
 from .search_params import Asked, Pairs, parse, require_findable, says_more
 
@@ -78,7 +78,8 @@ async def _answer(call: Call, names: list[str] | None, wanted: _Wanted) -> Answe
     open_types = await _open_types(call, names, of_patient=wanted.compartment is not None)
     used = _used(list(open_types), [pair for pair in wanted.pairs if pair[0] != "_type"], wanted.strict)
     found: list[Found] = []
-    following: Page | None = None
+    following: Position | None = None
+    next_type = 0
     total = 0
     begin, after = (wanted.page.offset, wanted.page.position) if wanted.page else (0, ())
     said = [*(pair for pair in wanted.pairs if pair[0] == "_type"), *used]
@@ -96,15 +97,12 @@ async def _answer(call: Call, names: list[str] | None, wanted: _Wanted) -> Answe
         here = await _page(call, asked, reach=reach, limit=left + 1, after=one_after)
         found += here[:left]
         if len(here) > left:
-            position = here[left - 1].position if left else one_after or ()
-            following = Page(wanted.path, tuple(said), position, place)
+            following, next_type = here[left - 1].position if left else one_after or (), place
     if not counted and asked.total != "none" and following is None and wanted.page is None:
         counted, total = True, len(found)
     concerned = [one.patient_id for one in found] + ([wanted.compartment] if wanted.compartment else [])
     trail.searched(call, ",".join(open_types), urlencode(used), concerned)
-    links = own_links(call, wanted.path, said, wanted.page)
-    if following is not None:
-        links.append(("next", page_address(call, following)))
+    links = links_of(call, wanted.path, said, wanted.page, following, offset=next_type)
     jsons = await binary.filled(call, [one.json for one in found])
     entries = [
         entry(

@@ -66,22 +66,98 @@ async def test_the_log_is_searched(api: Api, stranger: Api) -> None:
         assert event in await events(api, query), query
     for query in ("date=lt2000", "action=D", "outcome=8", "agent=Practitioner/nobody", "_id=x"):
         assert event not in await events(api, query), query
-    assert (await api.get("AuditEvent?entity=Observation/x")).status_code == 400
     assert (await api.get("AuditEvent?date=nonsense")).status_code == 400
     assert event not in await events(stranger)
     assert (await stranger.get(f"AuditEvent/{event['id']}")).status_code == 404
 
 
-async def test_pages(api: Api) -> None:
-    for _ in range(3):
-        await api.made(api.observation())
-    first = (await api.get("AuditEvent?_count=2&action=C")).json()
-    following = next(link["url"] for link in first["link"] if link["relation"] == "next").partition("/fhir/")[
-        2
+async def test_every_parameter_of_r4(api: Api) -> None:
+    """R4, AuditEvent: each search parameter finds the event by what it shows, with its modifiers, and only then."""
+    made = await api.made(api.observation())
+    [event] = [
+        each for each in await events(api, "action=C") if f"Observation/{made['id']}" in references(each)
     ]
-    second = (await api.get(following)).json()
-    ids = [each["resource"]["id"] for bundle in (first, second) for each in bundle["entry"]]
-    assert len(ids) == len(set(ids)) == 4
+    user, client, _ = event["agent"]
+    app = client["who"]["identifier"]["value"]
+    site, me = event["source"]["site"], user["who"]["reference"]
+    assert me == f"Patient/{api.patient}"
+    found = (
+        "action:not=D", "action=http://hl7.org/fhir/audit-event-action|C", "address=127.0", "address:exact=127.0.0.1",
+        "agent:Patient=" + api.patient, "agent:missing=false", f"agent:identifier={app}",
+        "agent-name=ada", "agent-name:contains=MOOR", "agent-role=urn:lightbox:role|patient", "altid:missing=true",
+        f"entity=Observation/{made['id']}", f"entity:Observation={made['id']}", "entity-role=4", "entity-role:not=24",
+        "entity-type=http://terminology.hl7.org/CodeSystem/audit-entity-type|2", "entity-type:text=system",
+        "entity-name:missing=true", f"policy={user['policy'][0]}", "policy:below=urn:ietf:params", f"site={site}",
+        f"source:identifier={site}", "subtype=http://hl7.org/fhir/restful-interaction|create", "subtype:not=read",
+        "subtype=record:resource:created", "type:text=restful", "outcome:in=http://hl7.org/fhir/ValueSet/audit-event-outcome",
+        f"_lastUpdated={event['recorded']}", f"date=ge{event['recorded']}&date=le{event['recorded']}",
+        "_profile=https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientCreate",
+        f"_filter=action eq C and not (entity eq Patient/other) and date eq {event['recorded']}",
+        "patient.family=moor", "agent:Patient.name=ada", "patient._id=" + api.patient,
+    )  # fmt: skip
+    for query in found:
+        assert event in await events(api, f"{query}&action=C"), query
+    for query in ("action:not=C", "address=10.", "agent-name:exact=ada", "agent-role=doctor", "altid=x",
+                  "entity-role=24", f"entity=Patient/{made['id']}", "entity-type=1&entity-type:not=1", "policy=urn:x",
+                  "site=x", "source=Device/x", "subtype:not=create", "type=x", "outcome:not=0", "patient:missing=true",
+                  "patient.family=nobody", "_filter=agent-name co \"bo\"", "_id:not=" + event["id"]):  # fmt: skip
+        assert event not in await events(api, query), query
+    for query in ("agent:above=Patient/1", "_sort=action", "_has:List:item:code=x", "_text=x", "nonsense=1"):
+        answer = await api.get(f"AuditEvent?{query}", Prefer="handling=strict")
+        assert answer.status_code == 400, query
+    assert (await api.get("AuditEvent?agent:Practitioner.identifier=1")).status_code == 200
+
+
+async def test_what_comes_along(api: Api, stranger: Api) -> None:
+    """R4, 3.1.1.5.2: an event brings what it is about; what is searched brings the events about it."""
+    made = await api.made(api.observation())
+
+    async def along(asker: Api, query: str) -> set[tuple[str, str]]:
+        entries = (await asker.get(query)).json().get("entry", [])
+        return {
+            (each["search"]["mode"], each["fullUrl"].rpartition("/fhir/")[2])
+            for each in entries
+            if each["search"]["mode"] == "match" or "AuditEvent" not in each["fullUrl"] or asker is stranger
+        }
+
+    here, me = f"Observation/{made['id']}", f"Patient/{api.patient}"
+    assert {("include", here), ("include", me)} <= await along(
+        api, "AuditEvent?_count=5&action=C&_include=AuditEvent:entity&_include=AuditEvent:patient"
+    )
+    entries = (await api.get(f"Observation?_id={made['id']}&_revinclude=AuditEvent:entity")).json()["entry"]
+    [event] = [each["resource"] for each in entries if each["search"]["mode"] == "include"]
+    assert here in references(event)
+    assert await along(stranger, f"Observation?_id={made['id']}&_revinclude=AuditEvent:entity") == set()
+    everyone = await along(stranger, f"Patient?_id={stranger.patient}&_revinclude=AuditEvent:*")
+    assert len([each for each in everyone if each[0] == "match"]) == 1
+
+
+async def test_pages(api: Api) -> None:
+    """R4, 3.1.0.10: next and previous; both ways of time, also by what no column knows."""
+    for _ in range(4):
+        await api.made(api.observation())
+
+    def link(bundle: Json, name: str) -> str:
+        return next((each["url"] for each in bundle["link"] if each["relation"] == name), "").rpartition(
+            "/fhir/"
+        )[2]
+
+    async def shown(path: str) -> tuple[Json, list[str]]:
+        bundle = (await api.get(path)).json()
+        return bundle, [each["resource"]["id"] for each in bundle["entry"]]
+
+    ways = {}
+    for asked in ("action=C", "agent-name=ada&subtype=create", "agent-name=ada&subtype=create&_sort=date"):
+        first, ids = await shown(f"AuditEvent?_count=2&{asked}")
+        second, more = await shown(link(first, "next"))
+        assert len({*ids, *more}) == 4
+        assert second.get("total") == (None if link(second, "next") else 4)
+        assert (await shown(link(second, "previous")))[1] == ids
+        ways[asked] = ids + more
+    newest, same, oldest = ways.values()
+    assert newest == same == oldest[::-1]
+    for query, total in (("action=C&_count=0", 5), ("agent-name=ada&subtype=create&_summary=count", 4)):
+        assert (await api.get(f"AuditEvent?{query}")).json()["total"] == total
 
 
 async def test_only_the_holder_reads_the_log(
