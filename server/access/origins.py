@@ -9,7 +9,14 @@ from server.storage.db import Database
 
 from .sign_in import QUERIES
 
-OPEN = ("/fhir/metadata", "/app-state/metadata", "/fhir/.well-known/", "/.well-known/", "/oauth/jwks")
+OPEN = (
+    "/fhir/metadata",
+    "/app-state/metadata",
+    "/fhir/.well-known/",
+    "/.well-known/",
+    "/oauth/jwks",
+    "/oauth/smart-style.json",
+)
 # Pages where a person decides: never read by another origin.
 NEVER = ("/oauth/authorize", "/oauth/manage", "/oauth/launch", "/oauth/developers")
 SHARED = ("/fhir", "/app-state", "/dicomweb", "/patients/", "/oauth/")

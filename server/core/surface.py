@@ -9,7 +9,7 @@ from starlette.convertors import PathConvertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import InvalidInput, NotAllowed, NotFound, ServerError
@@ -51,6 +51,8 @@ class Surface:
             if started:
                 raise  # the answer is cut off, so that nobody takes a part for the whole
             response = self._problem(Request(scope, receive), known)
+            if known.status == 405 and (methods := self._methods(scope)):
+                response.headers.setdefault("Allow", ", ".join(methods))  # RFC 9110, 15.5.6
             await response(scope, receive, send)
 
     def _router(self, scope: Scope) -> ASGIApp:
@@ -61,6 +63,12 @@ class Surface:
             fitting = [route for route in self.routes if _may_match(route, depth)]
             self._routers[depth] = Router(routes=fitting, redirect_slashes=False)
         return self._routers[depth]
+
+    def _methods(self, scope: Scope) -> list[str]:
+        """What else this address answers to."""
+        here = (each for each in self.routes if each.matches(scope)[0] is not Match.NONE)
+        found = {method for each in here if isinstance(each, Route) for method in each.methods or ()}
+        return sorted(found - {scope["method"]})
 
 
 def _may_match(route: BaseRoute, depth: int) -> bool:

@@ -13,6 +13,8 @@ from server.oauth.routes import routes, well_known_routes
 from tests.conftest import RunningServer
 
 SMART = "/fhir/.well-known/smart-configuration"
+OPENID = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
+OPEN = ("/oauth/jwks", "/oauth/smart-style.json", "/fhir/metadata", "/app-state/metadata")
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html", "application/fhir+xml", "*/*"])
@@ -39,9 +41,48 @@ async def test_smart_configuration_has_its_fields(client: httpx.AsyncClient, ser
     assert {"authorization_code", "client_credentials"} <= set(body["grant_types_supported"])
 
 
-async def test_smart_configuration_is_for_any_origin(client: httpx.AsyncClient) -> None:
-    answer = await client.get(SMART, headers={"Origin": "https://anywhere.example"})
-    assert answer.headers["access-control-allow-origin"] in ("*", "https://anywhere.example")
+async def test_open_documents_are_for_any_origin_and_others_for_none(client: httpx.AsyncClient) -> None:
+    """smart.md, CORS: preflights and answers of each; what a person decides on, and what is not known, for nobody."""
+    anywhere = {"Origin": "https://anywhere.example"}
+    brands = (await client.get(SMART)).json()["user_access_brand_bundle"]
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization"}
+    for path in (SMART, *OPENID, brands, *OPEN):
+        for answer in (
+            await client.get(path, headers=anywhere),
+            await client.options(path, headers=anywhere | asked),
+        ):
+            assert answer.is_success, path
+            assert answer.headers["access-control-allow-origin"] == anywhere["Origin"], path
+    for path in (
+        "/oauth/token",
+        "/oauth/authorize",
+        "/oauth/manage",
+        "/fhir/Patient",
+        "/dicomweb/studies",
+        "/",
+    ):
+        answer = await client.options(path, headers=anywhere | asked)
+        assert "access-control-allow-origin" not in answer.headers, path
+
+
+async def test_both_documents_say_the_same(client: httpx.AsyncClient) -> None:
+    """RFC 8414, 3; OpenID Connect Discovery 1.0, 3; SMART App Launch 2.2: facts that several name are one."""
+    smart, openid = [(await client.get(path)).json() for path in (SMART, OPENID[0])]
+    both = smart.keys() & openid.keys()
+    assert len(both) > 15
+    assert {name: smart[name] for name in both} == {name: openid[name] for name in both}
+
+
+async def test_a_method_that_is_not_possible_names_those_that_are(client: httpx.AsyncClient) -> None:
+    """RFC 9110, 15.5.6."""
+    for method, path, allowed in (
+        ("GET", "/oauth/token", "POST"),
+        ("PATCH", "/oauth/register/abc", "DELETE, GET, HEAD, PUT"),
+        ("DELETE", SMART, "GET, HEAD"),
+        ("PUT", "/sign-in", "GET, HEAD, POST"),
+    ):
+        answer = await client.request(method, path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed), path
 
 
 async def test_openid_configuration(client: httpx.AsyncClient, server: RunningServer) -> None:
