@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from server.access.action import STUDY_SEARCH, Action, Right, Verb
+from server.access.action import Action, Right, Verb
 from server.core.errors import (
     AlreadyStored,
     Conflict,
@@ -23,16 +23,15 @@ from server.core.errors import (
 from server.sharing import doctor_page, share
 from server.sharing.doctor_page import Behind
 
-from . import qr_code, share_terms, step_up, studies, words
+from . import qr_code, share_choice, share_terms, step_up, words
 from .doctor import patients_of
 from .forms import Form, filled
-from .pages import language_of, render, see_other
+from .pages import render, see_other
 from .people_seeing import CONSENT_READ
 from .profile import acting_for, own, own_id
 from .visit import Visit
 
 CONSENT_CREATE = Action("Consent", Verb.CREATE)
-MOST_LISTED = 200  # studies to choose from on the form
 HERE = "/my-patients/page"
 ACTS = {"make": "page-made", "reset": "page-reset", "close": "page-closed"}
 
@@ -76,7 +75,7 @@ async def qr(visit: Visit) -> Response:
 async def show(visit: Visit) -> Response:
     """The patient's side: whose page this is, and what one gives by it. Opening it does nothing."""
     usual = [str(right) for right in share.USUAL_RIGHTS]
-    return await _page(visit, filled({}, right=usual))
+    return await _page(visit, filled(share_choice.which(None), right=usual))
 
 
 async def give(visit: Visit) -> Response:
@@ -88,7 +87,7 @@ async def give(visit: Visit) -> Response:
     if me.role != "patient":
         return await _page(visit, form, 403)
     rights = form.some_of("right", [str(each) for each in Right])
-    until = share_terms.end_of_day(form, "until")
+    until, chosen = share_terms.end_of_day(form, "until"), share_choice.read(form)
     if not rights:
         form.wrong("right", share_terms.NOTHING_CHOSEN)
     if not form:
@@ -101,7 +100,7 @@ async def give(visit: Visit) -> Response:
             doctor.page_id,
             await own_id(visit),
             rights=rights,
-            studies=form.all("study") or None,
+            studies=chosen,
             until=until,
             actor=visit.actor,
             reach=await visit.reach(CONSENT_CREATE),
@@ -121,9 +120,9 @@ async def _page(visit: Visit, form: Form, status: int = 200) -> Response:
     if doctor is None:
         return _dead(visit)
     me = visit.me
-    context: dict[str, Any] = {"whose": "", "given": None, "studies": []}
+    context: dict[str, Any] = {"whose": "", "given": None, "choice": None}
     if me is not None and me.role == "patient":
-        context = await _for_patient(visit, doctor)
+        context = await _for_patient(visit, doctor, form)
     return render(
         visit.request,
         "give.html",
@@ -138,18 +137,16 @@ async def _page(visit: Visit, form: Form, status: int = 200) -> Response:
     )
 
 
-async def _for_patient(visit: Visit, doctor: Behind) -> dict[str, Any]:
+async def _for_patient(visit: Visit, doctor: Behind, form: Form) -> dict[str, Any]:
     """What the patient has to choose from, and what they share with this doctor already."""
-    profile, language = await own(visit), language_of(visit.request, visit.me)
+    profile = await own(visit)
     given = await doctor_page.given(
         visit.services, profile.id, doctor.practitioner_id, reach=await visit.reach(CONSENT_READ)
     )
-    reach = (await visit.reach(STUDY_SEARCH)).at(profile.id)
-    listed = await studies.find(visit.services.db, reach=reach, limit=MOST_LISTED, language=language)
     return {
         "whose": await acting_for(visit, profile.id),
         "given": given,
-        "studies": [each for each in listed if not each.differs],
+        "choice": await share_choice.offered(visit, profile.id, form.all("study")),
     }
 
 

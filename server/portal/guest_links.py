@@ -16,7 +16,7 @@ from server.core.texts import N_, translations
 from server.sharing import guest
 from server.sharing.guest_link import Link, LinkState
 
-from . import qr_code, step_up, studies, words
+from . import qr_code, share_choice, step_up, studies, words
 from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
 from .pages import language_of, render, see_other
@@ -26,7 +26,6 @@ from .visit import Visit
 
 CONSENT_CREATE = Action("Consent", Verb.CREATE)
 CONSENT_UPDATE = Action("Consent", Verb.UPDATE)
-MOST_LISTED = 500  # studies to choose from on the form
 USUAL_DAYS = 14
 MOST_LOOKS = 100
 
@@ -88,7 +87,8 @@ async def show_form(visit: Visit) -> Response:
     """Who, what, until when."""
     until = clock.now().date() + timedelta(days=USUAL_DAYS)
     chosen = [uid for uid in (visit.query("study"),) if uid]
-    return await _form_page(visit, filled({"until": until.isoformat()}, right=["reports"], study=chosen))
+    values = {"until": until.isoformat(), **share_choice.which(chosen)}
+    return await _form_page(visit, filled(values, right=["reports"], study=chosen))
 
 
 async def create(visit: Visit) -> Response:
@@ -96,7 +96,7 @@ async def create(visit: Visit) -> Response:
     form = visit.form
     name, email = form.text("name"), form.checked("email", people.normal_email)
     rights = [Right.IMAGES, *form.some_of("right", [str(each) for each in RIGHTS])]
-    until = form.day("until")
+    until, chosen = form.day("until"), share_choice.read(form)
     if until is not None and not clock.now().date() <= until <= _last_day():
         form.wrong("until", N_("Choose a day within the next 90 days."))
     if not form or until is None:
@@ -110,7 +110,7 @@ async def create(visit: Visit) -> Response:
             name=name,
             email=email,
             rights=[str(each) for each in rights],
-            studies=form.all("study") or None,
+            studies=chosen,
             until=datetime.combine(until, time(), UTC) + timedelta(days=1),
             actor=visit.actor,
             reach=await visit.reach(CONSENT_CREATE),
@@ -185,8 +185,6 @@ async def _looks(visit: Visit, found: Link) -> list[Entry]:
 
 async def _form_page(visit: Visit, form: Form) -> Response:
     profile = await own(visit)
-    reach = (await visit.reach(STUDY_SEARCH)).at(profile.id)
-    language = language_of(visit.request, visit.me)
     return render(
         visit.request,
         "guest_link_new.html",
@@ -196,13 +194,7 @@ async def _form_page(visit: Visit, form: Form) -> Response:
         rights=[(str(right), text) for right, text in RIGHTS.items()],
         last_day=_last_day(),
         birth_date_known=profile.birth_day is not None,
-        studies=[
-            each
-            for each in await studies.find(
-                visit.services.db, reach=reach, limit=MOST_LISTED, language=language
-            )
-            if not each.differs
-        ],
+        choice=await share_choice.offered(visit, profile.id, form.all("study")),
     )
 
 

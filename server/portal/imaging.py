@@ -127,7 +127,11 @@ async def _list_page(
         ],
         groups=list(studies.by_year(entries)),
         seen_by={
-            each.uid: seeing.sentence(each.uid, language) for each in entries if isinstance(each, Study)
+            each.uid: people_seeing.NOBODY.sentence(each.uid, language)
+            if each.differs
+            else seeing.sentence(each.uid, language)
+            for each in entries
+            if isinstance(each, Study)
         },
         page=page or Page("", "", ""),
     )

@@ -19,7 +19,7 @@ from server.core.texts import N_
 from server.sharing import share
 from server.sharing.model import MOST_STUDIES, Share, State
 
-from . import matches, reports, studies, words
+from . import matches, reports, share_choice, studies, words
 from .forms import Form
 from .pages import language_of, render, see_other
 from .people_seeing import CONSENT_READ
@@ -112,11 +112,12 @@ async def seen(visit: Visit) -> Response:
 
 
 async def _set(visit: Visit, state: State, done: str) -> Response:
-    """The terms of the form, for a share that stands so; a form without boxes leaves the rights as they are."""
+    """The terms of the form, for a share that stands so; what the form does not ask about stays as it is."""
     share_id, form = visit.place("share"), visit.form
     found = await share.get(visit.services, share_id, reach=await visit.reach(CONSENT_READ))
     _require(found, await own_id(visit))
     until, rights = end_of_day(form, "until"), form.some_of("right", [str(each) for each in OFFERED])
+    chosen = share_choice.read(form) or (None if form["which"] else list(found.studies or ()) or None)
     if "terms" not in form.values:
         rights = [str(each) for each in found.rights]
     if not rights:
@@ -124,7 +125,7 @@ async def _set(visit: Visit, state: State, done: str) -> Response:
     if not form:
         return await _again(visit, found, form)
     act = share.grant if state is State.REQUESTED else share.change
-    terms = {"rights": rights, "studies": form.all("study") or None, "until": until}
+    terms = {"rights": rights, "studies": chosen, "until": until}
     try:
         await act(
             visit.services,

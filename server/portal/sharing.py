@@ -9,8 +9,7 @@ from math import ceil
 
 from starlette.responses import Response
 
-from server.access.action import STUDY_SEARCH, Action, Right, Verb
-from server.access.reach import Reach
+from server.access.action import Action, Right, Verb
 from server.accounts import people
 from server.audit import reading
 from server.core import clock
@@ -21,7 +20,7 @@ from server.sharing.access_notice import How
 from server.sharing.model import Share, State
 from server.sharing.share import Doctor
 
-from . import guest_links, matches, share_terms, step_up, studies, words
+from . import guest_links, share_choice, share_terms, step_up, words
 from .activity import AUDIT_READ, Entry, entries_of
 from .forms import Form, filled
 from .pages import language_of, render, see_other
@@ -32,7 +31,6 @@ from .visit import Visit
 CONSENT_CREATE = Action("Consent", Verb.CREATE)
 CONSENT_UPDATE = Action("Consent", Verb.UPDATE)
 OFFERED = tuple(Right)
-MOST_LISTED = 200  # studies to choose from on the form
 MOST_LOOKS = 200
 
 HOWS = {
@@ -174,14 +172,16 @@ async def choose_notice(visit: Visit) -> Response:
 
 
 async def show_form(visit: Visit) -> Response:
-    """Whom to share with; filled in when somebody is invited again."""
+    """Whom to share with; filled in when somebody is invited again, or when one study is to be shared."""
     usual = [str(right) for right in share.USUAL_RIGHTS]
-    values = {}
+    chosen = [uid for uid in (visit.query("study"),) if uid]
+    values = share_choice.which(chosen)
     if visit.query("again"):
         before = await _share(visit, visit.query("again"), CONSENT_READ)
-        values = {"name": before.name, "email": before.email}
+        chosen = list(before.studies or ())
+        values = {"name": before.name, "email": before.email, **share_choice.which(chosen)}
         usual = [str(right) for right in OFFERED if right in before.rights]
-    return await _form_page(visit, filled(values, right=usual))
+    return await _form_page(visit, filled(values, right=usual, study=chosen))
 
 
 async def invite(visit: Visit) -> Response:
@@ -189,7 +189,7 @@ async def invite(visit: Visit) -> Response:
     form = visit.form
     name, email = form.text("name"), form.checked("email", people.normal_email)
     rights = form.some_of("right", [str(each) for each in OFFERED])
-    chosen = form.all("study") or None
+    chosen = share_choice.read(form)
     message = form.lines("message", required=False, most=1000)
     until = share_terms.end_of_day(form, "until")
     if not rights:
@@ -227,7 +227,13 @@ async def person(visit: Visit) -> Response:
     until = (found.until - timedelta(days=1)).date().isoformat() if found.until else ""
     rights = [str(right) for right in OFFERED if right in found.rights]
     return await person_page(
-        visit, found, filled({"until": until}, right=rights, study=list(found.studies or ()))
+        visit,
+        found,
+        filled(
+            {"until": until, **share_choice.which(found.studies)},
+            right=rights,
+            study=list(found.studies or ()),
+        ),
     )
 
 
@@ -238,8 +244,6 @@ async def person_page(visit: Visit, found: Share, form: Form) -> Response:
     if found.parent_id is not None:
         parent = await share.get(visit.services, found.parent_id, reach=await visit.reach(CONSENT_READ))
     looks = await _looks(visit, found)
-    reach: Reach = (await visit.reach(STUDY_SEARCH)).at(found.patient_id)
-    mine = matches.sharable(None)
     return render(
         visit.request,
         "share.html",
@@ -250,8 +254,8 @@ async def person_page(visit: Visit, found: Share, form: Form) -> Response:
         parent=parent,
         form=form,
         rights=[(str(right), words.RIGHTS[right]) for right in OFFERED],
-        studies=await studies.find(
-            visit.services.db, reach=reach, match=mine, limit=MOST_LISTED, language=shown.language
+        choice=await share_choice.offered(
+            visit, found.patient_id, [*(found.studies or ()), *form.all("study")]
         ),
     )
 
@@ -322,8 +326,6 @@ async def _looks(visit: Visit, found: Share) -> list[Entry]:
 
 
 async def _form_page(visit: Visit, form: Form) -> Response:
-    reach: Reach = (await visit.reach(STUDY_SEARCH)).at(await own_id(visit))
-    language = language_of(visit.request, visit.me)
     return render(
         visit.request,
         "share_new.html",
@@ -331,5 +333,5 @@ async def _form_page(visit: Visit, form: Form) -> Response:
         here="sharing",
         form=form,
         rights=[(str(right), words.RIGHTS[right]) for right in OFFERED],
-        studies=await studies.find(visit.services.db, reach=reach, limit=MOST_LISTED, language=language),
+        choice=await share_choice.offered(visit, await own_id(visit), form.all("study")),
     )

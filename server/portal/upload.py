@@ -31,9 +31,7 @@ async def show(visit: Visit) -> Response:
     profile = await own(visit)
     setup = setup_of(visit, profile)
     unfinished = await uploads.unfinished(visit, profile.id)
-    return render(
-        visit.request, "upload.html", here="imaging", setup=script_json(setup), unfinished=unfinished
-    )
+    return render(visit.request, "upload.html", here="add", setup=script_json(setup), unfinished=unfinished)
 
 
 def setup_of(visit: Visit, profile: Profile) -> dict[str, Any]:

@@ -294,7 +294,7 @@ async def test_patients_come_by_a_doctors_page_and_a_reset_makes_it_dead(
         assert (await giver.post(give, data={"right": "images"})).status_code == 403, (
             "no token of the session"
         )
-        given = await submit(giver, give, right=["images", "reports"], study=[study.uid])
+        given = await submit(giver, give, right=["images", "reports"], which="chosen", study=[study.uid])
         assert given.headers["location"] == f"{give}?done=given"
         assert "Add imaging" in (await giver.get(give)).text
         assert (

@@ -104,7 +104,7 @@ async def test_a_guest_sees_the_chosen_study_and_nothing_else(server, people, re
     """A guest reads one study and its report; every other address, and every write, is closed to them."""
     email = f"{record.person.fhir_id[:8]}@guest.example"
     chosen, other = record.studies
-    path = await _make(record, email, right=["reports"], study=[chosen])
+    path = await _make(record, email, right=["reports"], which="chosen", study=[chosen])
     mail = await mail_to(server.data / "outbox", email)
     assert link_in(mail, "/link/") == path
     assert "Moor" not in mail
@@ -300,7 +300,7 @@ async def test_in_a_browser(server, people, record: Record, chromium):
     axe-core looks at the page that asks for the code; the others stand in tests/every_page.py.
     """
     email = f"{record.person.fhir_id[:8]}@chromium.example"
-    path = await _make(record, email, right=["reports"], study=record.studies[:1])
+    path = await _make(record, email, right=["reports"], which="chosen", study=record.studies[:1])
     async with browsers.visiting(chromium, server.url, viewport={"width": 390, "height": 844}) as guest:
         await guest.open(path)
         await guest.page.fill("#birth_date", BIRTH)

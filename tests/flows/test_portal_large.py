@@ -10,6 +10,7 @@ import httpx
 from server.core import clock
 from tests.conftest import RunningServer
 from tests.factories import People
+from tests.flows.portal_steps import forms_of, submit
 
 STUDIES = """
 INSERT INTO study (patient_id, study_uid, fhir_id, standing, modalities, study_date, study_day, created_at, updated_at,
@@ -17,14 +18,14 @@ INSERT INTO study (patient_id, study_uid, fhir_id, standing, modalities, study_d
 SELECT $1, '1.2.' || n, $1 || '-' || n, 'mine', ARRAY[CASE WHEN n % 10 = 0 THEN 'MR' ELSE 'CT' END],
        day, to_char(day, 'YYYYMMDD'), $2, $2, 1, 100, false,
        convert_to('{"00081030": {"vr": "LO", "Value": ["Study ' || n || '"]}}', 'UTF8')
-  FROM (SELECT n, date '2026-01-01' - n AS day FROM generate_series(1, 10000) AS n) AS many
+  FROM (SELECT n, date '2026-01-01' - n AS day FROM generate_series(1, $3) AS n) AS many
 """
 
 
 async def test_ten_thousand_studies(client: httpx.AsyncClient, server: RunningServer, people: People) -> None:
     ada = await people.patient("Ada Moor")
     async with server.services.db.raw() as connection:
-        await connection.execute(STUDIES, ada.fhir_id, clock.now())
+        await connection.execute(STUDIES, ada.fhir_id, clock.now(), 10_000)
     await people.session(client, ada)
     seconds = []
     for path in ("/imaging", "/imaging?page=100", "/imaging?kind=MR", "/sharing/new"):
@@ -49,7 +50,7 @@ async def test_finding_a_study(client: httpx.AsyncClient, server: RunningServer,
     """By its words or its kind; what is looked for stands in no address."""
     ada = await people.patient("Ada Moor")
     async with server.services.db.raw() as connection:
-        await connection.execute(STUDIES, ada.fhir_id, clock.now())
+        await connection.execute(STUDIES, ada.fhir_id, clock.now(), 10_000)
         await connection.execute(
             "UPDATE study SET title_folded = 'knie 100%_links' WHERE patient_id = $1 AND study_uid = '1.2.77'",
             ada.fhir_id,
@@ -63,3 +64,49 @@ async def test_finding_a_study(client: httpx.AsyncClient, server: RunningServer,
     assert (await client.post("/imaging", data={"csrf": token, "text": "  "})).headers[
         "location"
     ] == "/imaging"
+
+
+async def test_a_choice_is_never_everything(
+    client: httpx.AsyncClient, server: RunningServer, people: People
+) -> None:
+    """Rows 30-32, "Beyond the seed" 4: an old study among many stays chosen; no study ticked is not all of them."""
+    ada = await people.patient("Ada Moor")
+    async with server.services.db.raw() as connection:
+        await connection.execute(STUDIES, ada.fhir_id, clock.now(), 250)
+    await people.session(client, ada)
+    old, older = "1.2.249", "1.2.250"
+    for form in ("/sharing/new", "/sharing/links/new"):  # from the old study's own page
+        fields = _fields(await client.get(f"{form}?study={old}"), form)
+        assert (fields["which"], fields["study"]) == (["chosen"], [old])
+        assert _fields(await client.get(form), form)["which"] == ["whole"]
+        to = {"name": "Dr Berg", "email": "berg@clinic.example", "act": "send"}
+        for wrong in ({"which": "chosen", "study": []}, {"which": "whole", "study": [old]}):
+            assert (await submit(client, form, **to, **wrong)).status_code == 422
+    share = await people.share(ada, await people.doctor("Anna Berg"), studies=[old, older])
+    person = f"/sharing/{share}"
+    assert _fields(await client.get(person), f"{person}/change")["study"] == [old, older]
+    kept = await submit(client, person, f"{person}/change", right=["images"])
+    assert kept.status_code == 303
+    chosen = "SELECT studies FROM share WHERE id::text = $1"
+    async with server.services.db.raw() as connection:
+        assert set(await connection.fetchval(chosen, share)) == {old, older}
+        # Both were deleted since: whoever presses Save on that page shares no more than before.
+        await connection.execute(
+            "UPDATE study SET deleted_at = $2 WHERE patient_id = $1 AND study_uid = ANY ($3)",
+            *(ada.fhir_id, clock.now(), [old, older]),
+        )
+    refused = await submit(client, person, f"{person}/change", right=["images"])
+    assert refused.status_code == 422
+    assert "Tick at least one study" in refused.text
+    async with server.services.db.raw() as connection:
+        await connection.execute(
+            "UPDATE study SET deleted_at = $2 WHERE patient_id = $1", ada.fhir_id, clock.now()
+        )
+    await submit(client, person, f"{person}/change", right=["images", "reports"])
+    async with server.services.db.raw() as connection:
+        assert set(await connection.fetchval(chosen, share)) == {old, older}
+
+
+def _fields(page: httpx.Response, action: str) -> dict[str, list[str]]:
+    found = next(each["fields"] for each in forms_of(page) if each["action"] == action)
+    return dict(found)

@@ -25,6 +25,16 @@ window.addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
 
+// The whole record, or a choice: what is ticked is not sent along with "the whole record".
+for (const box of document.querySelectorAll(".which")) {
+  const settle = () => {
+    const whole = box.querySelector("input[value=whole]").checked;
+    for (const tick of box.querySelectorAll("input[name=study]")) tick.disabled = whole;
+  };
+  box.addEventListener("change", settle);
+  window.addEventListener("pageshow", settle);
+}
+
 // After a form came back with errors, begin where the first one is.
 document.querySelector(".summary-of-errors a, [aria-invalid=true]")?.focus();
 

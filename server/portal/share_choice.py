@@ -1,0 +1,67 @@
+"""Which studies somebody sees: the whole record, or a choice that is never left to empty boxes.
+
+Nothing ticked could mean everything or nothing; so the forms ask which of both, and a choice without a study is an
+error. What is chosen already is always listed, however old it is, for what a form does not list it cannot send back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from server.access.action import STUDY_SEARCH
+from server.core.texts import N_
+from server.sharing.model import MOST_STUDIES
+
+from . import matches, studies
+from .forms import Form
+from .pages import language_of
+from .studies import Study
+from .visit import Visit
+
+WHOLE, CHOSEN = "whole", "chosen"
+LISTED = 200  # the newest; older ones are shared from their own page
+
+NOTHING_TICKED = N_("Tick at least one study, or choose the whole record.")
+BOTH = N_("Studies are ticked, but the whole record is chosen: choose one of the two.")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a form offers."""
+
+    studies: list[Study]
+    has_more: bool  # older ones that are not listed
+
+    def __bool__(self) -> bool:
+        return bool(self.studies)
+
+
+async def offered(visit: Visit, patient_id: str, chosen: Sequence[str] = ()) -> Choice:
+    """The newest studies that can be shared, and those of `chosen` that are older, by date."""
+    reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
+    db, language = visit.services.db, language_of(visit.request, visit.me)
+    found = await studies.find(
+        db, reach=reach, match=matches.sharable(None), limit=LISTED + 1, language=language
+    )
+    newest, listed = found[:LISTED], {each.uid for each in found[:LISTED]}
+    missing = [each for each in dict.fromkeys(chosen) if each not in listed][:MOST_STUDIES]
+    if missing:
+        match = matches.sharable(missing)
+        newest += await studies.find(db, reach=reach, match=match, limit=MOST_STUDIES, language=language)
+    return Choice(newest, len(found) > LISTED)
+
+
+def which(chosen: Sequence[str] | None) -> dict[str, str]:
+    """The button that is pressed in when a form is first shown."""
+    return {"which": CHOSEN if chosen else WHOLE}
+
+
+def read(form: Form) -> list[str] | None:
+    """The studies chosen; None for the whole record. Marks what says neither, or both."""
+    ticked = form.all("study")
+    if form["which"] == CHOSEN and not ticked:
+        form.wrong("which", NOTHING_TICKED)
+    elif form["which"] == WHOLE and ticked:
+        form.wrong("which", BOTH)
+    return ticked or None
