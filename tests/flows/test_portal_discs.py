@@ -12,7 +12,7 @@ from playwright.async_api import Route, expect
 from pydicom.fileset import FileSet
 
 from tests.conftest import RunningServer
-from tests.discs import SECTOR, iso_of
+from tests.discs import SECTOR, iso_of, udf_of
 from tests.factories import People
 from tests.flows.test_portal_upload import ada, chromium, image, stored, visitor
 
@@ -21,7 +21,7 @@ __all__ = ["ada", "chromium", "visitor"]  # fixtures
 
 
 async def test_a_disc_image_and_its_list(visitor, tmp_path: Path) -> None:
-    """Rows 10, 16, 19: an .iso is read like the disc itself; its list of contents is set against what is there."""
+    """Rows 10, 16, 19: a disc as one file (UDF) is read like the disc; its list of contents is compared."""
     for number in range(3):
         image(
             tmp_path / f"I{number}",
@@ -42,7 +42,7 @@ async def test_a_disc_image_and_its_list(visitor, tmp_path: Path) -> None:
     whole = {"DICOMDIR": (tmp_path / "set" / "DICOMDIR").read_bytes()}
     whole |= {f"I{number}": (tmp_path / f"I{number}").read_bytes() for number in range(2)}  # one is missing
     disc = tmp_path / "disc.bin"
-    disc.write_bytes(iso_of(whole))
+    disc.write_bytes(udf_of(whole))
     page = visitor.page
     await page.set_input_files("#files", disc)
     await expect(page.locator("#upload")).to_have_text("Upload 2 images in 1 study")

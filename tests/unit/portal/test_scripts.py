@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.discs import udf_of
 
 HERE = Path(__file__).parent
 STATIC = HERE.parents[2] / "server" / "portal" / "static"
@@ -23,11 +26,16 @@ def node() -> str:
 
 
 @pytest.mark.parametrize("module", sorted(path.name for path in (HERE / "js").glob("*.test.mjs")))
-async def test_module(module: str) -> None:
+async def test_module(module: str, tmp_path: Path) -> None:
+    disc = tmp_path / "disc.iso"
+    disc.write_bytes(
+        udf_of({f"Bild {n}": b"abc"[n - 1 : n] * size for n, size in ((1, 9000), (2, 5000), (3, 700))})
+    )
     run = await asyncio.create_subprocess_exec(
         node(),
         "--test",
         str(HERE / "js" / module),
+        env=os.environ | {"UDF_DISC": str(disc)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -1,17 +1,16 @@
-// The files inside an image of a disc (.iso): ISO 9660 (ECMA-119) and its Joliet names, with limits.
+// The files inside an image of a disc (.iso): ISO 9660 (ECMA-119) and its Joliet names, else UDF; with limits.
 //
 // Nothing is unpacked: a file of the disc is a slice of the image.
+
+import { Content, IsoError, latin, requireSane, viewOf } from "./pieces.js";
+import { filesInUdf } from "./udf.js";
+
+export { IsoError };
 
 const SECTOR = 2048;
 const FIRST_DESCRIPTOR = 16;
 const MOST_DESCRIPTORS = 64;
-const MOST_FILES = 200_000;
-const MOST_DEPTH = 64;
-const MOST_DIRECTORY = 64 * 1024 ** 2;
 const HIDDEN = new Set(["\0", "\x01"]); // a directory itself, and the one above it
-
-/** The image is damaged, or written in a way that is not ISO 9660 (UDF alone). */
-export class IsoError extends Error {}
 
 /** Whether a file is an image of a disc. */
 export async function isIso(file) {
@@ -23,18 +22,23 @@ export async function isIso(file) {
 
 /** Every file of the disc as a File. */
 export async function* filesInIso(image) {
-  const { root, joliet } = await volumeOf(image);
+  const content = new Content(image);
+  const volume = await volumeOf(image);
+  if (!volume) {
+    yield* filesInUdf(image, content);
+    return;
+  }
+  const { root, joliet } = volume;
   const seen = new Set();
-  const limits = { files: 0, bytes: 0 };
   const waiting = [{ ...root, depth: 0 }];
   while (waiting.length) {
     const directory = waiting.shift();
     if (seen.has(directory.at)) continue; // a directory that leads back to itself
     seen.add(directory.at);
-    if (directory.depth > MOST_DEPTH) throw new IsoError("too deep");
+    requireSane(directory.size, directory.depth, seen.size);
     for (const record of await recordsOf(image, directory, joliet)) {
       if (record.directory) waiting.push({ ...record.parts[0], depth: directory.depth + 1 });
-      else yield fileOf(image, record, limits);
+      else yield content.file(record.name, record.parts);
     }
   }
 }
@@ -52,8 +56,7 @@ async function volumeOf(image) {
     }
     if (name !== "CD001" && !["BEA01", "NSR02", "NSR03", "TEA01", "BOOT2"].includes(name)) break;
   }
-  if (!primary) throw new IsoError("no volume descriptor");
-  return primary;
+  return primary; // null: UDF alone
 }
 
 function rootOf(image, view) {
@@ -69,7 +72,6 @@ function extentOf(image, view, at) {
 }
 
 async function recordsOf(image, { at, size }, joliet) {
-  if (size > MOST_DIRECTORY) throw new IsoError("directory too large");
   const view = await viewOf(image, at, size);
   const records = [];
   let unfinished = null; // a file of several extents: all but its last record say so
@@ -96,26 +98,8 @@ async function recordsOf(image, { at, size }, joliet) {
   return records;
 }
 
-function fileOf(image, { name, parts }, limits) {
-  limits.files += 1;
-  limits.bytes += parts.reduce((sum, { size }) => sum + size, 0);
-  // Two names may stand for the same bytes; a disc that holds much more than itself is made to do harm.
-  if (limits.files > MOST_FILES || limits.bytes > 4 * image.size) throw new IsoError("too much inside");
-  return new File(parts.map(({ at, size }) => image.slice(at, at + size)), name);
-}
-
 function nameOf(view, at, length, joliet) {
   const raw = new Uint8Array(view.buffer, view.byteOffset + at, length);
   if (length === 1 && raw[0] < 2) return String.fromCharCode(raw[0]);
   return new TextDecoder(joliet ? "utf-16be" : "windows-1252").decode(raw).replace(/;\d+$/, "");
-}
-
-function latin(view, at, length) {
-  return String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at, length));
-}
-
-async function viewOf(blob, at, size) {
-  const view = new DataView(await blob.slice(at, at + size).arrayBuffer());
-  if (view.byteLength < size) throw new IsoError("the image ends too soon");
-  return view;
 }
