@@ -17,7 +17,7 @@ from server.accounts import people
 from server.core.errors import AlreadyStored, Conflict, Forbidden, NotFound, TooManyRequests, Unprocessable
 from server.core.texts import N_
 from server.records.fold import fold
-from server.sharing import invitation, made_profile, merging, request, share, team
+from server.sharing import invitation, made_profile, merged, request, share, team
 from server.storage.sql import load
 
 from . import studies, words
@@ -135,7 +135,7 @@ async def patient(visit: Visit) -> Response:
         found = await patient_of(visit)
     except NotFound:
         reach = await visit.reach(PATIENT_READ)
-        went = await merging.target_of(visit.services, visit.place("patient"), reach=reach)
+        went = await merged.target_of(visit.services, visit.place("patient"), reach=reach)
         if went is None:
             raise
         return see_other(f"/my-patients/{went}")  # the patient has joined two records since

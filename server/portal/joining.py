@@ -8,7 +8,7 @@ from server.access.action import STUDY_READ
 from server.audit.events import Event
 from server.core.errors import Conflict, NotFound
 from server.core.texts import N_
-from server.sharing import holding, merging
+from server.sharing import holding, merged, merging
 from server.storage.db import Record
 
 from . import step_up
@@ -42,7 +42,7 @@ async def submit(visit: Visit) -> Response:
 async def other_versions(visit: Visit, patient_id: str, study_uid: str) -> list[Record]:
     """Images of a study that came twice with other content, when two records were joined."""
     reach = (await visit.reach(STUDY_READ)).at(patient_id)
-    return await merging.other_versions(visit.services, patient_id, study_uid, reach=reach)
+    return await merged.other_versions(visit.services, patient_id, study_uid, reach=reach)
 
 
 async def download(visit: Visit) -> Response:
@@ -63,7 +63,7 @@ async def download(visit: Visit) -> Response:
         "Content-Disposition": f'attachment; filename="{row["sop_uid"]}.other.dcm"',
     }
     return StreamingResponse(
-        services.objects.stream(merging.address_of(services, row)),
+        services.objects.stream(merged.address_of(services, row)),
         media_type="application/dicom",
         headers=headers,
     )

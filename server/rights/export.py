@@ -36,7 +36,7 @@ from server.imaging.fileset import DIRECTORY_NAME, FileSet, attributes_of
 from server.imaging.fileset import Entry as Image
 from server.jobs import queue
 from server.jobs.queue import Job, Kit, Periodic
-from server.sharing import merging
+from server.sharing import merged
 from server.storage.db import Record
 from server.storage.objects import Address
 from server.storage.sql import load
@@ -286,8 +286,8 @@ class _Preparation:
         )
         async for path, content in export_content.documents(self._services, of):
             await self._make(path, content)
-        for row in await merging.other_versions(self._services, self._patient, reach=self._reach):
-            address = merging.address_of(self._services, row)
+        for row in await merged.other_versions(self._services, self._patient, reach=self._reach):
+            address = merged.address_of(self._services, row)
             await self._make(f"OTHER/{row['sop_uid']}.dcm", self._services.objects.stream(address))
         await self._make("FHIR/bundle.json", export_content.bundle(self._services, of))
         await self._make("ACCOUNT/account.json", export_content.account(self._services, of))

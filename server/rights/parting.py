@@ -11,8 +11,8 @@ from server.access.actor import Actor
 from server.access.services import Services
 from server.audit.events import Event
 from server.core.errors import Unprocessable
-from server.sharing import merging
-from server.sharing.merging import Merger
+from server.sharing import merged, parting
+from server.sharing.merged import Merger
 
 from .operators import require_operator, said
 
@@ -20,7 +20,7 @@ from .operators import require_operator, said
 async def mergers_of(services: Services, patient_id: str, *, actor: Actor) -> list[Merger]:
     """What was merged into this record, or where it went; ids and numbers only. Raises Forbidden."""
     await require_operator(services, actor)
-    return await merging.mergers_of(services, patient_id)
+    return await merged.mergers_of(services, patient_id)
 
 
 async def undo(services: Services, merger_id: UUID, *, reason: str, actor: Actor) -> Merger:
@@ -30,7 +30,7 @@ async def undo(services: Services, merger_id: UUID, *, reason: str, actor: Actor
     if len(why) > 1000:
         raise Unprocessable("The reason has at most 1000 characters.")
     async with services.db.transaction():
-        parted = await merging.part(services, merger_id, reason=why, actor=actor)
+        parted = await parting.part(services, merger_id, reason=why, actor=actor)
         detail = {"record": parted.patient_id, "source": parted.source_id, "act": "took a record apart again"}
         await services.audit.record(Event.OPERATOR_ACTED, who=actor.who(), patient_id=None, detail=detail)
     return parted

@@ -18,7 +18,17 @@ from server.core import clock
 from server.core.errors import Conflict, Forbidden, NotFound
 from server.imaging.verify import verify
 from server.jobs.worker import Worker
-from server.rights import consents, disclosures, erasure, erasure_steps, holds, policy, proof, restriction
+from server.rights import (
+    consents,
+    disclosures,
+    erasure,
+    erasure_steps,
+    holdings,
+    holds,
+    policy,
+    proof,
+    restriction,
+)
 from server.rights.background import KITS
 from server.storage.backup import back_up, keys_file
 from server.storage.sql import Statement
@@ -186,7 +196,7 @@ async def test_a_hold_beats_erasure(fresh_server: RunningServer, crowd: People) 
         services, ada.fhir_id, authority="District Court", scope="All images", reason="Case 12", **until
     )
     reach = await reach_of(services, ada)
-    [profile] = await erasure.profiles(services, actor=actor_of(ada), reach=reach)
+    [profile] = await holdings.profiles(services, actor=actor_of(ada), reach=reach)
     assert profile.holds[0].reason == "Case 12"
     with pytest.raises(erasure.Held):
         await erased(services, ada)

@@ -21,8 +21,8 @@ from server.imaging import rebuild
 from server.imaging.verify import verify
 from server.jobs.queue import Job
 from server.records.people import register_patient
-from server.rights import erasure, export
-from server.sharing import made_profile, merging
+from server.rights import erasure, erasure_steps, export, traces
+from server.sharing import made_profile, merging, parting
 from server.storage.backup import back_up, keys_file
 from server.storage.db import Database
 from server.storage.restore import restore
@@ -190,7 +190,7 @@ async def test_parting_is_the_inverse_of_merging(
         assert {row["sop_uid"] for row in there} == held
         assert await _is_whole(services)
         operator = actor_of(await world.people.operator())
-        await merging.part(services, merger_id, reason="not the same person", actor=operator)
+        await parting.part(services, merger_id, reason="not the same person", actor=operator)
         assert await world.snapshot() == before, seed
     assert await _is_whole(services)
 
@@ -266,10 +266,10 @@ async def test_erasure_backup_and_latecomers(
     assert len(under_way) == 2
     assert len(asked) == 1
     for row in under_way:
-        while not await erasure.advance(services, row["id"]):
+        while not await erasure_steps.advance(services, row["id"]):
             pass
     for patient_id in (world.ada.fhir_id, world.source):
-        assert await erasure.traces(services, patient_id) == {}
+        assert await traces.traces(services, patient_id) == {}
     assert await services.db.fetch_val(_sql("SELECT count(*) FROM keys.patient_key")) == 0
     assert await _is_whole(services)
 

@@ -13,7 +13,7 @@ from server.imaging.recount import recount
 from server.jobs.queue import Job
 from server.records import store
 from server.rights import erasure, incidents, restriction
-from server.sharing import guest, merging, profile_code
+from server.sharing import guest, merged, merging, parting, profile_code
 from tests.conformance.dicomweb.samples import Sample, instance
 from tests.conftest import RunningServer
 from tests.sharing_steps import actor_of, consent_reach
@@ -122,7 +122,7 @@ async def test_what_the_wrong_person_did_is_undone(server: RunningServer) -> Non
     # Parted while the job that gathers what came late waits for the same locks: it brings nothing back.
     job = Job(merger_id, merging.JOB, {"merger": str(merger_id)}, 1)
     async with services.db.transaction():
-        await services.db.fetch_all(merging.QUERIES["lock_both"], {"patients": [source, ada]})
+        await services.db.fetch_all(merged.QUERIES["lock_both"], {"patients": [source, ada]})
         late = asyncio.create_task(merging._gather(services, job), context=Context())
         await asyncio.sleep(0.1)
         await _part(world, merger_id)
@@ -140,7 +140,7 @@ async def test_what_the_wrong_person_did_is_undone(server: RunningServer) -> Non
 
 async def _part(world: World, merger_id: UUID) -> None:
     operator = actor_of(await world.people.operator())
-    await merging.part(world.services, merger_id, reason="not the same person", actor=operator)
+    await parting.part(world.services, merger_id, reason="not the same person", actor=operator)
 
 
 async def test_a_record_of_ones_own_comes_back_with_its_limits(server: RunningServer) -> None:
