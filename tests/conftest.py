@@ -11,6 +11,7 @@ import contextlib
 import functools
 import itertools
 import os
+import random
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 import uvicorn
@@ -41,12 +43,32 @@ if TYPE_CHECKING:
     from server.access.services import Services
     from tests.factories import People
 
+# How long something takes is no finding of a drawn test: the machine may be busy.
+_UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile(
+    "ordinary", derandomize=True, database=None, max_examples=100, **_UNTIMED
+)
+hypothesis.settings.register_profile(
+    "long", derandomize=False, max_examples=1000, print_blob=True, **_UNTIMED
+)
+
 TEMPLATE = "t_template"
 _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the long forms, run by hand")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The ordinary run draws the same examples each time; `--long` draws at random, and more of them."""
+    if not config.getoption("--hypothesis-profile"):
+        hypothesis.settings.load_profile("long" if config.getoption("--long") else "ordinary")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Dice thrown outside hypothesis fall the same way each time, too."""
+    random.seed(None if item.config.getoption("--long") else item.nodeid)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

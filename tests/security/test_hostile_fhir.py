@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.core.errors import InvalidInput
@@ -154,7 +154,6 @@ async def test_searches_that_are_odd(web: httpx.AsyncClient, name: str) -> None:
         says_why(await web.get(f"/fhir/{path}?{name}=%00&{name}=x"), (path, name))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(NAMES) | st.text(max_size=40), st.text(max_size=80))
 def test_parameters_are_read_or_refused(name: str, value: str) -> None:
     """Whatever is typed, parsing gives a condition or an error of ours."""

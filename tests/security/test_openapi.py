@@ -96,9 +96,6 @@ def _asked(visitors: Visitors, operation: Any, examples: int) -> None:
 
     @settings(
         max_examples=examples,
-        deadline=None,
-        database=None,
-        derandomize=True,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -3,13 +3,12 @@
 from datetime import date
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.access.filters import StudyFacts, passes
 from server.access.scopes import SPECIAL, Coded, Filter, Scope, Scopes
 
-CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 
 
@@ -205,7 +204,6 @@ def opened(scopes: Scopes) -> set[tuple[object, ...]]:
     }
 
 
-@CALM
 @given(unions)
 def test_text_and_back(scopes: Scopes) -> None:
     again = Scopes.parse(scopes.text)
@@ -213,13 +211,11 @@ def test_text_and_back(scopes: Scopes) -> None:
     assert Scopes.parse(again.text) == again
 
 
-@CALM
 @given(unions, unions)
 def test_within_opens_exactly_what_both_open(one: Scopes, other: Scopes) -> None:
     assert opened(one.within(other)) == opened(one) & opened(other)
 
 
-@CALM
 @given(unions, unions)
 def test_within_is_a_subset_of_both(one: Scopes, other: Scopes) -> None:
     both = one.within(other)
@@ -227,7 +223,6 @@ def test_within_is_a_subset_of_both(one: Scopes, other: Scopes) -> None:
     assert both.subset_of(other)
 
 
-@CALM
 @given(unions, unions)
 def test_subset_means_opening_no_more(one: Scopes, other: Scopes) -> None:
     if one.subset_of(other):
@@ -235,14 +230,12 @@ def test_subset_means_opening_no_more(one: Scopes, other: Scopes) -> None:
         assert one.within(other) == one
 
 
-@CALM
 @given(unions, unions)
 def test_a_union_opens_what_either_opens(one: Scopes, other: Scopes) -> None:
     assert opened(one | other) == opened(one) | opened(other)
     assert one.subset_of(one | other)
 
 
-@CALM
 @given(st.text(max_size=80) | st.from_regex(r"(patient|user)/[A-Z*][a-z]*\.[cruds*]+(\?[a-z]+=[A-Z|]+)?"))
 def test_any_text_is_read_without_harm(text: str) -> None:
     scopes = Scopes.parse(text)

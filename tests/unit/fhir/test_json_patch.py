@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.core.errors import InvalidInput, ServerError, Unprocessable
@@ -79,7 +79,6 @@ operations = st.fixed_dictionaries(
 
 
 @given(values, st.lists(operations, max_size=4))
-@settings(deadline=None)
 def test_any_patch_is_applied_or_refused(document: Any, patch: list[dict[str, Any]]) -> None:
     before = copy.deepcopy(document)
     with suppress(InvalidInput, Unprocessable):

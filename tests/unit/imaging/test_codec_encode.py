@@ -25,6 +25,7 @@ from server.imaging.codec_encode import (
     targets,
 )
 from server.imaging.description import Description
+from tests.drawn import examples
 from tests.unit.imaging.samples import PYDICOM
 
 LOSSLESS = sorted(targets() - set(LOSSY_METHODS))
@@ -59,7 +60,7 @@ def pixels(
 
 
 @pytest.mark.parametrize("target", LOSSLESS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12))
 @given(
     st.sampled_from(DEPTHS),
     st.sampled_from(COLOURS),

@@ -27,6 +27,7 @@ from server.imaging.deidentify_policy import REASONS
 from server.imaging.deidentify_table import BASIC, EDITION
 from server.imaging.deidentify_values import Rewriter
 from server.imaging.deidentify_words import clean_text
+from tests.drawn import examples
 
 KEY = subject_key(b"p" * 32, b"member")
 ALL = Options(device=True, faces=True)
@@ -176,7 +177,7 @@ TEXTS = sorted(
     if vr in ("LO", "SH", "LT", "ST", "UT", "UC", "PN", "AE", "CS", "UR", "UI", "DA", "DT")
     and 0x00080000 < tag < 0x50000000
     and tag not in (0x00080016, 0x00080018, 0x0020000D, 0x0020000E, 0x00080005, 0x00280004, 0x00280301, 0x00080008)
-    and tag not in (0x00080064, 0x00181010, 0x00181012, 0x00181016, 0x00181018)  # they say: a capture, which is left out
+    and tag not in (0x00080064, 0x00181010, 0x00181012, 0x00181016, 0x00181018)  # they say: a capture; left out
     and tag != 0x00100010
 )  # fmt: skip
 CHARACTER_SETS = {
@@ -200,7 +201,7 @@ def in_character_set(charset: str) -> Dataset:
     return read(written(dataset))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(
     tags=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=12, unique=True),
     depth=st.integers(0, 3),

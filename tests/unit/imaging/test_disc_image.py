@@ -13,6 +13,7 @@ from server.core.errors import InvalidInput
 from server.imaging.disc import survey
 from server.imaging.disc_image import files_in, is_image
 from tests.discs import SECTOR, iso_of, udf_of
+from tests.drawn import examples
 
 CT = Path(get_testdata_file("CT_small.dcm")).read_bytes()
 MR = Path(get_testdata_file("MR_small.dcm")).read_bytes()
@@ -43,7 +44,10 @@ def test_what_is_no_image_of_a_disc(tmp_path):
 
 
 @pytest.mark.parametrize("kind", MADE)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=examples(60),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_a_damaged_or_hostile_image_is_refused_and_never_hangs(tmp_path, kind, data):
     """Cut anywhere, or with bytes changed where the structures lie: a sentence, or the files that are whole."""

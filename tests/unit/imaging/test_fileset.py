@@ -18,6 +18,7 @@ from server.imaging.elements import Unreadable
 from server.imaging.fileset import DIRECTORY_NAME, Entry, FileSet
 from server.imaging.header import header_of
 from server.imaging.pixels import text
+from tests.drawn import examples
 from tests.unit.imaging.samples import all_samples, made, sample
 
 # pydicom makes a folder for changes, and another when it loads, and leaves the first to the garbage collector
@@ -142,7 +143,7 @@ def test_a_hundred_thousand_names_fit():
     assert sum(map(len, files.written())) < 20_000 * 400
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     st.dictionaries(
         st.sampled_from(["00100010", "00100020", "00080020", "00200010", "00200011", "00200013", "00081030"]),

@@ -8,7 +8,7 @@ import tracemalloc
 import zlib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -17,6 +17,7 @@ from server.imaging.elements import TooDeep, Truncated, Unreadable
 from server.imaging.entry import entry_of
 from server.imaging.header import Header, HeaderReader, NoUid, header_of, is_uid, read_header
 from server.imaging.prologue import NotAnObject
+from tests.drawn import examples
 
 from .samples import all_samples, dataset, made, sample, written
 
@@ -245,7 +246,7 @@ def read_or_refuse(content: bytes) -> None:
             continue
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=2000))
 def test_random_bytes(content: bytes) -> None:
     read_or_refuse(content)
@@ -265,7 +266,7 @@ _SEEDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300))
 @given(st.sampled_from(_SEEDS), st.data())
 def test_damaged_files(seed: bytes, data: st.DataObject) -> None:
     content = bytearray(seed)

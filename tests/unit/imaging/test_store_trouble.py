@@ -18,6 +18,7 @@ from server.imaging.report import FailureReason
 from server.storage.sql import Statement
 from server.storage.where import TRUE
 from server.storage.writer import Pack
+from tests.drawn import examples
 
 from .conftest import Holder
 from .samples import APart, dataset, made, parts, sample, written
@@ -166,8 +167,7 @@ _FUZZED = [made(), sample("rtplan.dcm")[:3000], sample("MR_small_RLE.dcm"), samp
 
 
 @settings(
-    max_examples=60,
-    deadline=None,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.sampled_from(_FUZZED), st.data())

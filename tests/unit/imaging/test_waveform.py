@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from server.imaging.drawing import svg
 from server.imaging.waveform import groups_of, values_of
 from server.imaging.waveform_sheet import sheet
+from tests.drawn import examples
 
 NUMBERS = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 5000), st.just("NaN"))
 
@@ -43,7 +44,7 @@ def test_a_sample_is_worth_its_sensitivity():
     assert found[1][1] == 7.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(NUMBERS, NUMBERS, NUMBERS, NUMBERS, st.binary(max_size=200))
 def test_any_numbers_are_drawn_or_left_out(frequency, samples, factor, baseline, data):
     """Nothing but the errors that are answered as 406 comes out, and no text is markup."""

@@ -3,7 +3,7 @@
 from datetime import date
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.access.filters import StudyFacts, passes
@@ -11,7 +11,6 @@ from server.access.scopes import Scopes
 from server.oauth.narrowing import Choice, is_possible, narrowed
 from server.records.registry import types
 
-CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 ALL = Choice()
 
@@ -109,7 +108,6 @@ studies = st.builds(
 )
 
 
-@CALM
 @given(st.lists(scope, max_size=4).map(" ".join), choices, studies)
 def test_a_choice_takes_away_and_never_adds(text: str, choice: Choice, study: StudyFacts) -> None:
     whole = Scopes.parse(text)

@@ -16,6 +16,7 @@ from server.records.registry import types
 from server.records.search_references import Searching
 from server.records.search_sql import where
 from server.records.search_values import measured, split, unescaped
+from tests.drawn import examples
 
 OBSERVATION = types()["Observation"]
 names = st.sampled_from([*OBSERVATION.params, "_id", "_lastUpdated", "nonsense"])
@@ -25,7 +26,7 @@ modifiers = st.sampled_from(
 
 
 @given(st.builds("".join, st.tuples(names, modifiers)) | st.text(max_size=20), st.text(max_size=30))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 def test_any_parameter_is_read_or_refused(name: str, value: str) -> None:
     try:
         found = condition(OBSERVATION, name, value)
@@ -49,7 +50,6 @@ def test_the_three_kinds() -> None:
 
 
 @given(st.lists(st.text(max_size=5).filter(lambda text: text == text.strip()), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_escaping(parts: list[str]) -> None:
     """FHIR R4, 3.1.1.4.19."""
     escaped = [
@@ -75,7 +75,6 @@ def test_precision(text: str, prefix: str, number: str, half: str) -> None:
 
 
 @given(st.text(max_size=40))
-@settings(deadline=None)
 def test_fold_is_stable(text: str) -> None:
     assert fold(fold(text)) == fold(text)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.core.errors import InvalidInput
@@ -29,14 +29,12 @@ values = st.recursive(
 
 
 @given(st.dictionaries(texts, values, max_size=5))
-@settings(deadline=None)
 def test_what_is_parsed_is_written_back(value: dict[str, object]) -> None:
     text = json.dumps(value, ensure_ascii=False).encode()
     assert json.loads(document.dump(document.parse(text))) == value
 
 
 @given(st.from_regex(rb"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,2})?", fullmatch=True))
-@settings(deadline=None)
 def test_numbers_keep_their_form(number: bytes) -> None:
     """FHIR R4, 2.6.2: the precision of a decimal is part of what it says."""
     text = b'{"value":' + number + b"}"
@@ -47,7 +45,6 @@ def test_numbers_keep_their_form(number: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     with suppress(InvalidInput):
         assert isinstance(document.parse(body), dict)

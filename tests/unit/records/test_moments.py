@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.records.moments import EARLIEST, LATEST, span
@@ -49,7 +49,6 @@ def test_no_date(text: str) -> None:
         fullmatch=True,
     )
 )
-@settings(deadline=None)
 def test_any_date_is_a_span_or_refused(text: str) -> None:
     try:
         found = span(text)
@@ -60,7 +59,6 @@ def test_any_date_is_a_span_or_refused(text: str) -> None:
 
 
 @given(st.datetimes(timezones=st.just(UTC)).filter(lambda moment: 2 <= moment.year < 9998))
-@settings(deadline=None)
 def test_a_coarser_date_contains_a_finer_one(moment: datetime) -> None:
     text = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
     spans = [span(text[:length] if length < 20 else text) for length in (4, 7, 10, 20)]

@@ -22,6 +22,7 @@ from server.records.search import Query
 from server.records.search_references import Searching
 from server.storage.db import Database
 from server.storage.sql import Statement
+from tests.drawn import examples
 
 from .drawn import (
     CODES,
@@ -158,7 +159,7 @@ def numbered(drawn: list[Json]) -> list[Json]:
 
 
 @settings(
-    max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate),  # making small takes minutes
+    max_examples=examples(12), phases=(Phase.explicit, Phase.reuse, Phase.generate),  # making small takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 @given(data=st.data(), type=any_of(["Observation", "Observation", "DocumentReference"]))

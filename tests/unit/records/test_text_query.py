@@ -12,6 +12,7 @@ from server.records.text_index import content, narrative
 from server.records.text_query import tsquery
 from server.storage.db import Database
 from server.storage.sql import Statement
+from tests.drawn import examples
 
 ASK = Statement("ask", "SELECT (:words::text)::tsvector @@ (:query::text)::tsquery")
 
@@ -41,7 +42,7 @@ def test_what_is_no_question(text: str) -> None:
         tsquery(text)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(alphabet="ab\"'()-*:&|!<>\\ Ø orandt", max_size=30))
 def test_any_text_is_a_question_or_an_error(text: str) -> None:
     try:

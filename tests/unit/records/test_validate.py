@@ -12,6 +12,7 @@ from server.records import validate
 from server.records.index import rows_of
 from server.records.registry import types
 from server.records.structure import structure
+from tests.drawn import examples
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 
@@ -35,7 +36,7 @@ def shapes(name: str) -> st.SearchStrategy[dict[str, Any]]:
 )
 def test_any_shape_is_judged_and_indexed(name: str) -> None:
     @given(shapes(name))
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=examples(120))
     def holds(resource: dict[str, Any]) -> None:
         issues = validate._issues(resource)
         assert all(issue.expression.startswith(name) and issue.sentence for issue in issues)

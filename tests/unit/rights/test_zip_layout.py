@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.rights.zip_layout import Entry, Layout
+from tests.drawn import examples
 
 AT = datetime(2026, 11, 22, 1, 2, 4, tzinfo=UTC)
 CONTENTS = st.lists(st.binary(max_size=300), max_size=8)
@@ -37,7 +38,7 @@ def test_any_reader_takes_it(contents: list[bytes]) -> None:
         assert [read.read(name) for name in read.namelist()] == contents
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(CONTENTS, st.data())
 def test_any_range_is_that_range_of_the_whole(contents: list[bytes], data: st.DataObject) -> None:
     layout = laid_out(contents)

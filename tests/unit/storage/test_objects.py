@@ -19,9 +19,13 @@ from server.storage.crypto import CHUNK, SEALED_CHUNK, TAG, pieces, sealed_size
 from server.storage.local import LocalFiles
 from server.storage.objects import Address, Damaged, Missing, ObjectStore, Stored
 from server.storage.s3 import S3Files
+from tests.drawn import examples
 
 EDGES = [0, 1, TAG, 11_000, 256 * 1024, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 5]
-CALM = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CALM = settings(
+    max_examples=examples(25),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(params=["local", "s3"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.storage.sql import Statement
@@ -25,7 +25,6 @@ leaves = st.builds(
     ),
     st.dictionaries(st.sampled_from(["x", "y", "x_"]), st.integers(0, 5), max_size=2),
 )
-@settings(deadline=None)
 def test_names_never_clash(condition: tuple[Where, list[int]], others: dict[str, int]) -> None:
     """Read back from left to right, the places hold the values that went in."""
     where, expected = condition
