@@ -1,58 +1,63 @@
-"""`lightbox`: the command line. Errors in one sentence on standard error, exit code 0 or not."""
+"""`lightbox`: the command line. Errors in one sentence on standard error, exit code 0 or not.
+
+A command's module is loaded when the command is asked for: most of them load all of the server.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 
 import typer
 
-from server.core import logs
-from server.core.errors import ServerError
+from .common import DEBUG, in_a_sentence
 
-from . import archive, backup, database, exchange, keys, openapi, people, research, retention, serve
+# name -> module and what in it is the command, or the Typer with more of them
+COMMANDS = {
+    "serve": "serve:serve",
+    "settings": "serve:settings",
+    "user": "people:user",
+    "client": "people:client",
+    "token": "people:token",
+    "import": "archive:import_",
+    "pull": "exchange:pull",
+    "push": "exchange:push",
+    "verify": "archive:verify",
+    "resync": "archive:resync",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
+    "retention": "retention:retention",
+    "keys": "keys:app",
+    "research": "research:app",
+    "openapi": "openapi:openapi",
+    "database-roles": "database:roles",
+}
 
-DEBUG = "LIGHTBOX_DEBUG"
 
-app = typer.Typer(
-    name="lightbox",
-    help="A patient-owned imaging record: FHIR R4, DICOMweb and SMART-on-FHIR behind the patient's consent.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-app.command("serve")(serve.serve)
-app.command("settings")(serve.settings)
-app.add_typer(people.user, name="user")
-app.add_typer(people.client, name="client")
-app.command("token")(people.token)
-app.command("import")(archive.import_)
-app.command("pull")(exchange.pull)
-app.command("push")(exchange.push)
-app.command("verify")(archive.verify)
-app.command("resync")(archive.resync)
-app.command("backup")(backup.backup)
-app.command("restore")(backup.restore)
-app.command("retention")(retention.retention)
-app.add_typer(keys.app, name="keys")
-app.add_typer(research.app, name="research")
-app.command("openapi")(openapi.openapi)
-app.command("database-roles")(database.roles)
+def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line with these commands."""
+    app = typer.Typer(
+        name="lightbox",
+        help="A patient-owned imaging record: FHIR R4, DICOMweb and SMART-on-FHIR behind the patient's consent.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    app.callback()(lambda: None)  # a single command is still asked for by its name
+    for name in names:
+        module, _, within = COMMANDS[name].partition(":")
+        command = getattr(import_module(f".{module}", __package__), within)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
 
 
 def main() -> None:
-    """Run a command; what goes wrong is one sentence, never a trace."""
-    logs.configure()
-    try:
-        app()
-    except ServerError as error:
-        print(f"lightbox: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if os.environ.get(DEBUG):
-            raise
-        print(f"lightbox: Something went wrong on our side ({type(error).__name__}).", file=sys.stderr)
-        print(f"Set {DEBUG}=1 to see where.", file=sys.stderr)
-        sys.exit(70)  # EX_SOFTWARE of sysexits.h
+    """Run the command that is asked for; all are known to the help and to whoever mistypes one."""
+    asked = sys.argv[1:2]
+    names = asked if asked and asked[0] in COMMANDS else COMMANDS
+    in_a_sentence(lambda: application(names)(), debug=bool(os.environ.get(DEBUG)))

@@ -27,7 +27,8 @@ from server.records.people import patient_of_account
 from server.rights import proof
 from server.storage import key_moves, rotation, strays
 
-from .context import DataOption, JsonOption, run, show
+from .common import DataOption, JsonOption, show
+from .context import run
 
 console = Console(stderr=True)
 

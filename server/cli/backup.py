@@ -14,7 +14,8 @@ from server.storage import key_moves
 from server.storage.backup import back_up, keys_file
 from server.storage.restore import restore as restore_backup
 
-from .context import DataOption, JsonOption, run, show
+from .common import DataOption, JsonOption, show
+from .context import run
 from .people import OPERATOR
 
 console = Console(stderr=True)

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
-import orjson
-import typer
 
 from server.access.running import running_services
 from server.access.services import Services
 from server.core.settings import Settings, read_settings
-from server.storage import embedded
 from server.storage.db import Database, unhurried
 from server.storage.key_store import attach, key_store_of
 from server.storage.keyring import KeyRing
 from server.storage.migrate import migrate
 
+from .common import has_public_address, with_database
+
 T = TypeVar("T")
 SERVED_AT = "served-at"  # file in the data directory
-
-DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Directory of everything that is not set to be elsewhere")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable JSON on standard output")]
 
 
 @contextmanager
@@ -39,21 +32,21 @@ def prepared(settings: Settings) -> Iterator[Settings]:
 
     Raises StorageUnavailable, MigrationFailed, MasterKeyMissing.
     """
-    settings.data.mkdir(parents=True, exist_ok=True)
-    if settings.database_url:
-        yield _ready(settings)
-        return
-    with embedded.running(settings.data) as url:
-        yield _ready(settings.model_copy(update={"database_url": url}))
+    with with_database(settings) as reachable:
+        make_ready(reachable)
+        yield reachable
 
 
-def _ready(settings: Settings) -> Settings:
+def make_ready(settings: Settings) -> None:
+    """The database migrated, the master key there and right, the keys where they belong.
+
+    Raises StorageUnavailable, MigrationFailed, MasterKeyMissing.
+    """
     with (settings.data / "start.lock").open("w") as door:
         fcntl.flock(door, fcntl.LOCK_EX)  # two commands at once must not both make a master key
         migrate(settings.database_owner_url or settings.database_url)
         KeyRing.load(settings.key_file, create=_nothing_sealed_yet(settings.database_url))
         _aside(_attach_keys(settings))
-    return settings
 
 
 async def _attach_keys(settings: Settings) -> None:
@@ -108,11 +101,6 @@ def run(data: Path | None, work: Callable[[Services], Awaitable[T]], **given: An
         return asyncio.run(working(settings))
 
 
-def has_public_address(settings: Settings) -> bool:
-    """Whether an operator set LIGHTBOX_BASE_URL; else it is wherever the server listens."""
-    return settings.base_url != str(Settings.model_fields["base_url"].default)
-
-
 def note_address(settings: Settings) -> None:
     """Leave word of the address we serve at: tokens of the command line must be for this server."""
     (settings.data / SERVED_AT).write_text(settings.base_url)
@@ -123,8 +111,3 @@ def _as_served(settings: Settings) -> Settings:
     if has_public_address(settings) or not noted.exists():
         return settings
     return settings.model_copy(update={"base_url": noted.read_text().strip()})
-
-
-def show(value: Any, *, as_json: bool, text: str) -> None:
-    """The result of a command, for a machine or for a person."""
-    sys.stdout.write((orjson.dumps(value, default=str).decode() if as_json else text) + "\n")

@@ -14,7 +14,8 @@ from server.access.action import STUDY_READ, STUDY_STORE
 from server.access.services import Services
 from server.core.errors import InvalidInput
 
-from .context import DataOption, JsonOption, run, show
+from .common import DataOption, JsonOption, show
+from .context import run
 
 if TYPE_CHECKING:
     from .carry import Tally

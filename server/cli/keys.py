@@ -17,7 +17,8 @@ from server.storage import key_moves, rotation
 from server.storage.key_store import KeyStore
 from server.storage.keyring import KeyFile, fingerprint_of, read_key_file, write_key_file
 
-from .context import DataOption, JsonOption, run, show
+from .common import DataOption, JsonOption, show
+from .context import run
 from .people import OPERATOR
 
 app = typer.Typer(help="The master key, and the keys that sign.", no_args_is_help=True)

@@ -21,7 +21,8 @@ from server.oauth import clients, logos
 from server.oauth.operator import issue_for_operator, list_clients, set_enabled
 from server.records import people as records
 
-from .context import DataOption, JsonOption, run, show
+from .common import DataOption, JsonOption, show
+from .context import run
 
 OPERATOR = Who(name="Command line", role="operator")
 

@@ -15,7 +15,8 @@ from server.access.services import Services
 from server.core.errors import InvalidInput, NotFound
 from server.rights import research, research_delivery, research_handover
 
-from .context import DataOption, JsonOption, run, show
+from .common import DataOption, JsonOption, show
+from .context import run
 
 app = typer.Typer(help="Projects that get images without names.", no_args_is_help=True)
 OPERATOR = Actor(ActorKind.OPERATOR, name="Command line")

@@ -10,7 +10,8 @@ import typer
 from server.access.services import Services
 from server.rights import retention as rules
 
-from .context import DataOption, JsonOption, run, show
+from .common import DataOption, JsonOption, show
+from .context import run
 from .people import OPERATOR
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -14,18 +13,9 @@ import typer
 import uvicorn
 
 from server.core.settings import Settings, read_settings
-from server.portal import assets
-from server.sharing import demo as demo_people
 
-from .context import (
-    DataOption,
-    JsonOption,
-    has_public_address,
-    note_address,
-    prepared,
-    services_of,
-    show,
-)
+from . import workers as processes
+from .common import DEBUG, DataOption, JsonOption, has_public_address, in_a_sentence, show, with_database
 
 SECRET = ("smtp_url", "database_url", "database_owner_url", "keys_database_url")  # they may carry a password
 
@@ -41,13 +31,33 @@ def serve(
     settings = read_settings(data=data, demo=demo or None)
     if not has_public_address(settings):
         settings = settings.model_copy(update={"base_url": _listening_address(settings, host, port)})
-    first_start = not settings.key_file.exists()
-    with prepared(settings) as ready:
-        note_address(ready)
-        if ready.demo:
-            asyncio.run(_add_demo(ready))
-        _greet(ready, first_start=first_start)
-        _listen(ready, host, port, workers)
+    with with_database(settings) as reachable:
+        _hand_on(reachable, metrics=workers > 1)
+        if workers > 1:
+            processes.in_child(processes.context(), _prepare_and_say, reachable)
+        else:
+            _prepare(reachable)
+        _listen(reachable, host, port, workers)
+
+
+def _prepare(settings: Settings) -> None:
+    from .start import prepare  # all of the server: not for the process that watches the workers
+
+    prepare(settings)
+
+
+def _prepare_and_say(settings: Settings) -> None:
+    in_a_sentence(lambda: _prepare(settings), debug=bool(os.environ.get(DEBUG)))
+
+
+def _hand_on(settings: Settings, *, metrics: bool) -> None:
+    """The settings into the environment, where worker processes read them; a folder for what they count together."""
+    os.environ.update(_as_environment(settings))
+    folder = settings.data.resolve() / "metrics"
+    shutil.rmtree(folder, ignore_errors=True)
+    if metrics:
+        folder.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def _listening_address(settings: Settings, host: str, port: int) -> str:
@@ -57,34 +67,8 @@ def _listening_address(settings: Settings, host: str, port: int) -> str:
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-async def _add_demo(settings: Settings) -> None:
-    async with services_of(settings) as services:
-        await demo_people.seed(services)
-
-
-def _greet(settings: Settings, *, first_start: bool) -> None:
-    lines = [f"Lightbox answers on {settings.base_url}"]
-    if first_start:
-        lines += [
-            f"The master key lies in {settings.key_file.resolve()}.",
-            "Keep a copy of it elsewhere: without it every image and record here is lost.",
-        ]
-    if assets.find(assets.VIEWER, settings.data) is None:
-        lines += ["The built-in preview is the viewer; python -m server.portal.assets fetches OHIF."]
-    if settings.demo:
-        lines += ["Sign in as:"]
-        lines += [f"  {person.role:<9} {person.email:<20} {person.password}" for person in demo_people.PEOPLE]
-    print("\n".join(lines), file=sys.stderr, flush=True)
-
-
 def _listen(settings: Settings, host: str, port: int, workers: int) -> None:
-    """Hand over to uvicorn; its workers read the settings from the environment."""
-    os.environ.update(_as_environment(settings))
-    metrics = settings.data.resolve() / "metrics"
-    shutil.rmtree(metrics, ignore_errors=True)
-    if workers > 1:
-        metrics.mkdir()
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    """Hand over to uvicorn."""
     # uvicorn raises the signal again after an orderly end: it must not kill us before the database is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(

@@ -92,8 +92,8 @@ class Lightbox:
     def kill_worker(self) -> None:
         """SIGKILL to one of the worker processes: the others go on, and it is replaced."""
         assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        workers = [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        source = next(pid for pid in children(self._process.pid) if b"forkserver" in command_line(pid))
+        workers = children(source)
         assert len(workers) == self._workers
         os.kill(random.choice(workers), signal.SIGKILL)
 
@@ -129,6 +129,14 @@ class Lightbox:
     def _environment(self) -> dict[str, str]:
         """Ours, without settings that would lead somewhere else."""
         return {name: value for name, value in os.environ.items() if not name.startswith("LIGHTBOX_")}
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _free_port() -> int:
