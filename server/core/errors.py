@@ -37,6 +37,11 @@ class ServerError(Exception):
         super().__init__(sentence or (type(self).__doc__ or "").strip())
         self.expression = expression  # FHIRPath of the element at fault, where one is
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """What an answer that tells of it says in its headers, on every surface."""
+        return {}
+
 
 class InvalidInput(ServerError):
     """The request cannot be understood."""
@@ -137,6 +142,14 @@ class RangeNotSatisfiable(ServerError):
     status = 416
     issue = "invalid"
 
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The range lies outside of the content, which has {size} bytes.")
+        self.size = size
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Range": f"bytes */{self.size}"}  # RFC 9110, 15.5.17
+
 
 class Unprocessable(ServerError):
     """The content breaks a rule."""
@@ -155,6 +168,10 @@ class TooManyRequests(ServerError):
         super().__init__(sentence)
         self.retry_after = retry_after  # seconds
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
 
 class Unavailable(ServerError):
     """This cannot be answered right now; try the same again later."""
@@ -165,6 +182,10 @@ class Unavailable(ServerError):
     def __init__(self, sentence: str | None = None, *, retry_after: int = 5) -> None:
         super().__init__(sentence)
         self.retry_after = retry_after  # seconds
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
 
 
 class StorageUnavailable(Unavailable):

@@ -25,7 +25,7 @@ def byte_range(request: Request, size: int, tag: str) -> tuple[int, int] | None:
     else:
         start, stop = int(found[1]), min(int(found[2]) + 1, size) if found[2] else size
     if start >= size or start >= stop:
-        raise RangeNotSatisfiable(f"The range lies outside of the content, which has {size} bytes.")
+        raise RangeNotSatisfiable(size)
     return start, stop
 
 

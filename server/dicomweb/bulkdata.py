@@ -17,6 +17,7 @@ from starlette.responses import Response
 from server.access.action import Right
 from server.core.errors import NotFound
 from server.core.media import not_acceptable
+from server.core.ranges import byte_range, range_headers
 from server.imaging import bulk
 from server.imaging.bulk import Bulk
 from server.imaging.catalogue import InstanceRow, address_of
@@ -25,7 +26,7 @@ from server.imaging.header import read_header
 from server.imaging.transfer_syntax import is_video, video_types
 
 from . import multipart, trail
-from .conditional import byte_range, etag, last_modified, not_modified, range_headers
+from .conditional import etag, last_modified, not_modified
 from .multipart import OutPart
 from .representations import OCTETS, Wish, wishes
 from .streamed import streamed

@@ -39,7 +39,11 @@ class _NotHere(NotAllowed):
 
     def __init__(self, allowed: str) -> None:
         super().__init__(f"This method is not possible here; these are: {allowed}.")
-        self.allowed = allowed
+        self._allowed = allowed
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Allow": self._allowed}  # RFC 9110, 15.5.6
 
 
 class Elsewhere:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from server.access.action import STUDY_READ, Right
 from server.core.errors import Conflict, InvalidInput, NotAcceptable, NotFound
 from server.core.media import not_acceptable
+from server.core.ranges import byte_range, range_headers
 from server.imaging import catalogue
 from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.transcode import COMPRESSED, TARGETS
@@ -24,7 +25,7 @@ from server.storage.where import TRUE, Where
 
 from . import multipart, trail
 from .archive import Member, members_with_directory, zipped
-from .conditional import CACHING, byte_range, etag, last_modified, not_modified, range_headers
+from .conditional import CACHING, etag, last_modified, not_modified
 from .metadata import TWICE, retrieve_metadata
 from .multipart import OutPart
 from .objects import Sending, sendings

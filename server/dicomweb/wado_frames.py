@@ -16,6 +16,7 @@ from starlette.responses import Response
 from server.access.action import Right
 from server.core.errors import InvalidInput
 from server.core.media import not_acceptable
+from server.core.ranges import byte_range, range_headers
 from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.codec_encode import HTJ2K, J2K, JXL, LOSSLESS_SV1, LS
 from server.imaging.frames import (
@@ -34,12 +35,10 @@ from server.imaging.transfer_syntax import EXPLICIT, RLE, media_type
 from . import multipart, trail
 from .conditional import (
     CACHING,
-    byte_range,
     content_answer,
     etag,
     last_modified,
     not_modified,
-    range_headers,
 )
 from .multipart import OutPart
 from .representations import AS_STORED, OCTETS, Wish, wishes

@@ -1,6 +1,6 @@
 """Errors in FHIR's words: an OperationOutcome.
 
-FHIR R4, 3.1.0.1.5 (status codes) and OperationOutcome; RFC 6750, 3 (WWW-Authenticate).
+FHIR R4, 3.1.0.1.5 (status codes) and OperationOutcome.
 """
 
 from __future__ import annotations
@@ -11,14 +11,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.core.errors import (
-    InsufficientScope,
-    NotAllowed,
-    NotAuthenticated,
-    ServerError,
-    TooManyRequests,
-    Unavailable,
-)
+from server.core.challenge import headers_of
+from server.core.errors import NotAllowed, ServerError
 from server.records.document import Json, dump
 from server.records.validate import Invalid, Issue
 
@@ -31,16 +25,9 @@ FHIR_JSON = "application/fhir+json; charset=utf-8"
 def problem(request: Request, error: ServerError) -> Response:
     """The answer that says what went wrong."""
     response = _response(request, outcome_of(error), error.status)
-    match error:
-        case NotAuthenticated():
-            dead = ', error="invalid_token"' if "authorization" in request.headers else ""
-            response.headers["WWW-Authenticate"] = f'Bearer realm="lightbox"{dead}'
-        case InsufficientScope():
-            response.headers["WWW-Authenticate"] = 'Bearer realm="lightbox", error="insufficient_scope"'
-        case TooManyRequests() | Unavailable():
-            response.headers["Retry-After"] = str(error.retry_after)
-        case NotAllowed():
-            response.headers["Allow"] = getattr(error, "allowed", "GET, HEAD")  # RFC 9110, 15.5.6
+    response.headers.update(headers_of(request, error))
+    if isinstance(error, NotAllowed):
+        response.headers.setdefault("Allow", "GET, HEAD")  # RFC 9110, 15.5.6
     return response
 
 

@@ -70,15 +70,13 @@ def problem(request: Request, error: ServerError) -> Response:
     if request.url.path.startswith(_PEOPLE):
         say = pages.say(pages.language_of(request))
         return pages.render(request, "problem.html", error.status, sentence=say(str(error)))
-    headers = {}
+    headers = error.headers
     if isinstance(error, InvalidClient):
         headers["WWW-Authenticate"] = 'Basic realm="Lightbox"'
     elif isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="Lightbox", error="invalid_token"'
     elif isinstance(error, InsufficientScope):
         headers["WWW-Authenticate"] = 'Bearer realm="Lightbox", error="insufficient_scope"'
-    if isinstance(error, TooManyRequests | Unavailable):
-        headers["Retry-After"] = str(error.retry_after)
     return json({"error": _word(error), "error_description": str(error)}, error.status, headers)
 
 

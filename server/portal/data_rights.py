@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from uuid import UUID
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from server.core.errors import NotFound, RangeNotSatisfiable, ServerError
+from server.core.errors import NotFound, ServerError
 from server.records.people import patient_of_account
 from server.rights import consents, disclosures, erasure, export, holdings, policy, restriction
 
 from . import permissions, step_up
-from .pages import HEADERS, language_of, render, see_other
+from .downloads import zip_answer
+from .pages import language_of, render, see_other
 from .visit import Visit
 
 HERE = "/account/data"
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _SIZES = ((1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
@@ -83,37 +82,8 @@ async def fetch_copy(visit: Visit) -> Response:
     found, download = await export.open_download(
         visit.services, _uuid(visit.place("copy")), reach=reach, actor=visit.holder
     )
-    start, stop, part = byte_range(visit, download.size, found.etag)
-    headers = {
-        **HEADERS,
-        "Content-Disposition": f'attachment; filename="lightbox-{found.created_at:%Y-%m-%d}.zip"',
-        "Accept-Ranges": "bytes",
-        "ETag": found.etag,
-        "Content-Length": str(stop - start),
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    if part:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{download.size}"
-    if visit.request.method == "HEAD":
-        return Response(status_code=206 if part else 200, headers=headers, media_type="application/zip")
-    return StreamingResponse(
-        download.stream(start, stop), 206 if part else 200, headers=headers, media_type="application/zip"
-    )
-
-
-def byte_range(visit: Visit, size: int, etag: str) -> tuple[int, int, bool]:
-    """The bytes asked for, and whether it is a part. A range of another version, or several at once: the whole."""
-    asked = _RANGE.fullmatch(visit.request.headers.get("range", "").strip())
-    if not asked or visit.request.headers.get("if-range", etag) != etag or asked[0] == "bytes=-":
-        return 0, size, False
-    if not asked[1]:
-        start, stop = max(0, size - int(asked[2][:18])), size
-    else:
-        start = int(asked[1][:18])
-        stop = min(size, int(asked[2][:18]) + 1) if asked[2] else size
-    if start >= size or start >= stop:
-        raise RangeNotSatisfiable()
-    return start, stop, True
+    name = f"lightbox-{found.created_at:%Y-%m-%d}.zip"
+    return zip_answer(visit, download, name=name, etag=found.etag)
 
 
 async def restrict(visit: Visit) -> Response:

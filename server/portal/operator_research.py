@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, time
 from uuid import UUID
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from server.core.errors import RangeNotSatisfiable, ServerError
+from server.core.errors import ServerError
 from server.core.texts import N_, translations
 from server.imaging.deidentify import REASONS, Options
 from server.rights import research, research_delivery, research_handover
 
 from . import step_up
-from .data_rights import byte_range
+from .downloads import zip_answer
 from .forms import Form, filled
 from .operator import sections_of, uuid_of
-from .pages import HEADERS, language_of, render, see_other
+from .pages import language_of, render, see_other
 from .visit import Visit
 
 HERE = "/operator/research"
@@ -113,24 +113,7 @@ async def _act(visit: Visit, acts: dict[str, Callable[..., Awaitable[object]]], 
 async def fetch(visit: Visit) -> Response:
     """The ZIP, whole or from where a download was cut (RFC 9110, 14); made while it is sent."""
     found = await research_handover.hand_over(visit.services, uuid_of(visit, "delivery"), actor=visit.actor)
-    start, stop, part = byte_range(visit, found.size, found.etag)
-    if start >= stop:
-        raise RangeNotSatisfiable()
-    headers = {
-        **HEADERS,
-        "Content-Disposition": 'attachment; filename="research.zip"',
-        "Accept-Ranges": "bytes",
-        "ETag": found.etag,
-        "Content-Length": str(stop - start),
-        "Content-Security-Policy": "sandbox; default-src 'none'",
-    }
-    if part:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{found.size}"
-    if visit.request.method == "HEAD":
-        return Response(status_code=206 if part else 200, headers=headers, media_type="application/zip")
-    return StreamingResponse(
-        found.stream(start, stop), 206 if part else 200, headers=headers, media_type="application/zip"
-    )
+    return zip_answer(visit, found, name="research.zip", etag=found.etag)
 
 
 async def _list(visit: Visit, form: Form) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from server.core.errors import ServerError, TooManyRequests, Unavailable
+from server.core.errors import ServerError
 from server.core.texts import N_
 
 from .pages import HEADERS, render, to_sign_in, wants_json
@@ -32,11 +32,8 @@ MISSING = N_("The page does not exist, or it is not for the account you are sign
 
 def problem(request: Request, error: ServerError) -> Response:
     """The page of an error; JSON for our own scripts; the way to sign-in for who has no session."""
-    headers = {}
-    if isinstance(error, TooManyRequests | Unavailable):
-        headers["retry-after"] = str(error.retry_after)
     if wants_json(request):
-        return JSONResponse({"error": str(error)}, error.status, headers={**HEADERS, **headers})
+        return JSONResponse({"error": str(error)}, error.status, headers={**HEADERS, **error.headers})
     if error.status == 401:
         return to_sign_in(request)
     sentence = MISSING if error.status == 404 else str(error)
@@ -44,5 +41,5 @@ def problem(request: Request, error: ServerError) -> Response:
     anew = next((way for begin, way in ANEW.items() if request.url.path.startswith(begin)), "")
     anew = anew if error.status == 410 else ""
     response = render(request, "problem.html", error.status, title=title, sentence=sentence, anew=anew)
-    response.headers.update(headers)
+    response.headers.update(error.headers)
     return response

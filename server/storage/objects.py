@@ -227,7 +227,7 @@ class _Reader(io.RawIOBase):
 def _range(address: Address, start: int, stop: int | None) -> tuple[int, int]:
     end = address.size if stop is None else stop
     if not 0 <= start <= end <= address.size:
-        raise RangeNotSatisfiable()
+        raise RangeNotSatisfiable(address.size)
     return start, end
 
 

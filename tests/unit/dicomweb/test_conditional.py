@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from server.core.compression import gzipped, takes_gzip
 from server.core.errors import RangeNotSatisfiable
-from server.dicomweb.conditional import byte_range, etag, not_modified
+from server.core.ranges import byte_range
+from server.dicomweb.conditional import etag, not_modified
 from server.dicomweb.json_answer import joined
 
 
