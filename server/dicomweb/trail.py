@@ -58,7 +58,10 @@ async def searched(request: Request, patients: Iterable[str]) -> None:
     """
     services = services_of(request)
     actor = await services.gate.actor(request)
-    concerned: list[str | None] = list(dict.fromkeys(patients))
+    found = list(dict.fromkeys(patients))
+    if len(found) == 1:  # a list of many is not a look at each of them
+        await share.note_look(services, found[0], actor.practitioner_id)
+    concerned: list[str | None] = [*found]
     path: str = request.scope["path"]
     detail: dict[str, Any] = {"path": path}
     if len(concerned) == 1:

@@ -109,7 +109,7 @@ async def _history(
     last = shown[-1] if shown and len(found) > asked.count else None
     following = (last.last_updated, last.type, last.id, last.version) if last is not None else None
     links = links_of(call, path, asked.used, page, following)
-    trail.searched(call, path, urlencode(asked.used), [one.patient_id for one in shown])
+    await trail.searched(call, path, urlencode(asked.used), [one.patient_id for one in shown])
     jsons = await binary.filled(call, [one.json for one in shown])
     entries = [_entry(call, replace(one, json=json)) for one, json in zip(shown, jsons, strict=True)]
     body = bundle("history", entries, total=total if total <= COUNTED else None, links=links)

@@ -108,7 +108,7 @@ async def _answer(
     found = found[: asked.count]
     await _require(call, asked, found, reach=reach)
     along = await included(call, found, asked.includes, asked.revincludes)
-    trail.searched(call, asked.query.type.name, urlencode(asked.used), _concerned(asked, found))
+    await trail.searched(call, asked.query.type.name, urlencode(asked.used), _concerned(asked, found))
     links = links_of(call, path, asked.used, page, found[-1].position if more else None)
     entries = [*await _entries(call, asked, found, "match"), *await _entries(call, asked, along, "include")]
     return Answer(200, bundle("searchset", entries, total=total, links=links))

@@ -101,7 +101,7 @@ async def _answer(call: Call, names: list[str] | None, wanted: _Wanted) -> Answe
     if not counted and asked.total != "none" and following is None and wanted.page is None:
         counted, total = True, len(found)
     concerned = [one.patient_id for one in found] + ([wanted.compartment] if wanted.compartment else [])
-    trail.searched(call, ",".join(open_types), urlencode(used), concerned)
+    await trail.searched(call, ",".join(open_types), urlencode(used), concerned)
     links = links_of(call, wanted.path, said, wanted.page, following, offset=next_type)
     jsons = await binary.filled(call, [one.json for one in found])
     entries = [

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from server.audit.events import Event
 from server.core import clock
 from server.records.store import Stored
+from server.sharing import share
 
 from .call import Call
 
@@ -38,6 +39,7 @@ async def read(call: Call, stored: Stored, *, old: bool = False) -> None:
         | ({"old": True} if old else {}),
         fold=fold,
     )
+    await share.note_look(call.services, stored.patient_id, call.actor.practitioner_id)
 
 
 async def wrote(call: Call, event: Event, stored: Stored) -> None:
@@ -50,12 +52,13 @@ async def wrote(call: Call, event: Event, stored: Stored) -> None:
     )
 
 
-def searched(call: Call, type: str, query: str, patients: Iterable[str]) -> None:
-    """A search is about to be answered, about these patients."""
+async def searched(call: Call, type: str, query: str, patients: Iterable[str]) -> None:
+    """A search is about to be answered, about these patients; about one alone, somebody looked at them."""
     concerned = [patient for patient in dict.fromkeys(patients) if patient]
     detail: dict[str, object] = {"type": type}
     if len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
         detail["query"] = query
+        await share.note_look(call.services, concerned[0], call.actor.practitioner_id)
     if len(concerned) > MOST_PATIENTS:
         detail["patients"] = len(concerned)
         concerned = []

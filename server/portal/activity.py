@@ -133,6 +133,14 @@ MANY: dict[str, str] = {
     Event.STUDY_DOWNLOADED: N_("%(who)s downloaded original images of %(count)d studies."),
 }
 WITHIN = timedelta(minutes=30)
+LOOKS = (
+    Event.STUDY_VIEWED,
+    Event.STUDY_DOWNLOADED,
+    Event.STUDY_SEARCHED,
+    Event.RECORD_READ,
+    Event.RECORD_SEARCHED,
+    Event.RECORD_EXPORTED,
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,7 @@ class Entry:
     place: str
     refused: bool
     titles: tuple[str, ...] = ()  # of the studies, where the line is about several
+    is_look: bool = False  # at something of the record, and not refused
 
     @property
     def hour(self) -> str:
@@ -231,7 +240,8 @@ def _entry(
     organization = places.get(first.who.practitioner_id or first.who.organization_id or "", "")
     come = gettext(N_("from %(address)s")) % {"address": address} if address else ""
     place = ", ".join(each for each in (organization, come) if each)
-    return Entry(first.at, sentence, place, refused, tuple(named) if len(studies_meant) > 1 else ())
+    several = tuple(named) if len(studies_meant) > 1 else ()
+    return Entry(first.at, sentence, place, refused, several, first.event in LOOKS and not refused)
 
 
 def name_of(happened: Happened, gettext: Callable[[str], str], reader: str) -> str:

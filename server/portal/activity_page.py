@@ -19,7 +19,7 @@ from server.core import clock
 from server.core.texts import N_, translations
 from server.storage.where import TRUE, Where, all_of
 
-from .activity import AUDIT_READ, PAGE, by_day, entries_of, entry_of
+from .activity import AUDIT_READ, LOOKS, PAGE, by_day, entries_of, entry_of
 from .imaging import page_of
 from .pages import HEADERS, language_of, render
 from .profile import own_id
@@ -31,19 +31,7 @@ KINDS: dict[str, tuple[str, Where]] = {
         N_("Looks and downloads"),
         Where(
             "happened.event = ANY (:wanted_looks)",
-            {
-                "wanted_looks": [
-                    str(each)
-                    for each in (
-                        Event.STUDY_VIEWED,
-                        Event.STUDY_DOWNLOADED,
-                        Event.STUDY_SEARCHED,
-                        Event.RECORD_READ,
-                        Event.RECORD_SEARCHED,
-                        Event.RECORD_EXPORTED,
-                    )
-                ]
-            },
+            {"wanted_looks": [str(each) for each in LOOKS]},
         ),
     ),
     "changes": (

@@ -251,6 +251,7 @@ async def person_page(visit: Visit, found: Share, form: Form) -> Response:
         here="sharing",
         share=shown,
         looks=looks,
+        looked=_last_look(found, looks),
         parent=parent,
         form=form,
         rights=[(str(right), words.RIGHTS[right]) for right in OFFERED],
@@ -323,6 +324,12 @@ async def _looks(visit: Visit, found: Share) -> list[Entry]:
         limit=MOST_LOOKS,
     )
     return await entries_of(visit, happened, found.patient_id)
+
+
+def _last_look(found: Share, looks: list[Entry]) -> datetime | None:
+    """When they last saw something; that they accepted is none."""
+    moments = [found.last_looked_at, *(each.at for each in looks if each.is_look)]
+    return max((each for each in moments if each is not None), default=None)
 
 
 async def _form_page(visit: Visit, form: Form) -> Response:

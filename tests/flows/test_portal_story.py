@@ -177,6 +177,11 @@ async def test_the_share_story(browser: Browser, people: People, outbox: Path) -
     details = (await ada.get(f"/sharing/{person}")).text
     for words in ("Cardiology", "77, GMC", "City", email, "not checked", "End sharing"):
         assert words in details, words
+    assert "Last access</dt><dd>not yet" in details  # that they accepted is no look
+    assert "has not looked yet" in page.text
+    assert (await berg.get(f"/fhir/ImagingStudy?patient={patient.fhir_id}")).status_code == 200
+    assert "has not looked yet" not in (await ada.get("/sharing")).text
+    assert "not yet" not in (await ada.get(f"/sharing/{person}")).text
     ended = await submit(ada, f"/sharing/{person}", action=f"/sharing/{person}/end")
     assert ended.status_code == 303
     assert (await berg.get(f"/my-patients/{patient.fhir_id}")).status_code == 404
