@@ -7,7 +7,7 @@ from datetime import timedelta
 from server.jobs.queue import Kit, Periodic
 
 from . import email_change, factor_loss, passkeys, steps
-from .verification import Needs
+from .needs import Needs
 
 
 async def _forget(services: Needs) -> None:

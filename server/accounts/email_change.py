@@ -19,8 +19,8 @@ from server.storage.db import Database
 from server.storage.sql import load
 
 from . import attempts, notices, people, verification
+from .needs import NeedsLog
 from .people import Account
-from .verification import Needs
 
 QUERIES = load(__package__, "email_change.sql")
 
@@ -32,7 +32,7 @@ UNDO_PATH = "/address/keep/{secret}"
 TAKEN = "Another account uses this address now."
 
 
-async def ask(services: Needs, account: Account, new: str, address: str) -> None:
+async def ask(services: NeedsLog, account: Account, new: str, address: str) -> None:
     """Mail both addresses. For one that has an account already, its owner is told instead, and nothing shows here.
 
     Raises Unprocessable for what is no address or the same one, TooManyRequests when a mailbox had several mails.
@@ -79,7 +79,7 @@ async def lives(db: Database, secret: str, *, undo: bool = False) -> bool:
     return await db.fetch_one(statement, {"hash": digest(secret), "now": clock.now()}) is not None
 
 
-async def confirm(services: Needs, secret: str, address: str) -> Account:
+async def confirm(services: NeedsLog, secret: str, address: str) -> Account:
     """The new mailbox is the owner's. Raises Gone for a dead link, Conflict when the address was taken meanwhile."""
     now = clock.now()
     async with services.db.transaction():
@@ -100,7 +100,7 @@ async def confirm(services: Needs, secret: str, address: str) -> Account:
     return account
 
 
-async def undo(services: Needs, secret: str, address: str) -> Account:
+async def undo(services: NeedsLog, secret: str, address: str) -> Account:
     """The old mailbox says no: the old address again, every device and app signed out. Raises Gone, Conflict."""
     values = {"hash": digest(secret), "now": clock.now()}
     async with services.db.transaction():

@@ -17,8 +17,9 @@ from server.storage.db import Database
 from server.storage.sql import load
 
 from . import notices, people, second_factor, verification
+from .needs import NeedsLog
 from .people import Account
-from .verification import Needs, Purpose
+from .verification import Purpose
 
 QUERIES = load(__package__, "second_factor.sql")
 SECRETS = load(__package__)
@@ -29,7 +30,7 @@ STOP_PATH = "/second-step/stop/{secret}"
 TAKE_OFF_PATH = "/second-step/take-off/{secret}"
 
 
-async def ask(services: Needs, account: Account, address: str) -> None:
+async def ask(services: NeedsLog, account: Account, address: str) -> None:
     """Begin the days of waiting and tell the owner; asked again, they do not begin anew, and nobody is mailed."""
     now = clock.now()
     values = {"id": uuid4(), "account": account.id, "now": now, "ripe_at": now + COOL_OFF}
@@ -45,7 +46,7 @@ async def ask(services: Needs, account: Account, address: str) -> None:
         await services.audit.record(Event.FACTOR_LOST, who=who, patient_id=None)
 
 
-async def stop(services: Needs, secret: str, address: str) -> None:
+async def stop(services: NeedsLog, secret: str, address: str) -> None:
     """The owner says no. Raises Gone for a link that is spent, late or unknown."""
     async with services.db.transaction():
         account_id = await verification.spend(services.db, secret, Purpose.FACTOR_KEPT)
@@ -64,7 +65,7 @@ async def cancel(db: Database, account_id: UUID) -> None:
         await db.execute(SECRETS["drop_secrets"], {"account": account_id, "purpose": purpose})
 
 
-async def take_off(services: Needs, secret: str, password: str, address: str) -> Account:
+async def take_off(services: NeedsLog, secret: str, password: str, address: str) -> Account:
     """Take all factors off: the mailed link and the password together. Every session and app ends.
 
     Raises Gone for a dead link, NotAuthenticated and TooManyRequests for the password; then the link still works.
@@ -81,7 +82,7 @@ async def take_off(services: Needs, secret: str, password: str, address: str) ->
         return await clear(services, account_id, address)
 
 
-async def clear(services: Needs, account_id: UUID, address: str = "") -> Account:
+async def clear(services: NeedsLog, account_id: UUID, address: str = "") -> Account:
     """Take all factors off, whoever decided it; the owner is told."""
     async with services.db.transaction():
         account = await people.get(services.db, account_id)
@@ -93,7 +94,7 @@ async def clear(services: Needs, account_id: UUID, address: str = "") -> Account
     return account
 
 
-async def mail_ripe(services: Needs) -> None:
+async def mail_ripe(services: NeedsLog) -> None:
     """Mail the link to everybody whose days of waiting are over."""
     async with services.db.transaction():
         rows = await services.db.fetch_all(QUERIES["ripe_losses"], {"now": clock.now()})

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
 from urllib.parse import urlsplit
 
-from server.core.settings import Settings
 from server.core.texts import N_, translations
 from server.jobs import letter, mailer
-from server.jobs.mailer import Seal
-from server.storage.db import Database
 
+from .needs import Needs
 from .people import Account
 
 LETTERS = letter.templates(__package__)
@@ -31,17 +28,6 @@ WORDS = {
     "email-undone": N_("The change of your e-mail address was taken back, and every device was signed out."),
     "ended-all": N_("All other devices and all apps were signed out."),
 }
-
-
-class Needs(Protocol):
-    """What is used of the services."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def db(self) -> Database: ...
-    @property
-    def keyring(self) -> Seal: ...
 
 
 async def tell(services: Needs, account: Account, what: str) -> None:

@@ -8,17 +8,16 @@ the password cannot keep the owner out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID
 
 from server.core.errors import NotAuthenticated
 from server.core.settings import Settings
 from server.core.texts import N_
-from server.jobs.mailer import Seal
 from server.storage.db import Database
 from server.storage.sql import load
 
 from . import attempts, notices, people, recovery_codes, totp
+from .needs import Needs
 from .people import Account
 
 QUERIES = load(__package__, "second_factor.sql")
@@ -29,17 +28,6 @@ WRONG = N_("This code is not right, or was used already.")
 PAIR = attempts.Limit("factor-network", free=5, longest=15 * 60)
 ACCOUNT = attempts.Limit("factor", free=10, longest=5 * 60)
 TELL_AFTER = 5  # wrong codes: whoever types them knows the password
-
-
-class Needs(Protocol):
-    """What is used of the services."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def db(self) -> Database: ...
-    @property
-    def keyring(self) -> Seal: ...
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Protocol
 from uuid import UUID
 
 from server.audit.events import Event
-from server.audit.log import AuditLog
 from server.audit.who import Who
 from server.core import clock
 from server.core.errors import Gone
 from server.core.ids import digest, new_secret
-from server.core.settings import Settings
 from server.jobs import queue
-from server.jobs.mailer import Seal
 from server.jobs.queue import Kit, Periodic
 from server.storage.db import Database
 from server.storage.sql import load
 
 from . import attempts, notices, people, sessions
+from .needs import NeedsLog
 from .people import Account
 
 QUERIES = load(__package__)
@@ -53,20 +50,7 @@ LIFETIMES = {Purpose.VERIFY: timedelta(hours=48), Purpose.RESET: timedelta(hours
 DEAD = "This link does not work any more. Ask for a new one."
 
 
-class Needs(Protocol):
-    """What is used of the services."""
-
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def db(self) -> Database: ...
-    @property
-    def keyring(self) -> Seal: ...
-    @property
-    def audit(self) -> AuditLog: ...
-
-
-async def ask(services: Needs, account: Account) -> None:
+async def ask(services: NeedsLog, account: Account) -> None:
     """Mail a link that confirms the account's address; links sent before stop working.
 
     Raises TooManyRequests when the mailbox had several already.
@@ -76,7 +60,7 @@ async def ask(services: Needs, account: Account) -> None:
         await _post(services, account, Purpose.VERIFY, "verify", VERIFY_PATH)
 
 
-async def ask_reset(services: Needs, email: str) -> None:
+async def ask_reset(services: NeedsLog, email: str) -> None:
     """Mail a link to choose a new password, if the address has an account; nothing tells whether it has.
 
     Raises TooManyRequests when the mailbox had several already, whether it has an account or not.
@@ -89,7 +73,7 @@ async def ask_reset(services: Needs, email: str) -> None:
         await _post(services, account, Purpose.RESET, "reset", RESET_PATH)
 
 
-async def tell_known(services: Needs, email: str) -> None:
+async def tell_known(services: NeedsLog, email: str) -> None:
     """Somebody signs up with an address that has an account: its owner is told, the page answers as ever."""
     account = await people.find_by_email(services.db, email)
     if account is None:
@@ -104,7 +88,7 @@ async def lives(db: Database, secret: str, purpose: Purpose) -> bool:
     return bool(await db.fetch_val(QUERIES["secret_lives"], values))
 
 
-async def confirm(services: Needs, secret: str, *, address: str = "") -> Account:
+async def confirm(services: NeedsLog, secret: str, *, address: str = "") -> Account:
     """Spend the link: the account's address is confirmed. Raises Gone for a link that is spent, late or unknown."""
     async with services.db.transaction():
         account = await people.get(services.db, await spend(services.db, secret, Purpose.VERIFY))
@@ -114,7 +98,7 @@ async def confirm(services: Needs, secret: str, *, address: str = "") -> Account
     return account
 
 
-async def reset(services: Needs, secret: str, password: str, *, address: str = "") -> Account:
+async def reset(services: NeedsLog, secret: str, password: str, *, address: str = "") -> Account:
     """Spend the link: a new password, every session and app ended, and the address is confirmed by the way.
 
     Raises Gone, or Unprocessable for a password that cannot be; then the link still works.
@@ -134,7 +118,7 @@ def who(account: Account, address: str = "") -> Who:
     return Who(name=account.name, role=account.role, account_id=str(account.id), address=address)
 
 
-async def _post(services: Needs, account: Account, purpose: Purpose, name: str, path: str) -> None:
+async def _post(services: NeedsLog, account: Account, purpose: Purpose, name: str, path: str) -> None:
     lifetime = LIFETIMES[purpose]
     secret = await new_link(services.db, account.id, purpose, lifetime)
     await notices.post(services, account, name, path.format(secret=secret), until=clock.now() + lifetime)
@@ -166,7 +150,7 @@ async def spend(db: Database, secret: str, purpose: Purpose) -> UUID:
     return account_id
 
 
-async def _forget(services: Needs) -> None:
+async def _forget(services: NeedsLog) -> None:
     """Drop what no longer matters: old sessions, secrets, counts of tries."""
     await sessions.forget_old(services.db)
     await attempts.forget_old(services.db)
