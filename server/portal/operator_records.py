@@ -209,7 +209,7 @@ async def _page(visit: Visit, form: Form, record: str) -> Response:
         record=record,
         open_now=own,
         opened=next((each for each in own if each.patient_id == record), None),
-        mergers=mergers,
+        mergers=[(each, await parting.sent_meanwhile(services, each, actor=actor)) for each in mergers],
         holds=[each for each in all_holds if each.patient_id == record],
         privacy="privacy" in visit.signed_in.duties,
         sections=sections_of(visit),

@@ -12,7 +12,7 @@ from server.access.services import Services
 from server.audit.events import Event
 from server.core.errors import Unprocessable
 from server.sharing import merged, parting
-from server.sharing.merged import Merger
+from server.sharing.merged import Merger, Sent
 
 from .operators import require_operator, said
 
@@ -21,6 +21,12 @@ async def mergers_of(services: Services, patient_id: str, *, actor: Actor) -> li
     """What was merged into this record, or where it went; ids and numbers only. Raises Forbidden."""
     await require_operator(services, actor)
     return await merged.mergers_of(services, patient_id)
+
+
+async def sent_meanwhile(services: Services, merger: Merger, *, actor: Actor) -> list[Sent]:
+    """What organizations sent before the two were parted: where it belongs is theirs to say. Raises Forbidden."""
+    await require_operator(services, actor)
+    return await merged.sent_meanwhile(services, merger.id) if merger.undone_at else []
 
 
 async def undo(services: Services, merger_id: UUID, *, reason: str, actor: Actor) -> Merger:

@@ -32,10 +32,27 @@ class Merger:
     studies: int
 
 
+@dataclass(frozen=True)
+class Sent:
+    """Something that an organization sent into the record that goes on: images of a study, or a resource."""
+
+    organization: str
+    kind: str  # the FHIR type
+    id: str
+    at: datetime
+    pieces: int
+
+
 async def mergers_of(services: Services, patient_id: str) -> list[Merger]:
     """What was merged with this record; the caller has asked who may know."""
     rows = await services.db.fetch_all(QUERIES["mergers_of"], {"patient": patient_id})
     return [Merger(**{name: row[name] for name in Merger.__dataclass_fields__}) for row in rows]
+
+
+async def sent_meanwhile(services: Services, merger_id: UUID) -> list[Sent]:
+    """What organizations sent while two records were one, and what so stayed; the caller has asked who may know."""
+    rows = await services.db.fetch_all(QUERIES["sent_meanwhile"], {"merger": merger_id})
+    return [Sent(**dict(row)) for row in rows]
 
 
 async def target_of(services: Services, source: str, *, reach: Reach) -> str | None:

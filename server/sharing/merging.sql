@@ -224,3 +224,24 @@ SELECT one.fhir_id AS before, other.fhir_id AS after
 
 -- name: author_of
 SELECT author FROM resource WHERE type = :type AND id = :id
+
+-- name: sent_meanwhile
+-- What organizations sent into a record while another was part of it: it stayed when they were parted. By number, and
+-- the images by their study; never a name of the patient.
+SELECT organization.name AS organization, sent.kind, sent.id, min(sent.at) AS at, sum(sent.pieces)::integer AS pieces
+  FROM merger JOIN LATERAL (
+        SELECT coalesce(study.organization_id, study.resent_by[1]) AS organization_id, 'ImagingStudy' AS kind,
+               study.fhir_id AS id, instance.created_at AS at, 1 AS pieces
+          FROM instance JOIN study USING (patient_id, study_uid)
+         WHERE instance.patient_id = merger.patient_id AND instance.deleted_at IS NULL
+           AND instance.created_at BETWEEN merger.merged_at AND merger.undone_at
+        UNION ALL
+        SELECT substr(first.author, 14), first.type, first.id, first.last_updated, 1
+          FROM resource_version AS first JOIN resource USING (patient_id, type, id)
+         WHERE first.patient_id = merger.patient_id AND first.version = 1 AND NOT resource.deleted
+           AND first.author LIKE 'organization:%' AND first.type NOT IN ('ImagingStudy', 'Patient', 'Provenance')
+           AND first.last_updated BETWEEN merger.merged_at AND merger.undone_at
+       ) AS sent ON true
+  JOIN organization ON organization.id = sent.organization_id
+ WHERE merger.id = :merger
+ GROUP BY organization.name, sent.kind, sent.id ORDER BY at, sent.kind, sent.id LIMIT 200

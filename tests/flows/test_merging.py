@@ -139,6 +139,14 @@ async def test_a_claimed_record_goes_into_the_one_there_is_and_an_operator_takes
     # What comes now stays with the person when the records are parted.
     later = instance(scene.brought.study, scene.brought.series)
     await _store(patient, ada.fhir_id, later)
+    hospital = await people.backend()
+    sent = instance()
+    await _store(patient, ada.fhir_id, sent)
+    async with server.services.db.raw() as connection:
+        brought = (
+            "UPDATE study SET organization_id = $3 WHERE patient_id = $1 AND study_uid = $2 RETURNING fhir_id"
+        )
+        number = await connection.fetchval(brought, ada.fhir_id, sent.study, hospital.organization_id)
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as ops:
         await people.session(ops, await people.operator())
         page = f"/operator/records?record={ada.fhir_id}"
@@ -154,7 +162,12 @@ async def test_a_claimed_record_goes_into_the_one_there_is_and_an_operator_takes
             data={"csrf": forms_of(await ops.get(page))[0]["fields"]["csrf"][0], "parting_reason": "again"},
         )
         assert again.status_code == 422
-    assert await _seen(patient, root) == everything
+        left = (await ops.get(page)).text  # what stays is listed by number, without a name of the patient
+        assert "Sent by organizations meanwhile" in left
+        assert f"ImagingStudy/{number}" in left
+        assert "PACS" in left
+        assert "Ada" not in left
+    assert await _seen(patient, root) == everything | {sent.study}
     assert await _seen(patient, old) == set()
     assert await _bytes(patient, root, scene.brought) is None
     assert await _bytes(patient, root, later) == later.data
