@@ -7,9 +7,8 @@ row; see `reach`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from server.storage.where import FALSE, Where, all_of, any_of
+from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
 from .action import READING, Verb
 from .filters import study_filter
@@ -115,32 +114,31 @@ class Row:
 
     def _share(self, lane: Lane, number: int) -> Where:
         column = "practitioner_id" if lane.ground is Ground.SHARE else "organization_id"
-        values: dict[str, Any] = {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now}
-        right = ""
-        if lane.rights:
-            right = f" AND share.rights @> :lane{number}_rights::text[]"
-            values[f"lane{number}_rights"] = [str(each) for each in lane.rights]
+        right = self._right(lane, number)
         return Where(
             f"EXISTS (SELECT 1 FROM share WHERE share.patient_id = {self.patient}"
             f" AND share.{column} = :lane{number}_holder AND share.state = 'active'"
-            f" AND (share.until IS NULL OR share.until > :reach_now){right}"
+            f" AND (share.until IS NULL OR share.until > :reach_now) AND {right.sql}"
             f" AND (share.studies IS NULL OR {self.chosen()}){self._not_suspended(lane)}{self._look_up})",
-            values,
+            {**right.values, f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
         )
 
     def _link(self, lane: Lane, number: int) -> Where:
         """The link lives; it stands under the name of a share, for `chosen` is the same."""
-        values: dict[str, Any] = {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now}
-        right = ""
-        if lane.rights:
-            right = f" AND share.rights @> :lane{number}_rights::text[]"
-            values[f"lane{number}_rights"] = [str(each) for each in lane.rights]
+        right = self._right(lane, number)
         return Where(
             f"EXISTS (SELECT 1 FROM guest_link AS share WHERE share.patient_id = {self.patient}"
-            f" AND share.id = :lane{number}_holder AND share.ended_at IS NULL AND share.until > :reach_now{right}"
-            f" AND (share.studies IS NULL OR {self.chosen()}))",
-            values,
+            f" AND share.id = :lane{number}_holder AND share.ended_at IS NULL AND share.until > :reach_now"
+            f" AND {right.sql} AND (share.studies IS NULL OR {self.chosen()}))",
+            {**right.values, f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
         )
+
+    def _right(self, lane: Lane, number: int) -> Where:
+        """That a share or a link gives the rights asked for."""
+        if not lane.rights:
+            return TRUE
+        rights = [str(each) for each in lane.rights]
+        return Where(f"share.rights @> :lane{number}_rights::text[]", {f"lane{number}_rights": rights})
 
     def _emergency(self, lane: Lane, number: int) -> Where:
         return Where(

@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -166,22 +167,13 @@ class AuditLog:
     async def _append(self, entry: _Entry, fold: str | None) -> None:
         parties = await self._parties(entry)
         event_id, at = uuid.uuid4(), clock.now()
-        payload = {
-            "id": str(event_id),
-            "at": at.isoformat(),
-            "event": entry.event,
-            "outcome": entry.outcome,
-            "actor": parties["actor"] and str(parties["actor"]),
-            "client": parties["client"] and str(parties["client"]),
-            "sealed": b64encode(await self._sealed(entry, parties["wrapped"], event_id)).decode(),
-        }
         chain = parties["chain"] or SYSTEM_CHAIN
         await self._db.execute(
             QUERIES["append"],
             {
                 "chain": chain,
                 "genesis": chain.bytes,
-                "payload": canonical(payload),
+                "payload": await self._payload(entry, parties, event_id, at),
                 "id": event_id,
                 "at": at,
                 "event": entry.event,
@@ -199,17 +191,9 @@ class AuditLog:
         first = parties[0]
         for entry, row in zip(entries, parties, strict=True):
             event_id = uuid.uuid4()
-            payload = {
-                "id": str(event_id),
-                "at": at.isoformat(),
-                "event": entry.event,
-                "outcome": entry.outcome,
-                "actor": row["actor"] and str(row["actor"]),
-                "client": row["client"] and str(row["client"]),
-                "sealed": b64encode(await self._sealed(entry, row["wrapped"], event_id)).decode(),
-            }
-            for name, value in zip(columns, (row["chain"], canonical(payload), event_id), strict=True):
-                columns[name].append(value)
+            columns["chains"].append(row["chain"])
+            columns["payloads"].append(await self._payload(entry, row, event_id, at))
+            columns["ids"].append(event_id)
         values = {
             **columns,
             "at": at,
@@ -222,26 +206,19 @@ class AuditLog:
 
     async def _parties_of_all(self, entries: Sequence[_Entry]) -> list[Record]:
         """As `_parties`, a row for each entry, in their order."""
-        who = entries[0].who
-        values = {
-            "patients": [entry.patient_id for entry in entries],
-            "actor": who.subject,
-            "client": f"client:{who.client_id}" if who.client_id else None,
-        }
+        acted = _who_acted(entries[0].who)
+        values = {"patients": [entry.patient_id for entry in entries], **acted}
         for _ in range(PARTIES_TRIES):
             rows = await self._db.fetch_all(QUERIES["parties_of_all"], values)
-            needed = ["chain", *(name for name in ("actor", "client") if values[name])]
+            needed = ["chain", *(name for name, subject in acted.items() if subject)]
             if all(row[name] for row in rows for name in needed):
                 return rows
         raise Conflict()
 
     async def _parties(self, entry: _Entry) -> Record:
         """Pseudonyms and the patient's key; raises Conflict when others make the same ones again and again."""
-        subjects = {
-            "patient": f"patient:{entry.patient_id}" if entry.patient_id else None,
-            "actor": entry.who.subject,
-            "client": f"client:{entry.who.client_id}" if entry.who.client_id else None,
-        }
+        patient = f"patient:{entry.patient_id}" if entry.patient_id else None
+        subjects = {"patient": patient, **_who_acted(entry.who)}
         for _ in range(PARTIES_TRIES):
             row = await self._db.fetch_one(QUERIES["parties"], {**subjects, "patient_id": entry.patient_id})
             assert row is not None  # a SELECT of scalars has a row
@@ -249,6 +226,20 @@ class AuditLog:
             if all(found[name] for name, subject in subjects.items() if subject):
                 return row
         raise Conflict()
+
+    async def _payload(self, entry: _Entry, parties: Record, event_id: uuid.UUID, at: datetime) -> bytes:
+        """What is hashed of an event: nothing in it names anybody without a key."""
+        sealed = await self._sealed(entry, parties["wrapped"], event_id)
+        payload = {
+            "id": str(event_id),
+            "at": at.isoformat(),
+            "event": entry.event,
+            "outcome": entry.outcome,
+            "actor": parties["actor"] and str(parties["actor"]),
+            "client": parties["client"] and str(parties["client"]),
+            "sealed": b64encode(sealed).decode(),
+        }
+        return canonical(payload)
 
     async def _sealed(self, entry: _Entry, wrapped: bytes | None, event_id: uuid.UUID) -> bytes:
         wrapped, whole = self._keyring.still_held(wrapped), True
@@ -271,6 +262,11 @@ class AuditLog:
         self._known[fold] = None
         if len(self._known) > KNOWN_FOLDS:
             self._known.popitem(last=False)
+
+
+def _who_acted(who: Who) -> dict[str, str | None]:
+    """Whose pseudonyms stand in an event beside the patient's."""
+    return {"actor": who.subject, "client": f"client:{who.client_id}" if who.client_id else None}
 
 
 def _rounds(entries: Iterable[_Entry]) -> list[list[_Entry]]:
