@@ -107,11 +107,26 @@ async def run(call: Call, one: Entry, prefer: Prefer, *, id: str | None = None) 
             return await search(call, type, pairs_of(one.query))
         case "PUT", (type, resource_id):
             resource, if_match = _resource(one), etag_version(one.if_match)
-            return await update(call, type, resource_id, resource, if_match=if_match, prefer=prefer)
+            return await update(
+                call,
+                type,
+                resource_id,
+                resource,
+                if_match=if_match,
+                if_none_match=one.if_none_match,
+                prefer=prefer,
+            )
         case "PUT", (type,):
             resource, if_match = _resource(one), etag_version(one.if_match)
             return await update_matching(
-                call, type, one.query, resource, if_match=if_match, prefer=prefer, id=id
+                call,
+                type,
+                one.query,
+                resource,
+                if_match=if_match,
+                if_none_match=one.if_none_match,
+                prefer=prefer,
+                id=id,
             )
         case "PATCH", (type, resource_id):
             if_match = etag_version(one.if_match)
@@ -122,7 +137,7 @@ async def run(call: Call, one: Entry, prefer: Prefer, *, id: str | None = None) 
         case "DELETE", (type, resource_id):
             return await delete(call, type, resource_id, if_match=etag_version(one.if_match))
         case "DELETE", (type,):
-            return await delete_matching(call, type, one.query)
+            return await delete_matching(call, type, one.query, if_match=etag_version(one.if_match))
     raise NotAllowed("This interaction is not possible in a Bundle.")
 
 

@@ -18,7 +18,8 @@ from server.records.document import Json
 from . import conditional
 from .bundle_entries import Entry
 from .call import Call
-from .format import Answer, resource_answer
+from .format import Answer
+from .writing import Prefer, written
 
 _CONDITIONAL = re.compile(r"([A-Z][A-Za-z]+)\?(.+)")
 _CANONICAL = frozenset({"profile", "instantiatesCanonical", "instantiates", "valueCanonical", "fullUrl"})
@@ -72,7 +73,8 @@ async def _of_create(call: Call, one: Entry, known: Known) -> None:
             raise PreconditionFailed("If-None-Exist matches more than one resource.")
         if matches:
             id = matches[0].id
-            known.existing[one.place] = resource_answer(conditional.as_stored(matches[0]))
+            stored = conditional.as_stored(matches[0])
+            known.existing[one.place] = written(Prefer(), stored, 200, call.base, found=True)
     known.ids[one.place] = id
     if one.full_url:
         known.addresses[one.full_url] = f"{one.type}/{id}"

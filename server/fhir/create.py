@@ -20,7 +20,7 @@ from server.records.store import Stored
 
 from . import binary, conditional, consents, patients, studies, subscription, trail
 from .call import Call
-from .format import Answer, aside, body_of, reader_of, resource_answer, respond
+from .format import Answer, aside, body_of, reader_of, respond
 from .writing import Prefer, checked, require_type, writable, written
 
 
@@ -75,7 +75,7 @@ async def create(
         if len(matches) > 1:
             raise PreconditionFailed("If-None-Exist matches more than one resource.")
         if matches:
-            return resource_answer(conditional.as_stored(matches[0]), 200)
+            return written(prefer, conditional.as_stored(matches[0]), 200, call.base, found=True)
         return written(prefer, await _store(call, type, resource, id, reach=reach), 201, call.base)
 
     return await serializable(call.services.db, once)

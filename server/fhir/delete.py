@@ -41,7 +41,9 @@ async def delete_resource(request: Request) -> Response:
 async def delete_conditionally(request: Request) -> Response:
     """DELETE [base]/[type]?[search parameters]"""
     call = await Call.of(request)
-    answer = await delete_matching(call, request.path_params["type"], request.url.query)
+    if_match = etag_version(request.headers.get("if-match"))
+    type = request.path_params["type"]
+    answer = await delete_matching(call, type, request.url.query, if_match=if_match)
     return await respond(request, answer)
 
 
@@ -72,7 +74,7 @@ async def _delete(call: Call, before: Stored, *, reach: Reach, if_match: int | N
     )
 
 
-async def delete_matching(call: Call, type: str, criteria: str) -> Answer:
+async def delete_matching(call: Call, type: str, criteria: str, *, if_match: int | None = None) -> Answer:
     """Delete the one resource that the search finds: none 204, many 412."""
     resource_type(type)
     await call.reach(type, Verb.DELETE)
@@ -81,6 +83,8 @@ async def delete_matching(call: Call, type: str, criteria: str) -> Answer:
         matches = await conditional.matches(call, type, criteria)
         if len(matches) > 1:
             raise PreconditionFailed("The search matches more than one resource.")
-        return await delete(call, type, matches[0].id) if matches else Answer(204)
+        if not matches:
+            return Answer(204)
+        return await delete(call, type, matches[0].id, if_match=if_match)
 
     return await serializable(call.services.db, once)

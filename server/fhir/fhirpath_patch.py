@@ -32,6 +32,7 @@ class Place:
     key: str
     index: int | None
     type: str  # of the element
+    owner: str  # type of what has it
 
     @property
     def value(self) -> Any:
@@ -61,7 +62,7 @@ def _one(resource: Json, parts: Json) -> None:
         case "insert":
             _insert(resource, path, parts)
         case "replace":
-            _replace(_only(resource, path), _value(parts))
+            _replace(_only(resource, path), _given(parts))
         case "delete":
             _delete(resource, path)
         case "move":
@@ -71,9 +72,9 @@ def _one(resource: Json, parts: Json) -> None:
 
 
 def _add(resource: Json, path: str, parts: Json) -> None:
-    name, value = parts.get("name"), _value(parts)
     parent, type = _parent(resource, path)
-    element = _element(type, str(name), value)
+    element = _element(type, str(parts.get("name")), _given(parts))
+    value = _content(_given(parts), element.type)
     if element.many:
         parent.setdefault(element.name, []).append(value)
     elif element.name in parent:
@@ -82,24 +83,30 @@ def _add(resource: Json, path: str, parts: Json) -> None:
         parent[element.name] = value
 
 
-def _element(type: str, name: str, value: Any) -> Element:
+def _element(type: str, name: str, part: Json) -> Element:
     """The element of this name; for a choice, the one that the type of the value says."""
-    elements = structure(type).elements
+    elements, name = structure(type).elements if type[:1].isupper() else {}, name.removesuffix("[x]")
     if name in elements:
         return elements[name]
-    choices = [each for each in elements.values() if each.choice == name]
-    fitting = [each for each in choices if _fits(each, value)]
+    choices = {each.name: each for each in elements.values() if each.choice == name}
+    if (exact := choices.get(name + _kind(part))) is not None:
+        return exact
+    value = _content(part, "")
+    fitting = [each for each in choices.values() if each.primitive and _fits(each, value)]
     if not fitting:
-        raise Unprocessable("The patch adds an element that R4 has not here.")
+        raise Unprocessable("The patch has an element that R4 has not here.")
     return fitting[0]
+
+
+def _kind(part: Json) -> str:
+    """The type of the value as a choice is named by it: `Quantity`, `DateTime`."""
+    return next((key.removeprefix("value") for key in part if key.startswith("value")), "")
 
 
 def _fits(element: Element, value: Any) -> bool:
     if isinstance(value, bool):
         return element.type == "boolean"
-    if isinstance(value, str):
-        return element.primitive and element.type not in ("boolean", "decimal", "integer")
-    return element.primitive != isinstance(value, dict)
+    return isinstance(value, str) and element.type not in ("boolean", "decimal", "integer")
 
 
 def _parent(resource: Json, path: str) -> tuple[Json, str]:
@@ -117,11 +124,18 @@ def _only(resource: Json, path: str) -> Place:
     return found[0]
 
 
-def _replace(place: Place, value: Any) -> None:
-    if place.index is None:
-        place.parent[place.key] = value
-    else:
+def _replace(place: Place, part: Json) -> None:
+    value = _content(part, place.type)
+    stem = structure(place.owner).elements[place.key].choice
+    if place.index is not None:
         place.parent[place.key][place.index] = value
+    elif stem and stem + _kind(part) != place.key and stem + _kind(part) in structure(place.owner).elements:
+        # A choice becomes one of another type, which is another property of the JSON.
+        element = _element(place.owner, stem, part)
+        _drop(place.parent, place.key)
+        place.parent[element.name] = _content(part, element.type)
+    else:
+        place.parent[place.key] = value
 
 
 def _delete(resource: Json, path: str) -> None:
@@ -131,14 +145,26 @@ def _delete(resource: Json, path: str) -> None:
     for place in found:
         assert place is not None
         if place.index is not None:
-            del place.parent[place.key][place.index]
+            for members in (place.parent[place.key], place.parent.get(f"_{place.key}", [])):
+                del members[place.index : place.index + 1]
         if place.index is None or not place.parent[place.key]:
-            del place.parent[place.key]
+            _drop(place.parent, place.key)
+
+
+def _drop(parent: Json, key: str) -> None:
+    """An element, with the id and extensions that a primitive has beside its value."""
+    del parent[key]
+    parent.pop(f"_{key}", None)
 
 
 def _insert(resource: Json, path: str, parts: Json) -> None:
-    members = _members(resource, path)
-    members.insert(_index(parts, "index", len(members)), _value(parts))
+    head, _, name = path.rpartition(".")
+    parent, type = _parent(resource, head)
+    element = _element(type, name, _given(parts))
+    members = _members(resource, path) if name in parent else []
+    members.insert(_index(parts, "index", len(members)), _content(_given(parts), element.type))
+    if element.many:
+        parent[name] = members
 
 
 def _move(resource: Json, path: str, parts: Json) -> None:
@@ -210,10 +236,10 @@ def _below(value: Any, name: str, type: str) -> Iterator[tuple[Place | None, Any
             continue
         member = value[element.name]
         if not isinstance(member, list):
-            yield Place(value, element.name, None, element.type), member
+            yield Place(value, element.name, None, element.type, type), member
             continue
         for index, each in enumerate(member):
-            yield Place(value, element.name, index, element.type), each
+            yield Place(value, element.name, index, element.type, type), each
 
 
 def _meets(value: Any, step: re.Match[str]) -> bool:
@@ -224,26 +250,36 @@ def _meets(value: Any, step: re.Match[str]) -> bool:
 
 
 def _parts(operation: Json) -> Json:
-    """The parts of an operation by name; `value` as the JSON it stands for."""
+    """The parts of an operation by name; `value` as the part it is, for what it says depends on where it goes."""
     found: Json = {}
     for part in _list(operation.get("part")):
-        found[str(part.get("name"))] = _content(part)
+        name = str(part.get("name"))
+        found[name] = part if name == "value" else _content(part, "")
     return found
 
 
-def _content(part: Json) -> Any:
+def _content(part: Json, type: str) -> Any:
+    """The JSON that a part stands for in an element of this type."""
     if "part" in part:  # an element without a data type of its own: its children are parts
-        return {str(each.get("name")): _content(each) for each in _list(part["part"])}
+        made: Json = {}
+        for each in _list(part["part"]):
+            element = _element(type, str(each.get("name")), each)
+            value = _content(each, element.type)
+            if element.many:
+                made.setdefault(element.name, []).append(value)
+            else:
+                made[element.name] = value
+        return made
     if "resource" in part:
         return part["resource"]
-    values = [value for key, value in part.items() if key.startswith("value")]
-    return values[0] if values else None
+    return next((value for key, value in part.items() if key.startswith("value")), None)
 
 
-def _value(parts: Json) -> Any:
-    if parts.get("value") is None:
+def _given(parts: Json) -> Json:
+    part: Json | None = parts.get("value")
+    if part is None or not ("part" in part or "resource" in part or _kind(part)):
         raise InvalidInput("An operation of the patch has no value.")
-    return parts["value"]
+    return part
 
 
 def _list(value: Any) -> list[Json]:

@@ -21,7 +21,7 @@ from server.records.store import Stored
 from . import binary, conditional, consents, patients, studies, subscription, trail
 from .call import Call
 from .create import body_in, create
-from .format import Answer, etag_version, respond
+from .format import Answer, etag_version, not_modified, respond
 from .writing import Prefer, checked, require_type, writable, written
 
 
@@ -40,6 +40,7 @@ async def update_resource(request: Request) -> Response:
             id,
             resource,
             if_match=etag_version(request.headers.get("if-match")),
+            if_none_match=request.headers.get("if-none-match"),
             prefer=Prefer.read(request.headers.get("prefer")),
         )
         return await respond(request, await binary.shown(call, answer))
@@ -58,13 +59,21 @@ async def update_conditionally(request: Request) -> Response:
             request.url.query,
             resource,
             if_match=etag_version(request.headers.get("if-match")),
+            if_none_match=request.headers.get("if-none-match"),
             prefer=Prefer.read(request.headers.get("prefer")),
         )
         return await respond(request, await binary.shown(call, answer))
 
 
 async def update(
-    call: Call, type: str, id: str, resource: Json, *, if_match: int | None = None, prefer: Prefer
+    call: Call,
+    type: str,
+    id: str,
+    resource: Json,
+    *,
+    if_match: int | None = None,
+    if_none_match: str | None = None,
+    prefer: Prefer,
 ) -> Answer:
     """Store the next version of a resource: 200, or 201 when it was deleted before or is new."""
     reach = await writable(call, type, Verb.UPDATE)
@@ -77,6 +86,8 @@ async def update(
         before = await current(call, type, id, reach=reach)
         if before is None:
             return await _create_by_put(call, type, id, resource, if_match=if_match, prefer=prefer)
+        if not before.deleted and not_modified(before, if_none_match, None):
+            raise PreconditionFailed("If-None-Match names what is there already.")  # RFC 9110, 13.1.2
         if before.deleted and if_match is not None:
             raise PreconditionFailed("If-Match names a version, but the resource is deleted.")
         stored = await replace(call, before, resource, reach=reach, if_match=if_match, method="PUT")
@@ -147,6 +158,7 @@ async def update_matching(
     resource: Json,
     *,
     if_match: int | None = None,
+    if_none_match: str | None = None,
     prefer: Prefer,
     id: str | None = None,
 ) -> Answer:
@@ -171,7 +183,15 @@ async def update_matching(
                     "The id of the body is not that of the resource found.", expression=f"{type}.id"
                 )
             found = {**resource, "id": matches[0].id}
-            return await update(call, type, matches[0].id, found, if_match=if_match, prefer=prefer)
+            return await update(
+                call,
+                type,
+                matches[0].id,
+                found,
+                if_match=if_match,
+                if_none_match=if_none_match,
+                prefer=prefer,
+            )
         if id is None:
             return await create(call, type, resource, prefer=prefer, id=chosen)
         return await update(call, type, id, resource, if_match=if_match, prefer=prefer)

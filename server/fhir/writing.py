@@ -43,8 +43,9 @@ class Prefer:
             )
         }
         returning = wishes.get("return", "representation")
-        known = ("minimal", "representation", "OperationOutcome")
-        return cls(returning if returning in known else "representation", wishes.get("handling") == "strict")
+        known = {name.lower(): name for name in ("minimal", "representation", "OperationOutcome")}
+        returning = known.get(returning.lower(), "representation")
+        return cls(returning, wishes.get("handling", "").lower() == "strict")
 
 
 def require_type(resource: Json, type: str) -> None:
@@ -81,15 +82,20 @@ async def checked(call: Call, resource: Json) -> Belonging:
     return owner
 
 
-def written(prefer: Prefer, stored: Stored, status: int, base: str) -> Answer:
-    """The answer to a write: Location, ETag, and the body that Prefer asks for."""
+def written(prefer: Prefer, stored: Stored, status: int, base: str, *, found: bool = False) -> Answer:
+    """The answer to a write: Location, ETag, and the body that Prefer asks for.
+
+    `found`: it was there already, and nothing was written (FHIR R4, 3.1.0.8.1).
+    """
     answer = resource_answer(stored, status)
     headers = dict(answer.headers)
-    if status == 201:
+    if status == 201 or found:
         headers["Location"] = f"{base}/{stored.type}/{stored.id}/_history/{stored.version}"
     match prefer.returning:
         case "minimal":
             return replace(answer, json=b"", headers=headers)
         case "OperationOutcome":
-            return replace(answer, json=dump(information("Stored.")), headers=headers)
+            return replace(
+                answer, json=dump(information("It is here already." if found else "Stored.")), headers=headers
+            )
     return replace(answer, headers=headers)

@@ -43,6 +43,22 @@ async def test_conditional_patch(api: Api, stranger: Api) -> None:
     assert answer.json()["entry"][0]["resource"]["status"] == "final"
 
 
+async def test_preconditions_of_every_way(api: Api) -> None:
+    """RFC 9110, 13.1: If-None-Match keeps an update off what is there, If-Match a conditional delete off another
+    version; 3.1.0.8.1: a conditional create says where the match is, and heeds Prefer."""
+    made = await api.made(named(api, "p"))
+    path, where = f"Observation/{made['id']}", "Observation?identifier=urn:n|p"
+    for address in (path, where):
+        assert (await api.put(address, made, if_none_match="*")).status_code == 412
+        assert (await api.put(address, made, if_none_match='W/"7"')).status_code == 200
+    again = {"if_none_exist": "identifier=urn:n|p", "prefer": "return=MINIMAL"}
+    answer = await api.post("Observation", named(api, "p"), **again)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["location"].endswith(f"{path}/_history/1")
+    assert (await api.delete(where, if_match='W/"9"')).status_code == 412
+    assert (await api.delete(where, if_match='W/"1"')).status_code == 204
+
+
 async def test_entries_that_meet_by_their_criteria(api: Api) -> None:
     """3.1.0.11.2: identities found by criteria overlap as ids do; a resource that a conditional update makes can be
     referred to."""

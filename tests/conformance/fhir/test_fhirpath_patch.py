@@ -8,6 +8,7 @@ import pytest
 
 from .conftest import Api, Json
 
+NEW = {"valueCodeableConcept": {"text": "n"}}
 FHIR = {"content_type": "application/fhir+json"}
 
 
@@ -62,6 +63,46 @@ async def test_all_five_operations(api: Api) -> None:
     assert now["component"] == [{"code": {"text": "c"}}]
     assert [each["value"] for each in now["identifier"]] == ["2"]
     assert [each["text"] for each in now["category"]] == ["z", "x2", "i", "y"]
+
+
+async def test_choices_and_anonymous_types(api: Api) -> None:
+    """FHIRPath Patch: the type of the value says which of a choice it is; what has no data type comes in parts."""
+    made = await api.made(
+        api.observation(
+            valueString="old", _valueString={"id": "a"}, _status={"id": "s"}, interpretation=[{"text": "i"}]
+        )
+    )
+    component = [
+        {"name": "code", "valueCodeableConcept": {"text": "c"}},
+        {"name": "value[x]", "valueQuantity": {"value": 1}},
+        {"name": "interpretation", "valueCodeableConcept": {"text": "1"}},
+        {"name": "interpretation", "valueCodeableConcept": {"text": "2"}},
+        {"name": "referenceRange", "part": [{"name": "text", "valueString": "r"}]},
+    ]
+    extension = {"part": [{"name": "url", "valueUri": "urn:x"}, {"name": "value", "valueCode": "v"}]}
+    body = parameters(
+        {"type": "replace", "path": "Observation.value", "value": {"valueQuantity": {"value": 2}}},
+        {"type": "add", "path": "Observation", "name": "component", "value": {"part": component}},
+        {"type": "add", "path": "Observation", "name": "extension", "value": extension},
+        {
+            "type": "insert",
+            "path": "Observation.category",
+            "index": 0,
+            "value": {"valueCodeableConcept": {"text": "n"}},
+        },
+        {"type": "delete", "path": "Observation.interpretation[0]"},
+    )
+    answer = await api.patch(f"Observation/{made['id']}", body, **FHIR)
+    assert answer.status_code == 200, answer.text
+    now = answer.json()
+    assert now["valueQuantity"] == {"value": 2}
+    assert not {"valueString", "_valueString", "interpretation"} & now.keys()
+    assert now["component"] == [
+        {"code": {"text": "c"}, "valueQuantity": {"value": 1}, "interpretation": [{"text": "1"}, {"text": "2"}],
+         "referenceRange": [{"text": "r"}]}
+    ]  # fmt: skip
+    assert now["extension"] == [{"url": "urn:x", "valueCode": "v"}]
+    assert now["category"] == [{"text": "n"}]
 
 
 @pytest.mark.parametrize(
