@@ -142,7 +142,7 @@ def settled(lightbox: Lightbox, people: list[Somebody]) -> None:
     gone = [each for each in people if each.proof]
     with httpx.Client(base_url=lightbox.url, timeout=60) as anybody:
         for each in gone:
-            wait_for(lambda path=each.proof: "Everything was deleted" in anybody.get(path).text)  # type: ignore[misc]
+            wait_for(lambda path=each.proof: "Everything was deleted" in anybody.get(path).text)
         for each in gone[:10]:  # more tries in vain would slow down this whole network (accounts/attempts.py)
             answer = anybody.post("/sign-in", data={"email": each.email, "password": PASSWORD})
             assert answer.status_code != 303

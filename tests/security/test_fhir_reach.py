@@ -287,6 +287,9 @@ ORACLES = (
     "Observation?value-string:contains={}",
     "Observation?value-string={}&_summary=count",
     "Observation?value-string={}&_total=accurate&_count=0",
+    "Observation?_content={}",
+    'Observation?_filter=value-string eq "{}"',
+    'Patient?_filter=name eq "Nobody" or not (name eq "Nobody")&_has:Observation:subject:value-string={}',
 )
 
 
@@ -337,3 +340,40 @@ async def test_nobody_changes_it(client, house, method, caller):
     assert answer.status_code in (204, 403, 404, 405, 422)
     owner = await client.get(f"/fhir/Observation/{victim.lab}", headers=bearer(tokens["the owner"]))
     assert LAB in owner.text
+
+
+@pytest.mark.parametrize("caller", [each for each in CALLERS if not CALLERS[each]])
+async def test_conditions_are_no_oracles(client, house, caller):
+    """What is hidden meets no condition: neither a criterion nor an entity tag that somebody knows."""
+    victim, tokens = house
+    headers = bearer(tokens[caller])
+    for word in (LAB, SOCIAL):
+        statuses = []
+        for asked in (word, "Nothingquill"):
+            url, body = (
+                f"/fhir/Observation?value-string={asked}",
+                observation(victim.patient, "Mine", "laboratory"),
+            )
+            patch = [{"op": "test", "path": "/status", "value": "final"}]
+            answers = [
+                await client.put(url, headers=headers, json=body),
+                await client.request("DELETE", url, headers=headers),
+                await client.patch(
+                    url, headers=headers | {"content-type": "application/json-patch+json"}, json=patch
+                ),
+                await client.post(
+                    "/fhir/Observation",
+                    headers=headers | {"if-none-exist": f"value-string={asked}"},
+                    json=body,
+                ),
+            ]
+            statuses.append([answer.status_code for answer in answers])
+        assert statuses[0] == statuses[1], word
+    known = await client.get(f"/fhir/Observation/{victim.lab}", headers=bearer(tokens["the owner"]))
+    tags = {"if-none-match": known.headers["etag"], "if-modified-since": known.headers["last-modified"]}
+    for method in ("GET", "HEAD"):
+        answer = await client.request(method, f"/fhir/Observation/{victim.lab}", headers=headers | tags)
+        assert answer.status_code in (403, 404)
+    assert (
+        LAB in (await client.get(f"/fhir/Observation/{victim.lab}", headers=bearer(tokens["the owner"]))).text
+    )
