@@ -24,9 +24,10 @@ from server.storage.db import Record
 from server.storage.sql import load
 
 from . import derived
+from .as_stored import instance_of, series_of, study_of
 from .rebuild_fresh import make_fresh
 from .to_fhir.endpoint import endpoint
-from .to_fhir.imaging_study import Instance, Series, Study, imaging_study
+from .to_fhir.imaging_study import Series, imaging_study
 from .to_fhir.overlay import overlaid
 
 QUERIES = load(__package__)
@@ -184,17 +185,7 @@ async def rebuild(services: Services, patient_id: str, study_uid: str, *, anyway
 async def _make(services: Services, row: Record) -> None:
     key = {"patient_id": row["patient_id"], "study_uid": row["study_uid"]}
     series, devices = derived.equipped(row["patient_id"], row["study_uid"], await _series(services, key))
-    as_stored = Study(
-        id=row["fhir_id"],
-        uid=row["study_uid"],
-        patient_id=row["patient_id"],
-        day=row["study_day"],
-        time=row["study_time"],
-        modalities=row["modalities"],
-        attributes=orjson.loads(row["attributes"]),
-        series=series,
-        orders=await derived.orders_of(services, row),
-    )
+    as_stored = study_of(row, series, await derived.orders_of(services, row))
     study = overlaid(as_stored, orjson.loads(row["corrected"]))
     place = endpoint(study.patient_id, services.settings.patient_dicomweb(study.patient_id))
     await store.put(services.db, place, patient_id=study.patient_id, author="server")
@@ -206,23 +197,10 @@ async def _make(services: Services, row: Record) -> None:
 async def _series(services: Services, key: dict[str, str]) -> list[Series]:
     rows = await services.db.fetch_all(QUERIES["instances_to_rebuild"], key)
     by_series = {
-        uid: [Instance(row["sop_uid"], row["sop_class"], row["instance_number"]) for row in group]
-        for uid, group in groupby(rows, key=itemgetter("series_uid"))
+        uid: [instance_of(row) for row in group] for uid, group in groupby(rows, key=itemgetter("series_uid"))
     }
-    found = []
-    for row in await services.db.fetch_all(QUERIES["series_to_rebuild"], key):
-        instances = by_series.get(row["series_uid"], [])
-        if instances:
-            found.append(
-                Series(
-                    uid=row["series_uid"],
-                    modality=row["modality"],
-                    number=row["series_number"],
-                    day=row["series_day"],
-                    time=row["series_time"],
-                    attributes=orjson.loads(row["attributes"]),
-                    instances=instances,
-                    author=row["author"],
-                )
-            )
-    return found
+    return [
+        series_of(row, held)
+        for row in await services.db.fetch_all(QUERIES["series_to_rebuild"], key)
+        if (held := by_series.get(row["series_uid"]))
+    ]

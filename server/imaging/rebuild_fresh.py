@@ -10,8 +10,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from server.access.services import Services
 from server.records.batch import Put, put_all
 from server.records.provenance import agents_of
@@ -19,9 +17,10 @@ from server.storage.db import Record
 from server.storage.sql import load
 
 from . import derived
+from .as_stored import instance_of, series_of, study_of
 from .to_fhir import diagnostic_report
 from .to_fhir.endpoint import endpoint
-from .to_fhir.imaging_study import Instance, Series, Study, imaging_study
+from .to_fhir.imaging_study import Instance, Series, imaging_study
 
 QUERIES = load(__package__, "rebuild_fresh.sql")
 
@@ -61,11 +60,10 @@ class _Facts:
         keys = _keys([_key(row) for row in rows])
         instances: dict[tuple[str, str, str], list[Instance]] = defaultdict(list)
         for row in await self._services.db.fetch_all(QUERIES["instances_of_fresh"], keys):
-            made = Instance(row["sop_uid"], row["sop_class"], row["instance_number"])
-            instances[(*_key(row), row["series_uid"])].append(made)
+            instances[(*_key(row), row["series_uid"])].append(instance_of(row))
         for row in await self._services.db.fetch_all(QUERIES["series_of_fresh"], keys):
             if held := instances.get((*_key(row), row["series_uid"])):
-                self._series.setdefault(_key(row), []).append(_series(row, held))
+                self._series.setdefault(_key(row), []).append(series_of(row, held))
         await self._read_orders(rows)
         await self._read_agents(rows)
         return self
@@ -98,35 +96,12 @@ class _Facts:
         if sum(len(each.instances) for each in series) > MOST_INSTANCES:
             return []
         orders = self._orders.get((patient_id, row["accession_number"]), [])
-        study = Study(
-            id=row["fhir_id"],
-            uid=study_uid,
-            patient_id=patient_id,
-            day=row["study_day"],
-            time=row["study_time"],
-            modalities=row["modalities"],
-            attributes=orjson.loads(row["attributes"]),
-            series=series,
-            orders=orders[:_MOST_ORDERS],
-        )
+        study = study_of(row, series, orders[:_MOST_ORDERS])
         resource = imaging_study(study)
         source = derived.Source(study, resource, row, [each.author for each in series])
         about = [resource, *devices, *derived.origins(source, self._agents[key])]
         place = endpoint(patient_id, self._services.settings.patient_dicomweb(patient_id))
         return [Put(place, patient_id), *(Put(each, patient_id, study_uid) for each in about)]
-
-
-def _series(row: Record, instances: Sequence[Instance]) -> Series:
-    return Series(
-        uid=row["series_uid"],
-        modality=row["modality"],
-        number=row["series_number"],
-        day=row["series_day"],
-        time=row["series_time"],
-        attributes=orjson.loads(row["attributes"]),
-        instances=instances,
-        author=row["author"],
-    )
 
 
 def _key(row: Record) -> StudyKey:

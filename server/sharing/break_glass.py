@@ -7,21 +7,18 @@ for two hours, as a share that ends by itself. Whoever holds the profile is told
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from server.access.action import Right
 from server.access.actor import Actor
 from server.access.reach import Reach
 from server.access.services import Services
-from server.accounts import people
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Forbidden, NotFound, Unprocessable
-from server.core.ids import new_id
 
 from . import notify, profile_code
-from .acts import QUERIES, record
-from .model import MOST_MESSAGE, Share, State, share_of
+from .acts import QUERIES, record, values_of
+from .model import MOST_MESSAGE, Share, given_now, share_of
 from .profile_code import Purpose
 from .share import require_another
 
@@ -68,8 +65,16 @@ async def open_record(services: Services, code: str, birth_date: str, reason: st
         row = await services.db.fetch_one(QUERIES["practitioner"], {"id": actor.practitioner_id})
         if row is None or not await services.gate.lives(actor.credential):
             raise NotFound()
-        values = _values(found["patient_id"], actor, row["email"] or "", why)
-        made = await services.db.fetch_one(QUERIES["add_share"], values)
+        new = given_now(
+            found["patient_id"],
+            actor.practitioner_id,
+            name=actor.name,
+            email=row["email"] or "",
+            rights=RIGHTS,
+            until=clock.now() + LASTS,
+            message=why,
+        )
+        made = await services.db.fetch_one(QUERIES["add_share"], values_of(new))
         assert made is not None
         detail = {"reason": why}
         await record(
@@ -77,29 +82,6 @@ async def open_record(services: Services, code: str, birth_date: str, reason: st
         )
         await notify.break_glass(services, found["patient_id"], actor.name)
     return share_of(made)
-
-
-def _values(patient_id: str, actor: Actor, email: str, reason: str) -> dict[str, Any]:
-    now = clock.now()
-    return {
-        "patient": patient_id,
-        "id": new_id(),
-        "practitioner": actor.practitioner_id,
-        "organization": None,
-        "name": actor.name,
-        "email": email,
-        "folded": people.fold_email(email),
-        "state": State.ACTIVE,
-        "rights": [str(right) for right in RIGHTS],
-        "studies": None,
-        "message": reason,
-        "secret_hash": None,
-        "now": now,
-        "waits_until": None,
-        "accepted_at": now,
-        "until": now + LASTS,
-        "parent": None,
-    }
 
 
 async def _require_holder(services: Services, patient_id: str, reach: Reach) -> None:

@@ -22,7 +22,6 @@ from server.accounts.people import fold_email
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import AlreadyStored, Forbidden, Gone
-from server.core.ids import new_id
 from server.core.texts import N_
 from server.storage.db import Record
 from server.storage.sql import load
@@ -30,8 +29,8 @@ from server.storage.sql import load
 from . import notify
 from .acts import QUERIES as SHARES
 from .acts import living, record, require_patience, values_of
-from .model import Share, State, require_future, right_set, share_of
-from .share import activate, chosen_studies, require_another, require_patient, set_terms
+from .model import Share, State, given_now, require_future, right_set, share_of
+from .share import Doctor, activate, chosen_studies, registered, require_another, require_patient, set_terms
 
 QUERIES = load(__package__, "doctor_page.sql")
 PATH = "/give/{page}"
@@ -49,19 +48,12 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Behind:
+class Behind(Doctor):
     """The doctor behind a page, as patients may know them before they give anything (product row 5)."""
 
     page_id: str
     account_id: UUID
     practitioner_id: str
-    name: str
-    email: str
-    specialty: str
-    organization: str
-    registration_number: str
-    authority: str
-    verification: str
 
 
 @dataclass(frozen=True)
@@ -164,7 +156,15 @@ async def _with(
     row = await services.db.fetch_one(QUERIES["living_with"], values)
     if row is None:
         chosen = await chosen_studies(services, patient_id, studies, reach)
-        new = _new_share(doctor, patient_id, right_set(rights), chosen, require_future(until))
+        new = given_now(
+            patient_id,
+            doctor.practitioner_id,
+            name=doctor.name,
+            email=doctor.email,
+            rights=[Right(right) for right in right_set(rights)],
+            studies=tuple(chosen) if chosen is not None else None,
+            until=require_future(until),
+        )
         added = await services.db.fetch_one(SHARES["add_share"], values_of(new))
         assert added is not None
         share = await record(services, added, Event.SHARE_GIVEN, who=actor.who(), author=actor.author)
@@ -176,31 +176,6 @@ async def _with(
     await set_terms(services, before, rights, studies, until, reach)
     return await activate(
         services, before, practitioner_id=doctor.practitioner_id, actor=actor, event=Event.SHARE_GIVEN
-    )
-
-
-def _new_share(
-    doctor: Behind, patient_id: str, rights: list[str], studies: list[str] | None, until: datetime | None
-) -> Share:
-    now = clock.now()
-    return Share(
-        id=new_id(),
-        patient_id=patient_id,
-        practitioner_id=doctor.practitioner_id,
-        organization_id=None,
-        name=doctor.name,
-        email=doctor.email,
-        stored_state=State.ACTIVE,
-        rights=frozenset(Right(right) for right in rights),
-        studies=tuple(studies) if studies is not None else None,
-        message="",
-        created_at=now,
-        waits_until=None,
-        accepted_at=now,
-        until=until,
-        ended_at=None,
-        last_looked_at=None,
-        parent_id=None,
     )
 
 
@@ -226,13 +201,7 @@ def _behind(row: Record) -> Behind:
         page_id=row["page_id"],
         account_id=row["account_id"],
         practitioner_id=row["id"],
-        name=row["name"],
-        email=row["email"],
-        specialty=row["specialty"],
-        organization=row["organization_name"],
-        registration_number=row["registration_number"],
-        authority=row["authority"],
-        verification=row["verification"],
+        **registered(row),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from server.access.action import Right
 from server.access.actor import Actor
@@ -17,13 +16,12 @@ from server.accounts import people
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Forbidden, NotFound
-from server.core.ids import new_id
 from server.records.people import register_patient
 from server.storage.sql import load
 
 from . import notify, profile_code
-from .acts import QUERIES, living, record, require_patience
-from .model import State
+from .acts import QUERIES, living, record, require_patience, values_of
+from .model import given_now
 from .profile_code import Purpose
 
 PROFILES = load(__package__, "profiles.sql")
@@ -81,26 +79,7 @@ async def is_waiting(services: Services, patient_id: str) -> bool:
 
 
 async def _share(services: Services, patient_id: str, actor: Actor, email: str) -> None:
-    now = clock.now()
-    values: dict[str, Any] = {
-        "patient": patient_id,
-        "id": new_id(),
-        "practitioner": actor.practitioner_id,
-        "organization": None,
-        "name": actor.name,
-        "email": email,
-        "folded": people.fold_email(email),
-        "state": State.ACTIVE,
-        "rights": [str(right) for right in Right],
-        "studies": None,
-        "message": "",
-        "secret_hash": None,
-        "now": now,
-        "waits_until": None,
-        "accepted_at": now,
-        "until": None,
-        "parent": None,
-    }
-    row = await services.db.fetch_one(QUERIES["add_share"], values)
+    new = given_now(patient_id, actor.practitioner_id, name=actor.name, email=email, rights=Right)
+    row = await services.db.fetch_one(QUERIES["add_share"], values_of(new))
     assert row is not None
     await record(services, row, Event.SHARE_ACCEPTED, who=actor.who(), author=actor.author)

@@ -18,6 +18,7 @@ from server.access.action import Right
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, Unprocessable
+from server.core.ids import new_id
 from server.core.texts import N_
 from server.storage.db import Record
 
@@ -95,6 +96,40 @@ class Share:
 
     def gives(self, right: Right) -> bool:
         return right in self.rights
+
+
+def given_now(
+    patient_id: str,
+    practitioner_id: str | None,
+    *,
+    name: str,
+    email: str,
+    rights: Iterable[Right],
+    studies: tuple[str, ...] | None = None,
+    until: datetime | None = None,
+    message: str = "",
+) -> Share:
+    """A new share that holds at once: nobody has to accept it first."""
+    now = clock.now()
+    return Share(
+        id=new_id(),
+        patient_id=patient_id,
+        practitioner_id=practitioner_id,
+        organization_id=None,
+        name=name,
+        email=email,
+        stored_state=State.ACTIVE,
+        rights=frozenset(rights),
+        studies=studies,
+        message=message,
+        created_at=now,
+        waits_until=None,
+        accepted_at=now,
+        until=until,
+        ended_at=None,
+        last_looked_at=None,
+        parent_id=None,
+    )
 
 
 def taken_back(share: Share, now: datetime) -> tuple[Share, Event | None]:

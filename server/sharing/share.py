@@ -222,15 +222,13 @@ async def doctor_of(services: Services, share: Share) -> Doctor:
         row = await services.db.fetch_one(QUERIES["practitioner_of_share"], values)
     if row is None:
         return Doctor(share.name, share.email, "", "", "", "", "")
-    return Doctor(
-        name=row["name"],
-        email=row["email"] or share.email,
-        specialty=row["specialty"],
-        organization=row["organization_name"],
-        registration_number=row["registration_number"],
-        authority=row["authority"],
-        verification=row["verification"],
-    )
+    return Doctor(**registered(row) | ({} if row["email"] else {"email": share.email}))
+
+
+def registered(row: Record) -> dict[str, str]:
+    """What there is of a registered doctor in a row of the practitioner, named as `Doctor` names it."""
+    same = ("name", "email", "specialty", "registration_number", "authority", "verification")
+    return {name: row[name] for name in same} | {"organization": row["organization_name"]}
 
 
 async def subject_of(services: Services, share: Share) -> str:
