@@ -18,6 +18,7 @@ from server.storage.sql import load
 
 from . import document, store
 from .document import Json
+from .findable import found_by
 
 QUERIES = load(__package__, "batch.sql")
 AT_ONCE = 400  # resources of one statement
@@ -96,7 +97,7 @@ def _row(each: Put, now: datetime) -> dict[str, Any] | None:
     """What one resource writes; None where it has index rows of the rarer kinds, or content beside it."""
     type, id = each.key
     whole = document.identified(each.resource, id=id, version=1, last_updated=now)
-    found = store.derived(whole)
+    found = found_by(whole)
     if found["quantity_param"] or found["composites"] != "[]" or type == "Binary":
         return None
     return {

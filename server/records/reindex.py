@@ -18,8 +18,9 @@ from server.jobs.queue import Kit, Periodic
 from server.storage.db import Database
 
 from .document import load_exact
+from .findable import found_by
 from .registry import COMMON
-from .store import QUERIES, derived
+from .store import QUERIES
 
 # Raised when the same parameters are read into other rows than before.
 READING = "2"
@@ -57,7 +58,7 @@ async def _step(db: Database) -> int:
             return 0
         rows = await db.fetch_all(QUERIES["to_index_again"], {"from": row["next_key"], "limit": AT_ONCE})
         for one in rows:
-            found = await asyncio.to_thread(lambda json: derived(load_exact(json)), one["json"])
+            found = await asyncio.to_thread(lambda json: found_by(load_exact(json)), one["json"])
             await db.fetch_val(QUERIES["index_again"], {**found, "key": one["key"]})
         following = rows[-1]["key"] + 1 if len(rows) == AT_ONCE else None
         await db.execute(QUERIES["index_goes_on"], {"next": following, "made_by": made_by()})

@@ -13,9 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from server.access.filters import mark
 from server.access.reach import Reach
-from server.access.scopes import FILTERS
 from server.core import clock
 from server.core.errors import Gone, NotAllowed, NotFound, PreconditionFailed, Unprocessable
 from server.core.ids import new_id
@@ -23,11 +21,11 @@ from server.storage.db import Database, Record
 from server.storage.sql import load
 from server.storage.where import TRUE, Where
 
-from . import content, document, provenance, text_index
+from . import content, document, provenance
 from .content import Contents, Place
 from .document import Json
-from .index import Rows, happened, happened_end, rows_of, with_index
-from .registry import resource_type
+from .findable import found_by
+from .index import with_index
 
 QUERIES = with_index(load(__package__))
 _DERIVED = frozenset({"DiagnosticReport", "Device", "Binary", "DocumentReference", "Provenance"})
@@ -367,30 +365,8 @@ async def _content(resource: Json, id: str, version: int, now: datetime) -> dict
     """What a version writes: its bytes, and everything that is found by them."""
     whole = document.identified(resource, id=id, version=version, last_updated=now)
     json = document.dump(whole)
-    found = await asyncio.to_thread(derived, whole) if len(json) > LARGE else derived(whole)
+    found = await asyncio.to_thread(found_by, whole) if len(json) > LARGE else found_by(whole)
     return {**found, "json": json, "last_updated": now}
-
-
-def derived(whole: Json) -> dict[str, Any]:
-    """Everything that a resource is found by."""
-    type = resource_type(whole["resourceType"])
-    rows = rows_of(whole, type)
-    return {
-        **rows.values(),
-        "narrative": text_index.narrative(whole),
-        "content": text_index.content(whole),
-        "scoped": _scoped(type.name, rows),
-        "content_hash": document.content_hash(whole),
-        "happened": happened(whole, type),
-        "happened_end": happened_end(whole, type),
-    }
-
-
-def _scoped(type: str, rows: Rows) -> list[str]:
-    """The codes that scopes narrow this type by, with and without their systems."""
-    names = {f"{type}.{name}": name for name in FILTERS.get(type, ())}
-    found = [(names[param], code, system) for param, code, system in rows.token if param in names]
-    return sorted({mark(*one) for one in found} | {mark(name, code) for name, code, _ in found})
 
 
 def _place(row: Record) -> Place:
