@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import os
 import random
 import socket
@@ -19,11 +18,9 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import hypothesis
-import psycopg
 import pytest
 import uvicorn
 from httpx._transports import default as httpx_transport
@@ -38,6 +35,7 @@ from server.storage.db import Database
 from server.storage.keyring import KeyRing
 from server.storage.migrate import migrate
 from tests import logs
+from tests.databases import TEMPLATE, Pool, create_database, database_of
 
 if TYPE_CHECKING:
     from server.access.services import Services
@@ -51,9 +49,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "long", derandomize=False, max_examples=1000, print_blob=True, **_UNTIMED
 )
-
-TEMPLATE = "t_template"
-_numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -121,29 +116,19 @@ def cluster() -> Iterator[str]:
         yield url
 
 
-def database_of(url: str, name: str) -> str:
-    """The address of another database of the same cluster."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-def create_database(url: str, name: str, template: str = TEMPLATE) -> str:
-    """A clone of the template; its address."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
-    return database_of(url, name)
-
-
-def drop_database(url: str, name: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+@pytest.fixture(scope="session")
+def databases(cluster: str) -> Iterator[Pool]:
+    """Clones of the template that go from test to test."""
+    with contextlib.closing(Pool(cluster)) as pool:
+        yield pool
 
 
 @pytest.fixture
-def database_url(cluster: str) -> Iterator[str]:
-    """A fresh, migrated database for one test."""
-    name = f"t_{os.getpid()}_{next(_numbers)}"
-    yield create_database(cluster, name)
-    drop_database(cluster, name)
+def database_url(databases: Pool) -> Iterator[str]:
+    """A migrated database with nothing in it, for one test."""
+    url = databases.take()
+    yield url
+    databases.give_back(url)
 
 
 @pytest.fixture

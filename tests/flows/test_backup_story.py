@@ -22,7 +22,8 @@ from server.storage.restore import restore
 from server.storage.sql import Statement
 from server.storage.tables import all_tables
 from tests.conformance.dicomweb.samples import MULTIPART, Sample, body, instance, store
-from tests.conftest import RunningServer, create_database, drop_database, serving
+from tests.conftest import RunningServer, serving
+from tests.databases import create_database, drop_database
 from tests.factories import People, Person, bearer
 
 RAW = {"Accept": 'application/dicom; transfer-syntax="*"'}

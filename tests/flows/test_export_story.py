@@ -26,7 +26,8 @@ from server.rights.background import KITS
 from server.storage.keyring import KeyRing
 from server.storage.sql import Statement
 from tests.conformance.dicomweb.samples import file, instance, store
-from tests.conftest import RunningServer, create_database, drop_database
+from tests.conftest import RunningServer
+from tests.databases import create_database, drop_database
 from tests.factories import People, Person, bearer
 from tests.flows.portal_steps import submit
 from tests.sharing_steps import actor_of

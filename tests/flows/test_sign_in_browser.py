@@ -17,7 +17,8 @@ from server.core import clock
 from server.rights import incidents
 from tests import browser as browsers
 from tests.browser import Visitor, accessibility, too_wide, visiting
-from tests.conftest import RunningServer, create_database, drop_database, serving
+from tests.conftest import RunningServer, serving
+from tests.databases import create_database, drop_database
 from tests.factories import PASSWORD, People
 from tests.second_steps import code_of, later
 

@@ -15,7 +15,8 @@ from server.accounts import sessions
 from server.core import clock
 from tests.authenticator import PRESENT, Authenticator
 from tests.conformance.smart.driver import register
-from tests.conftest import create_database, drop_database, serving
+from tests.conftest import serving
+from tests.databases import create_database, drop_database
 from tests.factories import People
 from tests.second_steps import (
     code_of,

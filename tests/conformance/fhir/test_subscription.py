@@ -19,7 +19,8 @@ from server.fhir import background, notify
 from server.jobs.worker import Worker
 from server.sharing import share as sharing
 from server.storage.sql import Statement
-from tests.conftest import RunningServer, create_database, serving
+from tests.conftest import RunningServer, serving
+from tests.databases import create_database
 from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of, consent_reach
 

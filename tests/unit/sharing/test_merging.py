@@ -28,7 +28,8 @@ from server.storage.db import Database
 from server.storage.restore import restore
 from server.storage.sql import Statement
 from tests.conformance.dicomweb.samples import Sample, instance, store
-from tests.conftest import RunningServer, create_database, drop_database, serving
+from tests.conftest import RunningServer, serving
+from tests.databases import create_database, drop_database
 from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from server.storage.migrate import MigrationFailed, migrate
-from tests.conftest import create_database, drop_database
+from tests.databases import create_database, drop_database
 
 _numbers = itertools.count(1)
 
