@@ -108,8 +108,8 @@ class Row:
 
     @property
     def _own_states(self) -> str:
-        """While a record is restricted its owner still sees it, and apps the owner once allowed do not (row 55)."""
-        by_app = self.reach.credential.grant_id is not None and self.reach.action.verb in READING
+        """While a record is restricted its owner goes on; apps the owner once allowed may store, no more (row 55)."""
+        by_app = self.reach.credential.grant_id is not None and self.reach.action.verb is not Verb.CREATE
         return "= 'active'" if by_app else "IN ('active', 'restricted')"
 
     def _share(self, lane: Lane, number: int) -> Where:

@@ -186,11 +186,14 @@ async def change_password(
 
 
 async def end_everything(db: Database, account_id: UUID, *, why: str, keep: UUID | None = None) -> None:
-    """End all sessions of the account (save `keep`) and all that lets apps act for it."""
+    """End all sessions of the account (save `keep`), all that lets apps and viewers act for it, and all ways in that
+    were asked for before: whoever asked may have been a thief."""
+    values = {"account": account_id, "now": clock.now()}
     async with db.transaction():
         await sessions.end_all(db, account_id, keep=keep)
         await steps.end_all(db, account_id)
-        await db.execute(QUERIES["end_grants"], {"account": account_id, "now": clock.now(), "why": why})
+        await db.execute(QUERIES["end_grants"], values | {"why": why})
+        await db.execute(QUERIES["end_ways_in"], values)
 
 
 async def set_verified(db: Database, account_id: UUID) -> Account:

@@ -37,6 +37,15 @@ SELECT * FROM account WHERE role = 'operator' AND :duty = ANY (duties) AND disab
 -- All that lets apps act for this account; tokens name a grant and end with it.
 UPDATE app_grant SET ended_at = :now, ended_why = :why WHERE account_id = :account AND ended_at IS NULL
 
+-- name: end_ways_in
+-- Keys of viewers, links to a new password, and a change of address that was not confirmed.
+WITH passes AS (
+    UPDATE viewer_pass SET ended_at = :now WHERE account_id = :account AND ended_at IS NULL
+), links AS (
+    DELETE FROM one_time_secret WHERE account_id = :account AND purpose = 'reset-password' AND used_at IS NULL
+)
+DELETE FROM email_change WHERE account_id = :account AND confirmed_at IS NULL AND undone_at IS NULL
+
 -- name: add_session
 INSERT INTO session (id, secret_hash, account_id, csrf_token, user_agent, address, network, factor,
                      created_at, seen_at, confirmed_at, idle_until, expires_at)

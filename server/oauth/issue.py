@@ -260,7 +260,10 @@ async def _add_refresh_token(services: Services, grant: Grant) -> str:
 
 
 async def _require_open(services: Services, grant: Grant, facts: Record) -> None:
-    """The patient in context is open to this person still: a share may have ended. Raises InvalidGrant."""
+    """The patient in context is open to this app still: a share may have ended, the record be restricted.
+
+    Raises InvalidGrant.
+    """
     if grant.patient_id is None:
         return
     actor = Actor(
@@ -268,6 +271,7 @@ async def _require_open(services: Services, grant: Grant, facts: Record) -> None
         account_id=facts["id"],
         practitioner_id=_doctor_id(facts),
         organization_id=facts["organization_id"],
+        credential=Credential(grant_id=grant.id),
     )
     reach = await services.gate.reach_for_actor(actor, Action("Patient", Verb.READ))
     if not await services.gate.reaches_patient(reach, grant.patient_id):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -10,6 +11,8 @@ import pytest
 from server.accounts import people as accounts
 from server.accounts import sessions
 from server.core import clock
+from server.core.ids import digest
+from server.storage.sql import Statement
 from tests.factories import bearer
 from tests.second_steps import (
     code_of,
@@ -193,6 +196,44 @@ async def test_another_address_tells_both_and_can_be_taken_back(server, people, 
     account = await accounts.get(server.services.db, pat.account_id)
     assert account.email == pat.email
     assert (await client.get(PAGE)).status_code == 303
+
+
+async def test_what_a_thief_asked_for_goes_with_the_password(server, people, client, other):
+    """A change of address that waits, a link to a new password and a viewer's key outlive neither a new password nor
+    an address that was taken back."""
+    pat, db = await people.patient(), server.services.db
+    thiefs = f"thief-{pat.email}"
+    await people.session(client, pat)
+    await post(client, f"{PAGE}/address", email=thiefs)
+    mail = await told(server.services, thiefs, "/address/confirm/")
+    confirm = mail[mail.index("/address/confirm/") :].split()[0]
+    await other.post("/reset", data={"email": pat.email})
+    mail = await told(server.services, pat.email, "/reset/")
+    before = mail[mail.index("/reset/") :].split()[0]
+    key = {"patient": pat.fhir_id, "account": pat.account_id, "hash": digest("lbp_key"), "now": clock.now()}
+    made = (
+        "INSERT INTO viewer_pass (id, patient_id, account_id, study_uid, viewer, secret_hash, created_at, until)"
+        " VALUES (gen_random_uuid(), :patient, :account, '1.2', 'Weasis', :hash, :now, :until)"
+    )
+    await db.execute(Statement("pass", made), key | {"until": clock.now() + timedelta(hours=1)})
+    root = f"/patients/{pat.fhir_id}/dicomweb/studies"
+    assert (await other.get(root, headers=bearer("lbp_key"))).status_code == 200
+    await accounts.change_password(db, pat.account_id, "quite another long pass phrase")
+    assert (await other.get(root, headers=bearer("lbp_key"))).status_code == 401
+    assert (await other.post(confirm)).status_code == 410
+    assert (await other.post(before, data={"password": "the thief chose this one"})).status_code == 410
+
+    await type_password(client, replace(pat, password="quite another long pass phrase"))
+    thiefs = f"again-{thiefs}"
+    await post(client, f"{PAGE}/address", email=thiefs)
+    mail = await told(server.services, thiefs, "/address/confirm/")
+    await other.post(mail[mail.index("/address/confirm/") :].split()[0])
+    await other.post("/reset", data={"email": thiefs})
+    mail = await told(server.services, thiefs, "/reset/")
+    theirs = mail[mail.index("/reset/") :].split()[0]
+    mail = await told(server.services, pat.email, "Take it back")
+    assert (await other.post(mail[mail.index("/address/keep/") :].split()[0])).status_code == 303
+    assert (await other.post(theirs, data={"password": "the thief chose this one"})).status_code == 410
 
 
 async def test_a_known_address_answers_like_an_unknown_one(server, people, client):
