@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -85,6 +86,7 @@ def create_from_environment() -> Starlette:
     """What uvicorn's worker processes call: the command line has put every setting into the environment."""
     logs.configure()
     _end_with_parent()
+    gc.freeze()  # code and tables stay: no later collection need look at them
     return create_app(read_settings())
 
 

@@ -11,8 +11,6 @@ import re
 from collections.abc import Collection
 from functools import lru_cache
 
-from pydicom.sr._concepts_dict import concepts
-
 _WORDS = """
     10mm 1d 1mm 1st 2d 2mm 2nd 3d 3mm 3rd 4d 5mm abd abdomen abdominal acetabulum adrenal agfa aif
     airway angio angiogram angiography ankle antecubital anterior aorta aortic ap apex apical arch arm
@@ -63,6 +61,8 @@ def clean_text(value: str, known: Collection[str]) -> str:
 @lru_cache(maxsize=1)
 def _codes() -> dict[tuple[str, str], str]:
     """(scheme, value) -> meaning, of every code that the standard lists."""
+    from pydicom.sr._concepts_dict import concepts  # 15 MB that only a delivery to research needs
+
     return {
         (scheme, value): meaning
         for scheme, keywords in concepts.items()
