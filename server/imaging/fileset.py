@@ -20,7 +20,7 @@ from .catalogue import InstanceRow
 from .dicom_json import ROOT, Json
 from .dictionary import LONG_VRS, vr_of
 from .fileset_records import INSTEAD, KEYS, NUMBER, PATIENT, RECORDS, SERIES, STUDY, Key, record_type
-from .transcode import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+from .rewritten import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 
 DIRECTORY_NAME = "DICOMDIR"
 FOLDER = "DICOM"

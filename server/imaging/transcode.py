@@ -1,9 +1,9 @@
 """Whole instances in another transfer syntax, made while they are sent.
 
-DICOM PS3.18, 8.7.3.2 (Explicit VR Little Endian is the default); PS3.5, 7.1 and A. Elements keep their bytes: what
-changes is how they are framed, the order of bytes of a big endian object, and pixels that are decompressed or
-compressed, frame by frame. Large values are read by range and never held. The SOP Instance UID stays, also where the
-compression loses something, which the header then says (PS3.3, C.7.6.1.1.5): who asks by UID gets what has that UID.
+DICOM PS3.18, 8.7.3.2 (Explicit VR Little Endian is the default). The data set is framed anew (rewritten.py), and
+pixels are decompressed or compressed, frame by frame. Large values are read by range and never held. The SOP Instance
+UID stays, also where the compression loses something, which the header then says (PS3.3, C.7.6.1.1.5): who asks by
+UID gets what has that UID.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from struct import pack
 
 from server.access.services import Services
@@ -24,11 +24,11 @@ from .codec import can_decode
 from .codec_encode import LOSSY_METHODS, may_hold, targets
 from .description import Description, describe
 from .dicom_json import from_column, little
-from .dictionary import LONG_VRS, SHORT_VRS, is_signed_or_not
 from .elements import PIXEL_DATA, DataSet, Element
 from .frames import NotDecoded, decoded_frame, encoded_frame, inflated
 from .header import Header, header_of, read_header
 from .pixels import number, text
+from .rewritten import Chunk, Stretch, written
 from .room import inflated_room
 
 QUERIES = load(__package__)
@@ -36,32 +36,9 @@ QUERIES = load(__package__)
 TARGETS = (syntaxes.EXPLICIT, syntaxes.IMPLICIT, syntaxes.DEFLATED)
 COMPRESSED = targets()
 
-IMPLEMENTATION_UID = "2.25.116908428519411373021206396527431260211"
-IMPLEMENTATION_NAME = "LIGHTBOX"
 _WINDOW = 1 << 20  # bytes of a large value at a time; whole words
 _BATCH = 200  # headers looked at together
 _OFFSET_TABLES = (0x7FE00001, 0x7FE00002)
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """Bytes that stay in the object until they are sent."""
-
-    start: int
-    stop: int
-    vr: str
-    big: bool
-
-
-@dataclass(frozen=True)
-class _Frames:
-    """The pixels, decoded or encoded frame by frame."""
-
-    count: int
-    target: str | None  # the compressed transfer syntax that they are put into
-
-
-_Chunk = bytes | _Stretch | _Frames
 
 
 def can_make(row: InstanceRow, transfer_syntax: str) -> bool:
@@ -136,7 +113,7 @@ async def _transcoded(
     elif header.fragments is not None:
         row = await _with_frames(services, row)
         pixels = await _first_frame(services, row, header)
-    chunks = _written(header, transfer_syntax, row.frame_count, len(pixels or b""), target)
+    chunks = written(header, transfer_syntax, row.frame_count, len(pixels or b""), target)
     meta = next(chunks)
     assert isinstance(meta, bytes)
     yield meta
@@ -233,9 +210,8 @@ def _told(data: DataSet, now: Description) -> None:
 
 def _set(data: DataSet, tag: int, vr: str, value: bytes) -> None:
     element = Element(tag, vr, 0, len(value) + len(value) % 2)
-    value = little(
-        value, vr, data.big
-    )  # in the order of the object's own bytes, as all are until they are written
+    # In the order of the object's own bytes, as all are until they are written.
+    value = little(value, vr, data.big)
     element.value = value + (b" " if vr in ("CS", "DS", "IS") else b"\0") * (len(value) % 2)
     data[tag] = element
 
@@ -244,7 +220,7 @@ async def _sent(
     services: Services,
     row: InstanceRow,
     source: Address | bytes,
-    chunks: Iterator[_Chunk],
+    chunks: Iterator[Chunk],
     pixels: bytes | None,
 ) -> AsyncIterator[bytes]:
     """What is written, the large values read when their turn comes."""
@@ -255,31 +231,34 @@ async def _sent(
             continue
         yield b"".join(small)
         small = []
-        if isinstance(chunk, _Frames):
-            if chunk.target is not None:
-                async for item in _encapsulated(services, row, chunk, pixels or b""):
-                    yield item
-                continue
-            yield pixels or b""
-            for frame in range(2, chunk.count + 1):
-                decoded, _ = await decoded_frame(services, row, frame)
-                if len(decoded) != len(pixels or b""):
-                    raise NotDecoded()
-                yield decoded
+        if isinstance(chunk, Stretch):
+            parts = _stretch(services, source, chunk)
+        elif chunk.target is not None:
+            parts = _encapsulated(services, row, chunk.count, chunk.target, pixels or b"")
         else:
-            async for part in _stretch(services, source, chunk):
-                yield part
+            parts = _decoded(services, row, chunk.count, pixels or b"")
+        async for part in parts:
+            yield part
     if small:
         yield b"".join(small)
 
 
+async def _decoded(services: Services, row: InstanceRow, count: int, first: bytes) -> AsyncIterator[bytes]:
+    yield first
+    for frame in range(2, count + 1):
+        decoded, _ = await decoded_frame(services, row, frame)
+        if len(decoded) != len(first):
+            raise NotDecoded()
+        yield decoded
+
+
 async def _encapsulated(
-    services: Services, row: InstanceRow, frames: _Frames, first: bytes
+    services: Services, row: InstanceRow, count: int, target: str, first: bytes
 ) -> AsyncIterator[bytes]:
     """PS3.5, A.4: an empty offset table, for sizes are not known yet, and a fragment a frame."""
     yield b"\xfe\xff\x00\xe0\0\0\0\0" + _item(first)
-    for frame in range(2, frames.count + 1):
-        encoded, _ = await encoded_frame(services, row, frame, frames.target or "")
+    for frame in range(2, count + 1):
+        encoded, _ = await encoded_frame(services, row, frame, target)
         yield _item(encoded)
     yield b"\xfe\xff\xdd\xe0\0\0\0\0"
 
@@ -289,7 +268,7 @@ def _item(content: bytes) -> bytes:
     return pack("<HHL", 0xFFFE, 0xE000, len(content) + padding) + content + b"\0" * padding
 
 
-async def _stretch(services: Services, source: Address | bytes, stretch: _Stretch) -> AsyncIterator[bytes]:
+async def _stretch(services: Services, source: Address | bytes, stretch: Stretch) -> AsyncIterator[bytes]:
     for start in range(stretch.start, stretch.stop, _WINDOW):
         stop = min(start + _WINDOW, stretch.stop)
         if isinstance(source, bytes):
@@ -297,109 +276,3 @@ async def _stretch(services: Services, source: Address | bytes, stretch: _Stretc
         else:
             part = await services.objects.read(source, start, stop)
         yield little(part, stretch.vr, stretch.big)
-
-
-# -- writing
-
-
-def _written(
-    header: Header, transfer_syntax: str, frames: int, frame_size: int, target: str | None
-) -> Iterator[_Chunk]:
-    """The file meta information, then the data set."""
-    yield _meta(header, transfer_syntax)
-    implicit = transfer_syntax == syntaxes.IMPLICIT
-    for tag in sorted(header.data):
-        element = header.data[tag]
-        if tag & 0xFFFF == 0:
-            continue  # group lengths are retired, and would be wrong now
-        if tag == PIXEL_DATA and target is not None:
-            yield _head(tag, "OB", 0xFFFFFFFF, False)
-            yield _Frames(frames, target)
-        elif tag == PIXEL_DATA and header.fragments is not None:
-            yield from _decoded_pixels(header, element, frames, frame_size, implicit)
-        elif tag == PIXEL_DATA:
-            yield from _pixels(header, element, implicit)
-        else:
-            yield from _element(element, header.data, implicit, number(header.data, 0x00280103) == 1)
-
-
-def _decoded_pixels(
-    header: Header, element: Element, frames: int, frame_size: int, implicit: bool
-) -> Iterator[_Chunk]:
-    size = frames * frame_size
-    yield _head(
-        element.tag, "OW" if (number(header.data, 0x00280100) or 8) > 8 else "OB", size + size % 2, implicit
-    )
-    yield _Frames(frames, None)
-    if size % 2:
-        yield b"\0"
-
-
-def _pixels(header: Header, element: Element, implicit: bool) -> Iterator[_Chunk]:
-    length = max(0, min(element.length, header.size - element.offset))
-    wide = {16: "OW", 32: "OL", 64: "OV"}.get(number(header.data, 0x00280100) or 8, element.vr)
-    yield _head(
-        element.tag,
-        "OW" if implicit or element.vr not in ("OB", "OW") else element.vr,
-        length + length % 2,
-        implicit,
-    )
-    yield _Stretch(element.offset, element.offset + length, wide, header.data.big)
-    if length % 2:
-        yield b"\0"
-
-
-def _element(element: Element, data: DataSet, implicit: bool, signed: bool) -> Iterator[_Chunk]:
-    if element.items is not None:
-        yield from _sequence(element, implicit, signed)
-        return
-    vr = element.vr
-    if signed and vr == "US" and data.implicit and is_signed_or_not(element.tag):
-        vr = "SS"
-    if vr in SHORT_VRS and element.length > 0xFFFE:
-        vr = "UN"  # PS3.5 6.2.2, note 5
-    padding = element.length % 2
-    yield _head(element.tag, vr, element.length + padding, implicit)
-    if element.value is not None:
-        yield little(element.value, element.vr, data.big)
-    else:
-        yield _Stretch(element.offset, element.offset + element.length, element.vr, data.big)
-    if padding:
-        yield b"\0"
-
-
-def _sequence(element: Element, implicit: bool, signed: bool) -> Iterator[_Chunk]:
-    """Sequences and items of undefined length: nothing has to be counted before."""
-    yield _head(element.tag, "SQ", 0xFFFFFFFF, implicit)
-    for item in element.items or ():
-        yield b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
-        for tag in sorted(item):
-            if tag & 0xFFFF:
-                yield from _element(item[tag], item, implicit, signed)
-        yield b"\xfe\xff\x0d\xe0\0\0\0\0"
-    yield b"\xfe\xff\xdd\xe0\0\0\0\0"
-
-
-def _head(tag: int, vr: str, length: int, implicit: bool) -> bytes:
-    if implicit:
-        return pack("<HHL", tag >> 16, tag & 0xFFFF, length)
-    if vr in LONG_VRS:
-        return pack("<HH2sHL", tag >> 16, tag & 0xFFFF, vr.encode(), 0, length)
-    return pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), length)
-
-
-def _meta(header: Header, transfer_syntax: str) -> bytes:
-    """PS3.10, 7.1."""
-    elements = [
-        (0x00020001, "OB", b"\0\1"),
-        (0x00020002, "UI", header.sop_class_uid.encode()),
-        (0x00020003, "UI", header.sop_instance_uid.encode()),
-        (0x00020010, "UI", transfer_syntax.encode()),
-        (0x00020012, "UI", IMPLEMENTATION_UID.encode()),
-        (0x00020013, "SH", IMPLEMENTATION_NAME.encode()),
-    ]
-    body = b"".join(
-        _head(tag, vr, len(value) + len(value) % 2, False) + value + b"\0" * (len(value) % 2)
-        for tag, vr, value in elements
-    )
-    return b"\0" * 128 + b"DICM" + _head(0x00020000, "UL", 4, False) + pack("<L", len(body)) + body
