@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import Right
+from server.access.services import Services
 from server.core.errors import NotFound
 from server.core.media import not_acceptable
 from server.core.ranges import byte_range, range_headers
 from server.imaging import bulk
-from server.imaging.bulk import Bulk
 from server.imaging.catalogue import InstanceRow, address_of
 from server.imaging.dicom_json import ROOT
 from server.imaging.header import read_header
@@ -39,7 +39,6 @@ PIXELS = "7FE00010"
 DOCUMENT, _DOCUMENT_TYPE = "00420011", "00420012"
 # What a document may be announced as: nothing that a browser would run in the name of this server.
 _DOCUMENT_TYPES = ("application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl")
-_URI = re.compile(rb'"BulkDataURI":"[^"]*/bulkdata/([0-9A-F/]+)"')
 
 
 async def retrieve_bulkdata(request: Request) -> Response:
@@ -53,24 +52,6 @@ async def retrieve_bulkdata(request: Request) -> Response:
 async def retrieve_pixeldata(request: Request) -> Response:
     """`GET …/pixeldata`"""
     return await value_answer(request, PIXELS)
-
-
-async def retrieve_all(request: Request) -> Response:
-    """`GET …/bulkdata` of an instance: each of its values as a part; compressed pixels have frames instead."""
-    (row,) = await rows_of(request, Right.IMAGES, metadata=True)
-    paths = [found.decode() for found in _URI.findall(row.metadata)]
-    if not paths:
-        raise NotFound("This instance has no bulk data.")
-    if not any(wish.multipart and wish.covers(OCTETS) for wish in wishes(accept_of(request))):
-        raise not_acceptable([f'multipart/related; type="{OCTETS}"'])
-    await trail.viewed(request, row.patient_id, row.study_uid)
-    tag = etag(row.sha256, "bulkdata")
-    if (answer := not_modified(request, tag, row.created_at)) is not None:
-        return answer
-    boundary = multipart.new_boundary()
-    chunks = multipart.from_delimiter(_each(request, row, paths, boundary))
-    fields = {"ETag": tag, **last_modified(row.created_at)}
-    return streamed(request, chunks, multipart.content_type(OCTETS, boundary), headers=fields)
 
 
 async def value_answer(request: Request, path: str) -> Response:
@@ -93,7 +74,7 @@ async def value_answer(request: Request, path: str) -> Response:
     fields = {"ETag": tag, **last_modified(row.created_at)}
     if wish.demands_parts:
         boundary = multipart.new_boundary()
-        parts = [OutPart(kind, value.size, value.chunks(), _location(request, row, path))]
+        parts = [OutPart(kind, value.size, value.chunks(), location_of(request, row, path))]
         size = multipart.total_size(parts, boundary)
         chunks = multipart.write_parts(parts, boundary)
         return streamed(request, chunks, multipart.content_type(kind, boundary), size=size, headers=fields)
@@ -106,16 +87,33 @@ async def value_answer(request: Request, path: str) -> Response:
     )
 
 
-async def _video(request: Request, row: InstanceRow) -> Response:
-    """The stream as it is held (PS3.18, 8.7.3.3.3); by ranges where it is one fragment, as players ask for it."""
-    services, types = services_of(request), video_types(row.transfer_syntax)
+async def film(
+    services: Services, row: InstanceRow, part: tuple[int, int] | None = None
+) -> tuple[int, AsyncIterator[bytes]]:
+    """How long the stream of a film is, and its bytes, or a stretch of them."""
     address = address_of(services, row)
     fragments = (await asyncio.to_thread(lambda: read_header(services.objects.reader(address)))).fragments
     assert fragments is not None  # it is encapsulated
-    pieces = [
-        (start, start + length) for start, length in zip(fragments.starts, fragments.lengths, strict=True)
-    ]
-    size = sum(stop - start for start, stop in pieces)
+    pieces = list(zip(fragments.starts, fragments.lengths, strict=True))
+    size = sum(length for _, length in pieces)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        start, stop = part or (0, size)
+        before = 0  # bytes of the film that lie in the pieces before
+        for at, length in pieces:
+            first, last = max(start - before, 0), min(stop - before, length)
+            before += length
+            if first < last:
+                async for chunk in services.objects.stream(address, at + first, at + last):
+                    yield chunk
+
+    return size, chunks()
+
+
+async def _video(request: Request, row: InstanceRow) -> Response:
+    """The stream as it is held (PS3.18, 8.7.3.3.3); by ranges, as players ask for it."""
+    services, types = services_of(request), video_types(row.transfer_syntax)
+    size, whole = await film(services, row)
     await trail.viewed(request, row.patient_id, row.study_uid)
     wish = _wish(accept_of(request), *types)
     kind = next((each for each in types if wish.covers(each)), types[0])
@@ -123,15 +121,9 @@ async def _video(request: Request, row: InstanceRow) -> Response:
     if (answer := not_modified(request, tag, row.created_at)) is not None:
         return answer
     fields = {"ETag": tag, **last_modified(row.created_at)}
-
-    async def chunks(pieces: Sequence[tuple[int, int]]) -> AsyncIterator[bytes]:
-        for start, stop in pieces:
-            async for chunk in services.objects.stream(address, start, stop):
-                yield chunk
-
     if wish.demands_parts:
         boundary = multipart.new_boundary()
-        parts = [OutPart(kind, size, chunks(pieces), _location(request, row, PIXELS))]
+        parts = [OutPart(kind, size, whole, location_of(request, row, PIXELS))]
         return streamed(
             request,
             multipart.write_parts(parts, boundary),
@@ -139,12 +131,12 @@ async def _video(request: Request, row: InstanceRow) -> Response:
             size=multipart.total_size(parts, boundary),
             headers=fields,
         )
-    part = byte_range(request, size, tag) if len(pieces) == 1 else None
-    if part is not None:
-        pieces = [(pieces[0][0] + part[0], pieces[0][0] + part[1])]
+    part = byte_range(request, size, tag)
     headers = {**fields, **range_headers(part, size)}
-    length, status = (size, 200) if part is None else (part[1] - part[0], 206)
-    return streamed(request, chunks(pieces), kind, size=length, status=status, headers=headers)
+    if part is None:
+        return streamed(request, whole, kind, size=size, headers=headers)
+    _, stretch = await film(services, row, part)
+    return streamed(request, stretch, kind, size=part[1] - part[0], status=206, headers=headers)
 
 
 def _wish(accept: str | None, *kinds: str) -> Wish:
@@ -164,20 +156,7 @@ def _media_type(row: InstanceRow, path: str) -> str:
     return said if said in _DOCUMENT_TYPES else OCTETS
 
 
-def _location(request: Request, row: InstanceRow, path: str) -> str:
+def location_of(request: Request, row: InstanceRow, path: str) -> str:
+    """The URI by which metadata name the value."""
     base = root_of(request).of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
     return f"{base}/bulkdata/{path}"
-
-
-async def _each(
-    request: Request, row: InstanceRow, paths: Sequence[str], boundary: str
-) -> AsyncIterator[bytes]:
-    """The parts, each value found when its turn comes."""
-    for path in paths:
-        value: Bulk = await bulk.find(services_of(request), row, path.split("/"))
-        if value.encapsulated:
-            continue
-        yield OutPart(OCTETS, value.size, b"", _location(request, row, path)).head(boundary)
-        async for chunk in value.chunks():
-            yield chunk
-    yield multipart.closing(boundary)

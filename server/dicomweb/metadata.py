@@ -28,7 +28,7 @@ from .dicom_xml import to_xml
 from .json_answer import DICOM_JSON, joined
 from .kept import kept_of
 from .multipart import OutPart
-from .qido_params import attribute
+from .qido_params import attribute, is_tag
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
 
 XML = 'multipart/related; type="application/dicom+xml"'
@@ -100,7 +100,7 @@ def included(request: Request) -> frozenset[str]:
     ]
     if not asked or any(name.lower() == "all" for name in asked):
         return frozenset()
-    return frozenset(attribute(name)[0][0] for name in sorted(asked))
+    return frozenset(name.upper() if is_tag(name) else attribute(name)[0][0] for name in sorted(asked))
 
 
 def _only(prepared: bytes, fields: frozenset[str]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import (
     bulkdata,
+    bulkdata_all,
     change_feed,
     delete,
     metadata,
@@ -68,7 +69,8 @@ OFFERS: dict[Handler, Offer] = {
             for each in (OCTETS, "image/jpeg", "image/jls", "image/jp2", "image/jphc", "image/jxl", "image/dicom-rle")
         )
     ),
-    bulkdata.retrieve_all: Offer(gives=(f'multipart/related; type="{OCTETS}"',)),
+    bulkdata_all.retrieve_all: Offer(gives=(f'multipart/related; type="{OCTETS}"',)),
+    bulkdata_all.retrieve_all_pixels: Offer(gives=(f'multipart/related; type="{OCTETS}"',)),
     bulkdata.retrieve_bulkdata: Offer(gives=(OCTETS, f'multipart/related; type="{OCTETS}"')),
     bulkdata.retrieve_pixeldata: Offer(gives=(OCTETS, f'multipart/related; type="{OCTETS}"')),
     wado_rendered.retrieve_rendered: Offer(_RENDERED, _PICTURES),

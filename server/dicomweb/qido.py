@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -49,9 +50,7 @@ async def _search(request: Request, level: Level) -> Response:
     answer_in = chosen_format(accept_of(request))
     match = _within(request) & qido_sql.where(query, level)
     with in_time(query, level):
-        page = await _find(
-            services.db, level, query, match, reach=reach, parents="study" not in request.path_params
-        )
+        page = await _find(services.db, level, query, match, reach=reach, within=uids_of(request))
     if not page.rows:
         await services.gate.confirm(request)
     warnings = list(query.warnings)
@@ -84,14 +83,26 @@ def in_time(query: QidoQuery, level: Level) -> Iterator[None]:
 
 
 async def _find(
-    db: Database, level: Level, query: QidoQuery, match: Where, *, reach: Reach, parents: bool
+    db: Database,
+    level: Level,
+    query: QidoQuery,
+    match: Where,
+    *,
+    reach: Reach,
+    within: tuple[str, str | None, str | None],
 ) -> Page:
-    """The page that was asked for. `parents`: the study is not in the address."""
-    limit, offset, whole = query.limit, query.offset, needs_whole(query, level)
+    """The page that was asked for; of the levels that the address does not name, their attributes too (10.6.3.3)."""
+    asked: dict[str, Any] = {
+        "limit": query.limit,
+        "offset": query.offset,
+        "whole": needs_whole(query, level),
+    }
     if level is Level.STUDY:
-        return await catalogue.find_studies(db, match, reach=reach, limit=limit, offset=offset, whole=whole)
-    find = catalogue.find_series if level is Level.SERIES else catalogue.find_instances
-    return await find(db, match, reach=reach, limit=limit, offset=offset, whole=whole, parents=parents)
+        return await catalogue.find_studies(db, match, reach=reach, **asked)
+    asked["parents"] = not within[0]
+    if level is Level.SERIES:
+        return await catalogue.find_series(db, match, reach=reach, **asked)
+    return await catalogue.find_instances(db, match, reach=reach, **asked, of_series=within[1] is None)
 
 
 def _within(request: Request) -> Where:

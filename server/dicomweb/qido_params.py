@@ -37,6 +37,8 @@ PARAMETERS = (
     "multiplevaluematching",
 )
 _SAID_ELSEWHERE = {"accept", "charset"}  # PS3.18, 8.3.3: read with the headers
+# Retrieve URL and the numbers of a patient's studies, series and instances are made for the answer.
+_MADE = frozenset({"00081190", "00201200", "00201202", "00201204"})
 _MULTIPLE = frozenset({"AE", "AS", "AT", "CS", "LO", "PN", "SH", "UC"})  # PS3.4, C.2.2.2.8
 
 Path = tuple[str, ...]  # "00400275", "00400009": from the outermost sequence to the attribute
@@ -139,6 +141,8 @@ def _key(draft: _Draft, name: str, value: str) -> None:
         raise InvalidInput(
             f"{_spelled(path)} is a sequence; name the attribute inside of it, with a dot between."
         )
+    if path[-1] in _MADE and value not in ("", "*"):
+        raise InvalidInput(f"{_spelled(path)} is made for the answer; it cannot be searched by.")
     draft.values.setdefault(path, (vr, []))[1].append(value)
     if len(draft.values) > MAX_KEYS:
         raise InvalidInput(f"A search may name {MAX_KEYS} attributes at most.")
@@ -149,7 +153,7 @@ def _include(draft: _Draft, value: str) -> None:
     for name in filter(None, (each.strip() for each in value.split(","))):
         if name.lower() == "all":
             draft.include_all = True
-        elif _is_tag(name):  # private ones too: returned when held
+        elif is_tag(name):  # private ones too: returned when held
             draft.include.append((name.upper(),))
         else:
             draft.include.append(attribute(name)[0])
@@ -174,7 +178,7 @@ def attribute(name: str) -> tuple[Path, str]:
 
 
 def _tag(step: str, name: str) -> str:
-    if _is_tag(step):
+    if is_tag(step):
         if dictionary_has_tag(int(step, 16)):
             return step.upper()
     elif step.isascii() and step.isalnum() and (number := tag_for_keyword(step)) is not None:
@@ -182,7 +186,8 @@ def _tag(step: str, name: str) -> str:
     raise UnknownParameter(f"{_shown(name)} is neither a search parameter nor a known attribute.")
 
 
-def _is_tag(text: str) -> bool:
+def is_tag(text: str) -> bool:
+    """Whether it is a tag in eight hex digits."""
     return len(text) == 8 and all(each in "0123456789abcdefABCDEF" for each in text)
 
 

@@ -94,7 +94,7 @@ async def rows_answer(
     """The matches, in the order of the rows; `[]` when there are none."""
     fields = {"Warning": ", ".join(f'299 {root.settings.dicomweb_base} "{each}"' for each in warnings)}
     headers = {name: value for name, value in fields.items() if value}
-    results = _results(rows, query, level, root)
+    results = _results(rows, query, level, root, within="study" in request.path_params)
     if media_type not in (_XML, _CSV):
         return await json_answer(request, joined(results), media_type=media_type, headers=headers)
     models = [orjson.loads(each) for each in results]
@@ -105,31 +105,55 @@ async def rows_answer(
     return await _xml(models, headers)
 
 
-def _results(rows: Sequence[Row], query: QidoQuery, level: Level, root: Root) -> list[bytes]:
-    """One JSON object a row, with the root of its patient in it."""
+def _results(rows: Sequence[Row], query: QidoQuery, level: Level, root: Root, *, within: bool) -> list[bytes]:
+    """One JSON object a row, with the root of its patient in it. `within`: the address names the study."""
     addresses: dict[str, bytes] = {}
+    above: dict[tuple[bytes, bytes], Json] = {}  # studies and series, which many rows have in common
     whole = needs_whole(query, level)
     results = []
     for row in rows:
         if row.patient_id not in addresses:
             addresses[row.patient_id] = root.bytes_of(row.patient_id)
         address = addresses[row.patient_id]
-        if whole or row.study_qido:
-            results.append(_merged(row, query, level, address))
+        if whole or row.study_qido or row.series_qido:
+            results.append(_merged(row, query, address, above, within=within))
         else:
             results.append(row.qido.replace(ROOT, address))
     return results
 
 
-def _merged(row: Row, query: QidoQuery, level: Level, address: bytes) -> bytes:
+def _merged(
+    row: Row, query: QidoQuery, address: bytes, above: dict[tuple[bytes, bytes], Json], *, within: bool
+) -> bytes:
     """The row with what was asked for beyond it, and with its study's and series' attributes where wanted."""
-    own = _opened(row.qido, address)
-    if row.study_qido:  # not within one study: those of the levels above are returned too (10.6.3.3)
-        own = {**_opened(row.study_qido, address), **_opened(row.series_qido, address), **own}
-    document = {**_opened(row.study_document, address), **_opened(row.document, address)}
-    wanted = document if query.include_all else {path[0] for path in query.include} & document.keys()
-    own |= {tag: document[tag] for tag in wanted if tag not in own}
+    study, series, further = (
+        _once(each, address, above) for each in (row.study_qido, row.series_qido, row.study_document)
+    )
+    own = {**series, **_opened(row.qido, address)}
+    if not within:  # those of the levels above are returned too (10.6.3.3)
+        own = {**study, **own}
+    document = _opened(row.document, address)
+    if query.include_all:
+        wanted = document if within else {**further, **document}
+    else:
+        wanted = _chosen(query, {**further, **study, **document})
+    own |= {tag: element for tag, element in wanted.items() if tag not in own}
     return orjson.dumps(dict(sorted(own.items())))
+
+
+def _chosen(query: QidoQuery, document: Json) -> Json:
+    """What was asked for; a private attribute with its creator (PS3.18, 10.6.3.3)."""
+    tags = {path[0] for path in query.include} & document.keys()
+    tags |= {f"{tag[:4]}00{tag[4:6]}" for tag in tags if int(tag[3], 16) % 2} & document.keys()
+    return {tag: document[tag] for tag in tags}
+
+
+def _once(prepared: bytes, address: bytes, opened: dict[tuple[bytes, bytes], Json]) -> Json:
+    """`_opened`, once for all rows of it. Two patients may hold what is prepared alike."""
+    key = prepared, address
+    if key not in opened:
+        opened[key] = _opened(prepared, address)
+    return opened[key]
 
 
 def _opened(prepared: bytes, address: bytes) -> Json:

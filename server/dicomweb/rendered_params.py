@@ -66,7 +66,7 @@ def _viewport(text: str) -> Viewport:
     if len(parts) not in (2, 6):
         raise InvalidInput(wanted)
     sides = [_number(part, wanted) for part in parts[:2]]
-    if not all(1 <= side <= MAX_SIDE for side in sides):
+    if not all(side.is_integer() and 1 <= side <= MAX_SIDE for side in sides):
         raise InvalidInput(wanted)
     region = [_number(part, wanted) if part else None for part in parts[2:]] or [None] * 4
     left, top, width, height = region

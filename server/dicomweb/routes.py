@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from . import (
     bulkdata,
+    bulkdata_all,
     change_feed,
     delete,
     metadata,
@@ -62,7 +63,11 @@ _table = [
     Route(f"{SERIES}/metadata", metadata.retrieve_metadata, methods=["GET"], name="series_metadata"),
     Route(f"{INSTANCE}/metadata", metadata.retrieve_metadata, methods=["GET"], name="instance_metadata"),
     Route(FRAMES, wado_frames.retrieve_frames, methods=["GET"], name="retrieve_frames"),
-    Route(f"{INSTANCE}/bulkdata", bulkdata.retrieve_all, methods=["GET"], name="instance_bulkdata"),
+    Route(f"{STUDY}/bulkdata", bulkdata_all.retrieve_all, methods=["GET"], name="study_bulkdata"),
+    Route(f"{SERIES}/bulkdata", bulkdata_all.retrieve_all, methods=["GET"], name="series_bulkdata"),
+    Route(f"{STUDY}/pixeldata", bulkdata_all.retrieve_all_pixels, methods=["GET"], name="study_pixeldata"),
+    Route(f"{SERIES}/pixeldata", bulkdata_all.retrieve_all_pixels, methods=["GET"], name="series_pixeldata"),
+    Route(f"{INSTANCE}/bulkdata", bulkdata_all.retrieve_all, methods=["GET"], name="instance_bulkdata"),
     Route(f"{INSTANCE}/bulkdata/{{path:path}}", bulkdata.retrieve_bulkdata, methods=["GET"], name="bulkdata"),
     Route(f"{INSTANCE}/pixeldata", bulkdata.retrieve_pixeldata, methods=["GET"], name="pixeldata"),
     *(

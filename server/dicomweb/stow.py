@@ -23,7 +23,7 @@ from server.imaging.store import StoredInstance, receive
 
 from .multipart import Part, read_parts
 from .representations import DICOM
-from .stow_metadata import Notes, composed
+from .stow_metadata import Remarks, composed
 from .stow_response import chosen_format, store_response
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
 
@@ -41,25 +41,26 @@ async def store(request: Request) -> Response:
     reach = await services.gate.reach_for(request, STUDY_STORE, patient_id=patient, right=Right.ADD)
     answer_in = chosen_format(accept_of(request))
     actor = await services.gate.actor(request)
-    notes: Notes = {}
+    remarks = Remarks()
     report = await receive(
         services,
-        parts_of(request, _kept_alive(request, actor), notes),
+        parts_of(request, _kept_alive(request, actor), remarks),
         reach=reach,
         actor=actor,
         patient_id=patient,
         study_uid=uids_of(request)[0] or None,
         mine=request.query_params.get("mine") == "true",
     )
+    report.failed += remarks.failed
     if not (report.stored or report.failed):
         raise InvalidInput("The body holds no instances.")
-    report.stored = [_noted(each, notes) for each in report.stored]
+    report.stored = [_noted(each, remarks) for each in report.stored]
     return store_response(report, answer_in, root_of(request))
 
 
-def _noted(stored: StoredInstance, notes: Notes) -> StoredInstance:
+def _noted(stored: StoredInstance, remarks: Remarks) -> StoredInstance:
     """With what was done to it while it was composed, where that is all there is to be said."""
-    note = notes.get(stored.sop_instance_uid)
+    note = remarks.notes.get(stored.sop_instance_uid)
     if note is None or stored.warning is not None:
         return stored
     comment = "; ".join(filter(None, (note.comment, stored.comment)))[:1024]
@@ -76,7 +77,7 @@ async def _kept_alive(request: Request, actor: Actor) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def parts_of(request: Request, body: AsyncIterator[bytes], notes: Notes) -> AsyncIterator[Part]:
+def parts_of(request: Request, body: AsyncIterator[bytes], remarks: Remarks) -> AsyncIterator[Part]:
     """The instances of the body, as they arrive; what is changed in composed ones is noted.
 
     Raises UnsupportedMediaType, InvalidInput.
@@ -94,7 +95,7 @@ def parts_of(request: Request, body: AsyncIterator[bytes], notes: Notes) -> Asyn
     if media_type.name != "multipart/related" or parts_type not in (DICOM, *_METADATA):
         raise UnsupportedMediaType(f"A store takes {_ACCEPTED}.")
     parts = read_parts(body, header)
-    return parts if parts_type == DICOM else composed(parts, notes)
+    return parts if parts_type == DICOM else composed(parts, remarks)
 
 
 async def _single(body: AsyncIterator[bytes]) -> AsyncIterator[Part]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import re
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -24,7 +25,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from server.core.errors import InvalidInput, TooLarge
 from server.core.media import MediaType
-from server.imaging.report import WarningReason
+from server.imaging.report import Failure, FailureReason, WarningReason
 from server.imaging.transfer_syntax import media_type
 
 from .dicom_xml import from_xml
@@ -60,11 +61,23 @@ class Note:
     comment: str
 
 
-Notes = dict[str, Note]  # by SOP Instance UID
+@dataclass
+class Remarks:
+    """What is to be said of instances that were composed, or could not be."""
+
+    notes: dict[str, Note] = field(default_factory=dict)  # by SOP Instance UID
+    failed: list[Failure] = field(default_factory=list)
 
 
-async def composed(parts: AsyncIterator[Part], notes: Notes) -> AsyncIterator[Part]:
-    """The instances that the metadata describe; what was changed in them is noted. Raises InvalidInput, TooLarge."""
+class NotComposed(InvalidInput):
+    """These metadata do not make an instance."""
+
+
+async def composed(parts: AsyncIterator[Part], remarks: Remarks) -> AsyncIterator[Part]:
+    """The instances that the metadata describe; what was changed, and what cannot be, is remarked.
+
+    Raises InvalidInput, TooLarge.
+    """
     datasets: list[Json] = []
     bulk: dict[str, tuple[MediaType, bytes]] = {}
     total = 0
@@ -79,7 +92,23 @@ async def composed(parts: AsyncIterator[Part], notes: Notes) -> AsyncIterator[Pa
             for name in _names(part):
                 bulk[name] = (kind, content)
     for each in datasets:
-        yield Part({"content-type": DICOM}, _once(await asyncio.to_thread(compose, each, bulk, notes)))
+        try:
+            content = await asyncio.to_thread(compose, each, bulk, remarks.notes)
+        except NotComposed as error:
+            uids = _uid(each, "00080016"), _uid(each, "00080018")
+            reason = FailureReason.CANNOT_UNDERSTAND if uids[1] else FailureReason.NO_IDENTIFIER
+            remarks.failed.append(Failure(*uids, reason, str(error)))
+        else:
+            yield Part({"content-type": DICOM}, _once(content))
+
+
+def _uid(model: Json, tag: str) -> str | None:
+    """A UID that the metadata have; None where it is none."""
+    try:
+        uid = model[tag]["Value"][0]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return uid if isinstance(uid, str) and len(uid) <= 64 and re.fullmatch(r"[0-9.]+", uid) else None
 
 
 def _names(part: Part) -> list[str]:
@@ -112,8 +141,12 @@ def _datasets(kind: MediaType, content: bytes) -> list[Json]:
     return items
 
 
-def compose(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]], notes: Notes | None = None) -> bytes:
-    """One instance as a file. What cannot be composed comes out as bytes that the store refuses with a reason."""
+def compose(
+    model: Json, bulk: Mapping[str, tuple[MediaType, bytes]], notes: dict[str, Note] | None = None
+) -> bytes:
+    """One instance as a file. Raises NotComposed."""
+    if _uid(model, "00080016") is None or _uid(model, "00080018") is None:
+        raise NotComposed("The metadata have no SOP Class UID, or no SOP Instance UID.")
     try:
         syntax, pixels, derived = _pixels(model, bulk)
         whole = {**derived} | {
@@ -132,8 +165,10 @@ def compose(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]], notes: Not
         if notes is not None and (note := _noted(model, derived)):
             notes[str(made.get("SOPInstanceUID", ""))] = note
         return out.getvalue()
-    except Exception:  # pydicom and Pillow raise what they like on values of the wrong kind
-        return b""
+    except NotComposed:
+        raise
+    except Exception as error:  # pydicom and Pillow raise what they like on values of the wrong kind
+        raise NotComposed("A value in these metadata is not one that its attribute can have.") from error
 
 
 def _noted(model: Json, derived: Json) -> Note | None:
@@ -153,7 +188,7 @@ def _pixels(model: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> tuple[s
         return native, None, {}
     if "InlineBinary" in element:
         return native, base64.b64decode(element["InlineBinary"]), {}
-    kind, content = bulk[element["BulkDataURI"]]
+    kind, content = _part_of(element, bulk)
     derived = _described(content) if kind.name.startswith("image/") else {}
     return _syntax(model, kind, content), content, derived
 
@@ -212,7 +247,7 @@ def _described(content: bytes) -> Json:
 def _filled(element: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> Json:
     """The element with its bulk data inside."""
     if "BulkDataURI" in element:
-        content = bulk[element["BulkDataURI"]][1]
+        content = _part_of(element, bulk)[1]
         return {"vr": element["vr"], "InlineBinary": base64.b64encode(content).decode("ascii")}
     if element.get("vr") == "SQ":
         items = [
@@ -220,6 +255,13 @@ def _filled(element: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> Json:
         ]
         return {"vr": "SQ", "Value": items}
     return element
+
+
+def _part_of(element: Json, bulk: Mapping[str, tuple[MediaType, bytes]]) -> tuple[MediaType, bytes]:
+    try:
+        return bulk[element["BulkDataURI"]]
+    except KeyError as error:
+        raise NotComposed("A BulkDataURI in these metadata is the Content-Location of no part.") from error
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:

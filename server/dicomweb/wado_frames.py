@@ -145,7 +145,8 @@ def _as_stored(row: InstanceRow) -> str:
 
 
 def _offers(row: InstanceRow, count: int) -> list[str]:
-    types = dict.fromkeys((OCTETS, media_type(row.transfer_syntax)))
+    made = (media_type(target) for target in _DEFAULTS.values() if can_make(row, target))
+    types = dict.fromkeys((OCTETS, media_type(row.transfer_syntax), *made))
     parts = [f'multipart/related; type="{name}"' for name in types]
     return parts if count > 1 else [*parts, *types]
 

@@ -253,7 +253,7 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
     if not has_frames(row) and "frames" not in request.path_params:
         return await _sign(request, await _first(request, [row]), width, height)
     await trail.viewed(request, row.patient_id, row.study_uid)
-    look = Look(width=width, height=height, quality=80)
+    look = render.thumbnail_look(width, height)
     tag = etag(row.sha256, number, look)
     if (answer := not_modified(request, tag, row.created_at)) is not None:
         return answer
@@ -268,7 +268,7 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
 async def _sign(request: Request, row: InstanceRow, width: int, height: int) -> Response:
     """What stands for an object without frames in a list: its traces, the first image of a state, or a sign."""
     if is_presentation_state(row.sop_class):
-        look = Look(width=width, height=height, quality=80)
+        look = render.thumbnail_look(width, height)
         with suppress(NoFrame, NotAcceptable):  # its images may come later, or not be ones that can be drawn
             pictures = await pictures_of_state(request, row, RenderedQuery(), look, everything=False)
             await seen(request, pictures)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import STUDY_READ, Right
-from server.core.errors import InvalidInput
+from server.core.errors import InvalidInput, NotAcceptable
 from server.core.media import best, not_acceptable
 from server.imaging import render
 from server.imaging.catalogue import InstanceRow
@@ -49,7 +49,7 @@ async def retrieve(request: Request) -> Response:
     words = () if has_frames(row) else tuple(writers_of(row))
     others = [*words, DICOM] if is_report(row.sop_class) else [DICOM, *words]
     offers = [*FORMATS, DICOM] if has_frames(row) else others
-    name = _chosen(asked.get("contentType"), offers)
+    name = _chosen(asked.get("contentType"), request.headers.get("accept"), offers)
     if name == DICOM:
         return await _file(request, uids, asked.get("transferSyntax"))
     if name in words:
@@ -62,7 +62,7 @@ def _uids(asked: Mapping[str, str]) -> tuple[str, str, str]:
     """Raises InvalidInput for what 9.1.2.1 demands and is not there."""
     if asked.get("requestType", "").upper() != "WADO":
         raise InvalidInput("requestType wants the value WADO.")
-    if asked.get("anonymize"):
+    if asked.get("anonymize", "no") not in ("", "no"):
         raise InvalidInput("anonymize is not supported.")
     uids = [asked.get(name, "") for name in ("studyUID", "seriesUID", "objectUID")]
     if not all(map(is_identifier, uids)):
@@ -70,9 +70,18 @@ def _uids(asked: Mapping[str, str]) -> tuple[str, str, str]:
     return uids[0], uids[1], uids[2]
 
 
-def _chosen(wanted: str | None, offers: list[str]) -> str:
-    """The first of the offers is the default, and the first among equals. Raises NotAcceptable."""
-    return best(wanted, offers) if wanted else offers[0]
+def _chosen(wanted: str | None, accept: str | None, offers: list[str]) -> str:
+    """contentType, else what the header takes; the first of the offers is the default, and the first among equals.
+
+    Raises NotAcceptable for a contentType that cannot be had. A header alone does not: what a page's image asks for
+    names types of its browser, and gets the default (RFC 9110, 12.5.1 leaves that to us).
+    """
+    if wanted:
+        return best(wanted, offers)
+    try:
+        return best(accept, offers)
+    except NotAcceptable:
+        return offers[0]
 
 
 async def _file(request: Request, uids: tuple[str, str, str], transfer_syntax: str | None) -> Response:
@@ -92,6 +101,8 @@ async def _picture(
     number = _whole(asked, "frameNumber", 1, 2**31 - 1) or 1
     look = _look(asked, FORMATS[name])
     (row,) = await rows_of(request, Right.IMAGES, of=uids, frames=(number, number), metadata=True)
+    if number > row.frame_count:  # 9.5.2.1
+        raise InvalidInput(f"frameNumber names none of the {row.frame_count} frames of this instance.")
     await trail.viewed(request, row.patient_id, row.study_uid)
     look = _with_region(look, asked, row)
     tag = etag(row.sha256, number, look)

@@ -46,8 +46,8 @@ class Row(NamedTuple):
     series_uid: str = ""
     sop_uid: str = ""
     document: bytes = b""  # the further attributes of this level; of an instance, all of them
-    study_qido: bytes = b""  # of a search that was not within one study
-    series_qido: bytes = b""
+    study_qido: bytes = b""  # where what is returned of the study may be wanted
+    series_qido: bytes = b""  # of a search that was not within one series
     study_document: bytes = b""
 
 
@@ -110,7 +110,7 @@ async def find_series(
     whole: bool = False,
     parents: bool = False,
 ) -> Page:
-    """Series by number within their studies. `parents`: with what is returned of the study."""
+    """Series by number within their studies. `parents`: with what is returned of the study, as `whole` is too."""
     asked = {"page": limit, "offset": offset, "whole": whole, "parents": parents}
     return await _page(db, "find_series", match, reach=reach, **asked)
 
@@ -124,9 +124,13 @@ async def find_instances(
     offset: int = 0,
     whole: bool = False,
     parents: bool = False,
+    of_series: bool = False,
 ) -> Page:
-    """Instances by number within their series. `whole`: with all of their metadata."""
-    asked = {"page": limit, "offset": offset, "whole": whole, "parents": parents}
+    """Instances by number within their series. `whole`: with all of their metadata.
+
+    `parents`, `of_series`: with what is returned of the study, and of the series.
+    """
+    asked = {"page": limit, "offset": offset, "whole": whole, "parents": parents, "of_series": of_series}
     return await _page(db, "find_instances", match, reach=reach, **asked)
 
 

@@ -66,6 +66,7 @@ _STUDY: dict[Path, Column] = {
     ("00080020",): Column("study.study_day", Kind.DATE),
     ("00080030",): Column("study.study_time", Kind.TIME),
     ("00080050",): Column("study.accession_number", Kind.EXACT),
+    ("00080056",): Column("'ONLINE'", Kind.EXACT),  # all that is listed can be had at once
     ("00080061",): Column("study.modalities", Kind.LIST),
     ("00080062",): Column("study.sop_classes", Kind.LIST),
     ("00080090",): _name("study.referrer"),

@@ -46,6 +46,7 @@ class Look:
     quality: int = 85
     icc: str = "no"  # iccprofile: yes, srgb, adobergb, rommrgb, displayp3
     overlays: bool = True  # whether overlay planes are drawn
+    nameless: bool = False  # as a thumbnail is: nothing on it may name the patient
     annotation: tuple[str, ...] = ()  # patient, technique: to be put into corners
     corners: tuple[tuple[str, ...], ...] = ()  # lines of words: top left, top right
     state: State | None = None  # a presentation state

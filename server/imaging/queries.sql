@@ -241,8 +241,8 @@ SELECT * FROM (
         SELECT * FROM (
             SELECT series.patient_id, series.study_uid, series.series_uid, series.qido,
                    CASE WHEN :whole::boolean THEN series.attributes END AS document,
-                   CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
-                   CASE WHEN :parents::boolean AND :whole THEN study.attributes END AS study_document
+                   CASE WHEN :parents::boolean OR :whole THEN study.qido END AS study_qido,
+                   CASE WHEN :whole THEN study.attributes END AS study_document
               FROM study
               JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
              WHERE {reach} AND series.deleted_at IS NULL AND {match}
@@ -259,7 +259,7 @@ SELECT * FROM (
             SELECT instance.patient_id, instance.study_uid, instance.series_uid, instance.sop_uid, instance.qido,
                    CASE WHEN :whole::boolean THEN instance.metadata END AS document,
                    CASE WHEN :parents::boolean THEN study.qido END AS study_qido,
-                   CASE WHEN :parents::boolean THEN series.qido END AS series_qido
+                   CASE WHEN :of_series::boolean THEN series.qido END AS series_qido
               FROM study
               JOIN series ON series.patient_id = study.patient_id AND series.study_uid = study.study_uid
               JOIN instance ON instance.patient_id = series.patient_id AND instance.study_uid = series.study_uid

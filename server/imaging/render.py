@@ -37,7 +37,7 @@ from .frames import (
     is_encapsulated,
     stored_frame,
 )
-from .picture import Look, animated, picture
+from .picture import MAX_SIDE, Look, animated, picture
 from .presentation import Mask
 from .room import inflated_room, room
 from .subtraction import subtracted
@@ -45,6 +45,7 @@ from .subtraction import subtracted
 QUERIES = load(__package__)
 
 KEPT_SIDE = 256  # of the thumbnails that are kept
+UNREADABLE_SIDE = 128  # of an image with words in its pixels: a line of them is about two pixels high
 _WITH_PIXELS = Where("instance.frame_count > 0")
 _SUBTRACTED = 40  # bytes a pixel while a mask is taken away: sums, means and what is left
 _LARGE = 16 * 2**20  # bytes of a frame and of its picture
@@ -59,6 +60,8 @@ async def rendered(services: Services, row: InstanceRow, number: int, look: Look
     """
     if look.annotation:
         look = _with_words(look, row, number)
+    if look.nameless:
+        look = _without_names(look, row)
     if look.blend is not None:
         return await _blended(services, row, number, look, look.blend)
     if look.state is not None and look.state.mask is not None:
@@ -108,6 +111,22 @@ def _with_words(look: Look, row: InstanceRow, number: int) -> Look:
     patient = patient_lines(model) if "patient" in look.annotation else []
     technique = technique_lines(model, number, row.frame_count) if "technique" in look.annotation else []
     return replace(look, corners=(tuple(patient), tuple(technique)))
+
+
+def _without_names(look: Look, row: InstanceRow) -> Look:
+    """PS3.18, 10.4.3.3.4: a thumbnail names no patient. Words that somebody drew are left out; those burned into the
+    pixels, where the object says that there are any, are made too small to be read.
+    """
+    burned = (model_of(row.metadata).get("00280301") or {}).get("Value") == ["YES"]
+    side = UNREADABLE_SIDE if burned else MAX_SIDE
+    state = look.state and replace(look.state, graphics=[], overlays=[], active=[])
+    width, height = min(look.width or side, side), min(look.height or side, side)
+    return replace(look, width=width, height=height, state=state, overlays=False)
+
+
+def thumbnail_look(width: int, height: int) -> Look:
+    """How the picture of a thumbnail is drawn."""
+    return Look(width=width, height=height, quality=80, nameless=True)
 
 
 def _draw(content: bytes, description: Description, look: Look) -> bytes:
@@ -203,7 +222,7 @@ async def _make(
         metadata=True,
         frames=(number, number),
     )
-    image = await rendered(services, row, number, Look(width=width, height=height, quality=80))
+    image = await rendered(services, row, number, thumbnail_look(width, height))
     if keep is not None:
         sealed = services.keyring.seal(keep, image, _context(series_uid))
         values = {
@@ -231,4 +250,4 @@ def _smaller(image: bytes, width: int, height: int) -> bytes:
     return out.getvalue()
 
 
-__all__ = ["KEPT_SIDE", "Look", "moving", "rendered", "thumbnail"]
+__all__ = ["KEPT_SIDE", "Look", "moving", "rendered", "thumbnail", "thumbnail_look"]

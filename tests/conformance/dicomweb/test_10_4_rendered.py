@@ -7,8 +7,10 @@ import io
 import httpx
 import pytest
 from PIL import Image
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 
-from tests.conformance.dicomweb.samples import Sample, instance, multiframe, parts, store
+from tests.conformance.dicomweb.samples import Sample, file, instance, multiframe, parts, store, written
 from tests.conformance.dicomweb.test_10_4_frames import held
 from tests.factories import People, bearer
 
@@ -68,13 +70,14 @@ async def test_viewport(web: httpx.AsyncClient, stored: Sample):
     assert image(await web.get(f"{path}?viewport=40,40,0,0,8,4")).size == (40, 20)
 
 
-@pytest.mark.parametrize(
-    "query", ["viewport=0,0", "viewport=1e9,1", "window=1", "window=x,y", "quality=0", "viewport=,"]
-)
-async def test_absurdities(web: httpx.AsyncClient, stored: Sample, query: str):
-    answer = await web.get(f"/dicomweb{stored.path}/rendered?{query}")
-    assert answer.status_code == 400
-    assert answer.json()["error"]
+async def test_absurdities(web: httpx.AsyncClient, stored: Sample):
+    """8.3.5.1: 400 for what a parameter cannot be."""
+    for query in (
+        *("viewport=0,0", "viewport=1e9,1", "viewport=,", "viewport=8.5,8", "viewport=8,8,1,1"),
+        *("window=1", "window=x,y", "window=1,0.5,linear", "window=1,2,cubic", "quality=0", "quality=50.5"),
+    ):
+        answer = await web.get(f"/dicomweb{stored.path}/rendered?{query}")
+        assert (answer.status_code, bool(answer.json()["error"])) == (400, True), query
 
 
 async def test_quality(web: httpx.AsyncClient, stored: Sample):
@@ -127,6 +130,25 @@ async def test_thumbnails_are_small(web: httpx.AsyncClient):
     assert max(image(await web.get(f"/dicomweb{series}/thumbnail")).size) <= 256
     assert max(image(await web.get(f"/dicomweb{series}/thumbnail?viewport=64%2C64")).size) <= 64
     assert max(image(await web.get(f"/dicomweb{path}/thumbnail?viewport=50,50")).size) <= 50
+
+
+async def test_thumbnails_name_nobody(web: httpx.AsyncClient):
+    """10.4.3.3.4: nothing that somebody drew, and what is burned into the pixels is too small to be read."""
+    path = await held(web, "examples_overlay.dcm")
+    overlaid = image(await web.get(f"/dicomweb{path}/rendered?viewport=256,256&window=1000000,10"))
+    assert overlaid.getextrema()[1] > 200
+    plain = dcmread(io.BytesIO(file("examples_overlay.dcm")))
+    for element in [each for each in plain if each.tag.group & 0xFF00 == 0x6000]:
+        del plain[element.tag]
+    plain.SOPInstanceUID = plain.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    burned = instance(BurnedInAnnotation="YES")
+    assert (await store(web, written(plain, plain.file_meta.TransferSyntaxUID), burned)).status_code == 200
+    other = f"{path.rpartition('/')[0]}/{plain.SOPInstanceUID}"
+    small = [(await web.get(f"/dicomweb{each}/thumbnail")).content for each in (path, other)]
+    assert small[0] == small[1]
+    for of in (burned.path, f"/studies/{burned.study}"):
+        for query in ("", "?viewport=2000,2000"):
+            assert image(await web.get(f"/dicomweb{of}/thumbnail{query}")).size == (128, 128)
 
 
 async def test_hidden(web: httpx.AsyncClient, stored: Sample, people: People):

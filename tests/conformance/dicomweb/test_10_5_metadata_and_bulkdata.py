@@ -137,19 +137,16 @@ async def test_several_instances_and_a_video(web: httpx.AsyncClient):
     assert len(answer.json()["00081199"]["Value"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("content", "status"),
-    [
+async def test_metadata_that_cannot_be(web: httpx.AsyncClient):
+    kind = "application/dicom+json"
+    for content, status in (
         (b"{", 400),
         (b"[1]", 400),
         (b"[]", 400),
         (b'[{"00080018": 5}]', 409),
         (b'[{"00080018": {"vr": "UI"}}]', 409),
-    ],
-)
-async def test_metadata_that_cannot_be(web: httpx.AsyncClient, content: bytes, status: int):
-    kind = "application/dicom+json"
-    assert (await post(web, kind, (kind, "", content))).status_code == status
+    ):
+        assert (await post(web, kind, (kind, "", content))).status_code == status, content
 
 
 async def test_what_is_left_out_is_said(web: httpx.AsyncClient):
@@ -161,11 +158,28 @@ async def test_what_is_left_out_is_said(web: httpx.AsyncClient):
     assert answer.json()["00081199"]["Value"][0]["00081196"]["Value"] == [0xB006]
 
 
-async def test_bulk_data_that_are_missing(web: httpx.AsyncClient):
+async def test_what_cannot_be_composed_says_which_and_why(web: httpx.AsyncClient):
+    """I.2: in FailedSOPSequence by its UIDs, with a sentence; the others are stored (10.5.1)."""
     kind = "application/dicom+json"
-    described = json.dumps([model(**{"00420011": {"vr": "OB", "BulkDataURI": "elsewhere"}})]).encode()
-    answer = await post(web, kind, (kind, "", described))
-    assert answer.status_code == 409
+    described = [
+        model(),
+        model(**{"00420011": {"vr": "OB", "BulkDataURI": "elsewhere"}}),
+        model(**{"00280010": {"vr": "US", "Value": ["many"]}}),
+        {},
+    ]
+    answer = await post(web, kind, (kind, "", json.dumps(described).encode()))
+    assert answer.status_code == 202
+    said = answer.json()
+    assert len(said["00081199"]["Value"]) == 1
+    failed = said["00081198"]["Value"]
+    assert [each["00081155"]["Value"] for each in failed] == [
+        each["00080018"]["Value"] for each in described[1:3]
+    ]
+    assert [each["00081197"]["Value"][0] for each in failed] == [0xC000] * 2
+    assert "Content-Location" in failed[0]["00000902"]["Value"][0]
+    (nameless,) = said["0008119A"]["Value"]
+    assert (nameless["00081197"]["Value"][0], "UID" in nameless["00000902"]["Value"][0]) == (0xC001, True)
+    assert (await post(web, kind, (kind, "", json.dumps(described[1:2]).encode()))).status_code == 409
 
 
 async def test_entities_are_refused(web: httpx.AsyncClient):
