@@ -28,6 +28,8 @@ from .writing import NOT_WRITTEN
 FHIR_VERSION = "4.0.1"
 _READING = ("read", "vread", "history-instance", "history-type", "search-type")
 BULK = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition"
+VALIDATE = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
+VERSIONS = "http://hl7.org/fhir/OperationDefinition/CapabilityStatement-versions"
 _BACKPORT = "http://hl7.org/fhir/uv/subscriptions-backport"
 _TOPIC = f"{_BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
 _OPERATIONS = {
@@ -102,7 +104,10 @@ def statement(base_url: str) -> Json:
                     {"name": name, "type": kind}
                     for name, kind in {**EVERY_TYPE, "_type": "special", **_OF_META}.items()
                 ],
-                "operation": [{"name": "export", "definition": f"{BULK}/export"}],
+                "operation": [
+                    {"name": "export", "definition": f"{BULK}/export"},
+                    {"name": "versions", "definition": VERSIONS},
+                ],
                 "compartment": ["http://hl7.org/fhir/CompartmentDefinition/patient"],
             }
         ],
@@ -141,8 +146,8 @@ def _resource(type: ResourceType, base_url: str) -> Json:
         "type": type.name,
         "profile": f"http://hl7.org/fhir/StructureDefinition/{type.name}",
         "interaction": [{"code": code} for code in codes],
-        "versioning": "versioned-update",
-        "readHistory": True,
+        "versioning": "versioned-update" if "vread" in codes else "no-version",
+        "readHistory": "vread" in codes,
         "updateCreate": False,
         "conditionalCreate": "create" in codes,
         "conditionalRead": "full-support",
@@ -157,9 +162,8 @@ def _resource(type: ResourceType, base_url: str) -> Json:
         found["searchInclude"] = [f"{type.name}:{name}" for name in references]
     if type.name != "AuditEvent" and (back := _referring_to(type.name)):
         found["searchRevInclude"] = back
-    if type.name in _OPERATIONS:
-        offered = _OPERATIONS[type.name].items()
-        found["operation"] = [{"name": name, "definition": definition} for name, definition in offered]
+    offered = {"validate": VALIDATE, **_OPERATIONS.get(type.name, {})}
+    found["operation"] = [{"name": name, "definition": definition} for name, definition in offered.items()]
     if type.name == "Subscription":
         topics = topic_addresses(f"{base_url}/fhir")
         found["extension"] = [{"url": _TOPIC, "valueCanonical": topic} for topic in topics]

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from server.core.compression import WORTHWHILE, gzipped, takes_gzip
 from server.core.errors import InvalidInput, NotAcceptable, TooLarge, UnsupportedMediaType
-from server.core.media import parse_accept, parse_media_type, quality
+from server.core.media import MediaType, parse_accept, parse_media_type, quality
 from server.records.document import Json, dump, load_exact, parse
 from server.records.store import Stored
 
@@ -37,6 +37,7 @@ _FORMATS = {
     "xml": FHIR_XML,
     "application/fhir xml": FHIR_XML,
 }
+R4 = "4.0"
 _NEITHER = "This server answers in JSON (application/fhir+json) and XML (application/fhir+xml)."
 VARY = "Accept, Accept-Encoding, Authorization, Cookie"
 LARGE = 64 * 1024  # bytes
@@ -106,9 +107,9 @@ async def aside(body: bytes, work: Callable[[bytes], T]) -> T:
 def acceptable(request: Request) -> str:
     """The media type of the answer; raises NotAcceptable. `_format` comes before Accept (R4, 3.1.0.1.11)."""
     wanted = request.query_params.get("_format")
-    if wanted is not None:
+    if wanted:
         name = _FORMATS.get(wanted.partition(";")[0].strip().lower())
-        if name is None:
+        if name is None or not _is_r4(parse_media_type(wanted)):
             raise NotAcceptable(_NEITHER)
         return name
     return _by_accept(request.headers.get("accept"))
@@ -117,7 +118,7 @@ def acceptable(request: Request) -> str:
 def _by_accept(accept: str | None) -> str:
     if accept is None:
         return FHIR_JSON
-    ranges = parse_accept(accept)
+    ranges = tuple(filter(_is_r4, parse_accept(accept)))
     if any(each.name == "text/html" for each in ranges):
         # A browser, which asks for application/xml beside pages, is shown JSON.
         return FHIR_JSON
@@ -126,6 +127,11 @@ def _by_accept(accept: str | None) -> str:
     if best[0] > 0:
         return best[1]
     raise NotAcceptable(_NEITHER)
+
+
+def _is_r4(asked: MediaType | None) -> bool:
+    """Whether no other version of FHIR is meant (R4, 3.1.0.1.10: fhirVersion)."""
+    return asked is None or asked.parameters.get("fhirversion", R4) == R4
 
 
 async def body_of(request: Request, *, limit: int) -> bytes:
@@ -151,6 +157,8 @@ async def resource_of(request: Request, *, limit: int) -> Json:
 def reader_of(content_type: str) -> Callable[[bytes], Json]:
     """What reads a body of this type. Raises UnsupportedMediaType unless it is JSON or XML."""
     read = parse_media_type(content_type)
+    if not _is_r4(read):
+        raise UnsupportedMediaType("This server keeps FHIR R4 (fhirVersion=4.0).")
     if read is not None and read.name in _XML:
         return fhir_xml.parse
     require_json(content_type)

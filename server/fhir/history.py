@@ -29,6 +29,7 @@ from .call import REGISTER, Call
 from .format import Answer, respond
 from .paging import links_of, open_page
 from .search_params import MOST_COUNT, Pairs, pairs_of
+from .summary import shape_of
 
 DEFAULT_COUNT = 50
 
@@ -60,6 +61,8 @@ async def type_history(request: Request) -> Response:
     reach = await call.reach(type, Verb.SEARCH)
     if type in REGISTER:
         raise NotAllowed(f"Each {type} has a history; all of them together would be a list of people.")
+    if type == "AuditEvent":
+        raise NotAllowed("An AuditEvent never changes: it has no history.")
     match = Where("old.type = :type", {"type": type})
     pairs = pairs_of(request.url.query)
     answer, _ = await _history(call, f"{type}/_history", match, reach.versions(), pairs)
@@ -102,7 +105,9 @@ async def _history(
     after = _after(page.position) if page else Where("true")
     db = call.services.db
     found = (
-        await store.history(db, counted & after, reach=reach, limit=asked.count + 1) if asked.count else []
+        await store.history(db, counted & after, reach=reach, limit=asked.count + 1)
+        if asked.count and asked.shape.summary != "count"
+        else []
     )
     shown = found[: asked.count]
     total = await store.count_history(db, counted, reach=reach, limit=COUNTED + 1)
@@ -111,13 +116,16 @@ async def _history(
     links = links_of(call, path, asked.used, page, following)
     await trail.searched(call, path, urlencode(asked.used), [one.patient_id for one in shown])
     jsons = await binary.filled(call, [one.json for one in shown])
-    entries = [_entry(call, replace(one, json=json)) for one, json in zip(shown, jsons, strict=True)]
+    shaped = [
+        asked.shape.apply(one.type, json) if json else json for one, json in zip(shown, jsons, strict=True)
+    ]
+    entries = [_entry(call, replace(one, json=json)) for one, json in zip(shown, shaped, strict=True)]
     body = bundle("history", entries, total=total if total <= COUNTED else None, links=links)
     return Answer(200, body), shown
 
 
 class _Asked:
-    """`_since`, `_at`, `_count`."""
+    """`_since`, `_at`, `_count`; and what every interaction has: `_summary`, `_elements` (FHIR R4, 3.1.0.1.2)."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.count = DEFAULT_COUNT
@@ -132,14 +140,17 @@ class _Asked:
                     self.where = self.where & Where("old.last_updated >= :since", since)
                 case "_at":
                     self.where = self.where & _at(_span(value, name))
+                case "_summary" | "_elements":
+                    pass
                 case _:
                     continue
             self.used.append((name, value))
+        self.shape = shape_of(self.used)
 
 
 def _count(value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise InvalidInput("_count must be a number that is not negative.")
+        raise InvalidInput("_count must be a number that is not negative.", expression="http._count")
     return min(int(value), MOST_COUNT)
 
 
@@ -147,7 +158,7 @@ def _span(value: str, name: str) -> Span:
     try:
         return span(value.replace(" ", "+"))
     except ValueError as error:
-        raise InvalidInput(f"{name} must be a date or an instant.") from error
+        raise InvalidInput(f"{name} must be a date or an instant.", expression=f"http.{name}") from error
 
 
 def _at(moment: Span) -> Where:

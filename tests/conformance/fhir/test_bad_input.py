@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .conftest import Api
+from .conftest import Api, Json
 
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
 
@@ -136,3 +136,30 @@ async def test_methods_that_are_not_there(api: Api, method: str) -> None:
         )
         assert answer.status_code in (403, 404, 405)
         assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+async def test_validation_for_a_purpose(api: Api, stranger: Api) -> None:
+    """R4, Resource-validate: `mode` update and delete at a resource; a profile that is not known is an error."""
+    made = await api.made(api.observation())
+
+    def asked(resource: Json | None = None, **texts: str) -> Json:
+        named = [{"name": name, "valueCode": value} for name, value in texts.items()]
+        whole = [{"name": "resource", "resource": resource}] if resource is not None else []
+        return {"resourceType": "Parameters", "parameter": [*named, *whole]}
+
+    here, core = f"Observation/{made['id']}", "http://hl7.org/fhir/StructureDefinition/Observation"
+    for path, body, status, severity in (
+        (here, asked(mode="delete"), 200, "information"),
+        (here, asked(made, mode="update", profile=f"{core}|4.0.1"), 200, "information"),
+        (here, asked(api.observation(), mode="update"), 200, "error"),
+        ("Observation", asked(api.observation(), mode="create"), 200, "information"),
+        (f"Patient/{api.patient}", asked(mode="delete"), 200, "error"),
+        ("Observation", asked(made, mode="update"), 400, "error"),
+        ("Observation", asked(made, mode="fly"), 400, "error"),
+        ("Observation", asked(mode="create"), 400, "error"),
+        ("Observation", asked(made, profile="http://example.org/profile"), 422, "error"),
+        ("Observation/none", asked(mode="delete"), 404, "error"),
+    ):
+        answer = await api.post(f"{path}/$validate", body)
+        assert (answer.status_code, answer.json()["issue"][0]["severity"]) == (status, severity), body
+    assert (await stranger.post(f"{here}/$validate", asked(mode="delete"))).status_code == 404

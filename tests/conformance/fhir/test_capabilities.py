@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import httpx
+from starlette.routing import Route
 
+from server.fhir.routes import routes
 from server.records import validate
 from server.records.registry import types
 
@@ -51,10 +53,30 @@ async def test_every_search_parameter_it_names_is_understood(api: Api) -> None:
 async def test_every_include_it_names_is_understood(api: Api) -> None:
     statement = (await api.client.get("/fhir/metadata")).json()
     for resource in statement["rest"][0]["resource"]:
-        if resource["type"] in ("Practitioner", "PractitionerRole", "Organization", "AuditEvent", "Patient"):
+        if resource["type"] in ("Practitioner", "PractitionerRole", "Organization", "Patient"):
             continue
         names = [f"_include={each}" for each in resource.get("searchInclude", [])]
         names += [f"_revinclude={each}" for each in resource.get("searchRevInclude", [])]
         for start in range(0, len(names), 10):
             query = f"{resource['type']}?{'&'.join(names[start : start + 10])}"
             assert (await api.get(query, prefer="handling=strict")).status_code == 200, query
+
+
+async def test_every_operation_it_names_has_an_address(api: Api) -> None:
+    """Not one of them is just an id that nothing has."""
+    rest = (await api.client.get("/fhir/metadata")).json()["rest"][0]
+    places = [("", each["name"]) for each in rest["operation"]]
+    places += [(f"{one['type']}/", each["name"]) for one in rest["resource"] for each in one["operation"]]
+    assert {name for _, name in places} >= {
+        "validate",
+        "everything",
+        "match",
+        "export",
+        "docref",
+        "status",
+        "events",
+    }
+    addresses = {route.path for route in routes if isinstance(route, Route)}
+    for place, name in places:
+        ways = (f"/{place}${name}", f"/{place}{{id}}/${name}", f"/{{type}}/${name}")
+        assert addresses.intersection(ways), (place, name)

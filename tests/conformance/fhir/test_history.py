@@ -51,6 +51,15 @@ async def test_at(api: Api) -> None:
     moment = later.json()["meta"]["lastUpdated"]
     bundle = (await api.get(f"Observation/{made['id']}/_history?_at={moment}")).json()
     assert [each["resource"]["meta"]["versionId"] for each in bundle["entry"]] == ["2"]
+    bundle = (await api.get(f"Observation/{made['id']}/_history?_elements=status&_count=1")).json()
+    shown = bundle["entry"][0]["resource"]  # 3.1.0.1.2: _summary and _elements go with every interaction
+    assert "subject" not in shown
+    assert shown["meta"]["tag"][0]["code"] == "SUBSETTED"
+    bundle = (await api.get(f"Observation/{made['id']}/_history?_summary=count")).json()
+    assert (bundle["total"], "entry" in bundle) == (2, False)
+    bundle = (await api.get(f"Observation/{made['id']}/_history?_count=1")).json()
+    second = (await api.get(bundle["link"][1]["url"].partition("/fhir/")[2])).json()
+    assert [link["relation"] for link in second["link"]] == ["self", "first", "previous"]
 
 
 async def test_histories_do_not_enumerate_people(people: People, api: Api) -> None:
@@ -58,4 +67,5 @@ async def test_histories_do_not_enumerate_people(people: People, api: Api) -> No
     doctor = await people.doctor()
     assert (await api.get(f"Practitioner/{doctor.fhir_id}/_history")).status_code == 200
     assert (await api.get("Practitioner/_history")).status_code == 405
+    assert (await api.get("AuditEvent/_history")).status_code == 405
     assert doctor.fhir_id not in (await api.get("_history")).text

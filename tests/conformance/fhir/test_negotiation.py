@@ -33,6 +33,16 @@ async def test_what_cannot_be_made_is_406(api: Api, accept: str) -> None:
     assert (answer.status_code, answer.json()["resourceType"]) == (406, "OperationOutcome")
 
 
+async def test_another_version_of_fhir(api: Api) -> None:
+    """3.1.0.1.10: fhirVersion; 406 where it is asked for, 415 where it is sent; an empty _format asks for nothing."""
+    path, other = f"Patient/{api.patient}", "application/fhir+json; fhirVersion=5.0"
+    assert (await api.get(path, accept=other)).status_code == 406
+    assert (await api.get(path, accept=f"{other}, application/json;q=0.1")).status_code == 200
+    assert (await api.get(f"{path}?_format=application/fhir%2Bxml;fhirVersion=5.0")).status_code == 406
+    assert (await api.get(f"{path}?_format=")).status_code == 200
+    assert (await api.post("Observation/$validate", api.observation(), content_type=other)).status_code == 415
+
+
 async def test_format_comes_before_accept(api: Api) -> None:
     """3.1.0.1.11."""
     for format in (
