@@ -47,6 +47,7 @@ WORDS = {
 WORDS_BY_NUMBER = {
     "images": (N_("{n} image"), N_("{n} images")),
     "studies": (N_("{n} study"), N_("{n} studies")),
+    "series": (N_("1 series"), N_("{n} series")),
     "stored": (
         N_("{n} image was stored and can be viewed now."),
         N_("{n} images were stored and can be viewed now."),

@@ -68,8 +68,8 @@ async def stored(page: Page) -> str:
 
 
 async def test_what_differs_needs_an_answer(visitor: Visitor, server: RunningServer, tmp_path: Path) -> None:
-    """Rows 10, 16, 17: nothing is sent before the click; a study of somebody else only after "mine"."""
-    image(tmp_path / "a", StudyDescription="Mine")
+    """Rows 10, 16, 17, "Beyond the seed" 2: nothing is sent before the click; others' only after "mine"."""
+    image(tmp_path / "a", StudyDescription="Mine", SeriesDescription="Thorax")
     image(tmp_path / "b", name="DOE^JANE", StudyDescription="Other name")
     image(tmp_path / "c", born="19700101", StudyDescription="Other birth date")
     (tmp_path / "scan.dcm").write_bytes(b"\xff\xd8\xff\xe0" + bytes(500))
@@ -84,6 +84,9 @@ async def test_what_differs_needs_an_answer(visitor: Visitor, server: RunningSer
         "2 studies carry another name or birth date"
     )
     await expect(page.locator("tr.differs")).to_have_count(2)
+    mine = page.locator("#studies tr").last  # after those that ask
+    await mine.locator("summary").click()  # what it consists of, before anything is sent
+    await expect(mine.locator(".series li")).to_have_text("Thorax · 1 image")
     await expect(page.locator("#left-out")).to_contain_text("1 picture")
     assert sent == []
     await page.locator("tr", has_text="Other name").get_by_label("not mine").check()

@@ -19,9 +19,10 @@ const SHORT = new Set([
 const WANTED = {
   0x00080005: "charset", 0x00080016: "sopClass", 0x00080018: "sop", 0x00080020: "date", 0x00080060: "modality",
   0x00080080: "place", 0x00081030: "description", 0x00100010: "name", 0x00100030: "birthDate", 0x0020000d: "study",
-  0x0020000e: "series",
+  0x0008103e: "seriesDescription", 0x0020000e: "series", 0x00200011: "seriesNumber",
 };
-const LAST_WANTED = 0x0020000e;
+const LAST_WANTED = 0x00200011;
+const WORDED = new Set(["name", "description", "place", "seriesDescription"]); // in the Specific Character Set
 
 // Specific Character Set (0008,0005) -> WHATWG encoding label; what is missing is read as Latin-1.
 const CHARSETS = {
@@ -137,7 +138,7 @@ function decoded(found) {
   const charset = found.charset ? ascii(found.charset) : "";
   const header = {};
   for (const [key, bytes] of Object.entries(found)) {
-    header[key] = ["name", "description", "place"].includes(key) ? decode(bytes, charset) : ascii(bytes);
+    header[key] = WORDED.has(key) ? decode(bytes, charset) : ascii(bytes);
   }
   return header;
 }

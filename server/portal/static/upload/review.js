@@ -34,13 +34,23 @@ export class ReviewTable {
     const { words } = this;
     const what = study.description || [...study.modalities].join(", ") || words.say("noDescription");
     const title = element("th", { scope: "row" }, what, element("div", { class: "quiet small" },
-      [...study.modalities].join(", "), study.place ? ` · ${study.place}` : ""));
+      [...study.modalities].join(", "), study.place ? ` · ${study.place}` : ""), this.series(study));
     return element("tr", { class: study.differs.length && study.fresh.length ? "differs" : null },
       title,
       element("td", { "data-label": words.say("date") }, words.day(study.date) || words.say("noDate")),
       element("td", { "data-label": words.say("name") }, ...this.person(study)),
       element("td", { "data-label": words.say("imagesHead"), class: "number" }, this.count(study)),
       element("td", {}, this.choice(study, number, what)));
+  }
+
+  /** What the study consists of, to be opened. */
+  series(study) {
+    const { words } = this;
+    const listed = [...study.series.values()].sort((one, two) => one.number - two.number);
+    const lines = listed.map(({ description, modality, images }) => element("li", {},
+      description || modality || words.say("noDescription"), ` · ${words.say("images", { n: images })}`));
+    return element("details", { class: "small series" }, element("summary", {}, words.say("series", { n: listed.length })),
+      element("ul", {}, ...lines));
   }
 
   person(study) {

@@ -52,6 +52,15 @@ export function differences(header, profile) {
   return found;
 }
 
+// By its UID: what it is called, and how many images of it are on the disc.
+function addSeries(series, header) {
+  const uid = header.series ?? "";
+  const one = series.get(uid) ?? { description: "", modality: header.modality ?? "", number: Number(header.seriesNumber) || 0, images: 0 };
+  one.description ||= header.seriesDescription ?? "";
+  one.images += 1;
+  series.set(uid, one);
+}
+
 /** Gathers classified files; `studies()` gives them by person and study. */
 export class Disc {
   constructor(profile) {
@@ -88,7 +97,7 @@ export class Disc {
     let study = this.byStudy.get(key);
     if (!study) {
       study = { key, uid: header.study, name: header.name ?? "", birthDate: header.birthDate ?? "", date: header.date ?? "",
-        description: "", place: header.place ?? "", modalities: new Set(), series: new Set(), files: [], bytes: 0,
+        description: "", place: header.place ?? "", modalities: new Set(), series: new Map(), files: [], bytes: 0,
         differs: differences(header, this.profile), choice: null };
       study.choice = study.differs.length ? null : "mine";
       this.byStudy.set(key, study);
@@ -96,7 +105,7 @@ export class Disc {
     study.description ||= header.description ?? "";
     study.place ||= header.place ?? "";
     if (header.modality) study.modalities.add(header.modality);
-    if (header.series) study.series.add(header.series);
+    addSeries(study.series, header);
     study.files.push({ file, sop: header.sop });
     study.bytes += file.size;
   }

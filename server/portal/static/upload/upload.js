@@ -10,8 +10,8 @@ import { Words } from "./words.js";
 const $ = (id) => document.getElementById(id);
 const setup = JSON.parse($("setup").textContent);
 const words = new Words(setup.words, document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang);
-const BATCH = 64; // files a message to the worker
-const AHEAD = 4; // messages under way
+const BATCH = 32; // files a message to the worker
+const AHEAD = 8; // messages under way
 
 let disc = null;
 let review = null;
@@ -29,6 +29,11 @@ function show(stage) {
 
 function say(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+// What the page has to draw or to answer comes first.
+function breath() {
+  return new Promise((resolve) => { setTimeout(resolve); });
 }
 
 // ---- choose ----
@@ -65,6 +70,7 @@ async function look(entries) {
   const mine = (scan += 1);
   disc = new Disc(setup.profile);
   show("looking");
+  await breath();
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   const shown = setInterval(showScan, 150);
   try {
@@ -107,6 +113,7 @@ async function classifyAll(worker, entries, current) {
     running.add(done);
     done.then(() => running.delete(done));
     worker.postMessage({ batch, files });
+    await breath(); // handing files over makes the browser ask the disk about each: not thousands in one go
     if (running.size >= AHEAD) await Promise.race(running);
   };
   let files = [];

@@ -31,10 +31,12 @@ export function header(options) {
     element(0x00080020, "DA", "20240131", options),
     element(0x00080060, "CS", "CT", options),
     element(0x00081030, "LO", "Chest", options),
+    element(0x0008103e, "LO", "Lung 1 mm", options),
     element(0x00100010, "PN", "Moor^Ada", options),
     element(0x00100030, "DA", "19800229", options),
     element(0x0020000d, "UI", "1.2.3", options),
     element(0x0020000e, "UI", "1.2.3.4", options),
+    element(0x00200011, "IS", "2", options),
     element(0x7fe00010, options?.explicit === false ? "OW" : "OW", new Uint8Array(64), options),
   ];
 }

@@ -13,6 +13,7 @@ const looked = (bytes) => classify(bytes, bytes.length);
 
 function assertChest(found) {
   assert.equal(found.kind, "dicom");
+  assert.deepEqual([found.header.seriesDescription, found.header.seriesNumber], ["Lung 1 mm", "2"]);
   const { sop, study, series, name, birthDate, modality, description, date } = found.header;
   assert.deepEqual({ sop, study, series, name, birthDate, modality, description, date }, {
     sop: "1.2.3.9", study: "1.2.3", series: "1.2.3.4", name: "Moor^Ada", birthDate: "19800229", modality: "CT",
@@ -56,7 +57,7 @@ test("sequences of undefined length before the names are passed over", () => {
 
 test("a short beginning asks for more, and gets there", () => {
   const big = header();
-  big.splice(4, 0, element(0x00091001, "OB", new Uint8Array(100_000)));
+  big.splice(5, 0, element(0x00091001, "OB", new Uint8Array(100_000)));
   const bytes = file(LITTLE, big);
   let length = 1024;
   for (let tries = 0; tries < 10; tries += 1) {
@@ -76,7 +77,7 @@ test("names are read in their character set (PS3.5, 6.1)", () => {
   const named = (charset, bytes) => {
     const all = header();
     all.unshift(element(0x00080005, "CS", charset));
-    all[5] = element(0x00100010, "PN", bytes);
+    all[6] = element(0x00100010, "PN", bytes);
     return looked(file(LITTLE, all)).header.name;
   };
   assert.equal(named("ISO_IR 100", [0x42, 0x75, 0x63, 0xfc, 0x5e, 0x4a]), "Bucü^J");

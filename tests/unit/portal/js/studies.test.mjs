@@ -46,6 +46,17 @@ test("images are gathered by study; a second copy of an image counts once", () =
   assert.ok(disc.studies().every((study) => study.choice === "mine"));
 });
 
+test("the series of a study, with their images", () => {
+  const disc = new Disc(profile);
+  const image = (sop, series, number, description) => disc.add({ size: 1 }, { kind: "dicom",
+    header: { sop, study: "1", series, seriesNumber: number, seriesDescription: description, modality: "CT" } });
+  image("1", "1.2", "2", "");
+  image("2", "1.1", "1", "Scout");
+  image("3", "1.2", "2", "Lung");
+  assert.deepEqual([...disc.studies()[0].series.values()], [
+    { description: "Lung", modality: "CT", number: 2, images: 2 }, { description: "Scout", modality: "CT", number: 1, images: 1 }]);
+});
+
 test("one study under two people on one disc is two rows", () => {
   const disc = new Disc(profile);
   disc.add({ size: 1 }, { kind: "dicom", header: { sop: "1.1", study: "1", name: "Muller^Jorg" } });
