@@ -17,8 +17,9 @@ from server.access.reach import Reach
 from server.core.errors import NotFound, UnsupportedMediaType
 from server.records import search as records
 from server.records.registry import resource_type
-from server.records.search import COUNTED, Found, Query
+from server.records.search import COUNTED, FirstPage, Found, Query
 from server.records.search_references import Searching
+from server.storage.where import FALSE
 
 from . import audit_event, binary, studies, trail
 from .bundle import bundle, entry
@@ -26,7 +27,7 @@ from .call import Call
 from .format import Answer, body_of, respond
 from .include import included
 from .paging import Page, links_of, open_page
-from .search_params import Asked, Pairs, pairs_of, parse, require_findable
+from .search_params import MOST_COUNT, Asked, Pairs, pairs_of, parse, require_findable
 from .writing import Prefer
 
 MOST_FORM = 64 * 1024
@@ -82,8 +83,6 @@ async def search(
         await call.confirm()
         await call.require_patients(reach, asked.query.patients())
         return await audit_event.search(call, asked, reach=reach, page=page)
-    if type in studies.MADE_FROM_IMAGES:
-        await studies.fresh(call, reach, asked.query.patients())
     searching = await searching_for(call, asked.query)
     return await _answer(call, asked, searching, path, reach=reach, page=page)
 
@@ -122,18 +121,42 @@ async def _found(
     It is always exact, but left out where to count would be dear and nobody asked (R4 lets a server).
     """
     db, query, limit = call.services.db, asked.query, asked.count + 1
+    if page is None and not asked.total and not asked.only_count:
+        return await _first(call, asked, searching, reach=reach)
+    if query.type.name in studies.MADE_FROM_IMAGES:
+        await studies.fresh(call, reach, query.patients())
     if asked.only_count:
         return [], await records.count(db, query, searching, reach=reach, limit=None)
-    if page is None and not asked.total:
-        found, counted = await records.first_page(
-            db, query, searching, reach=reach, limit=limit, counted=max(COUNTED + 1, limit)
-        )
-        return found, counted if counted <= COUNTED else None
     after = page.position if page else None
     found = await records.page(db, query, searching, reach=reach, limit=limit, after=after)
     if page is None and len(found) < limit and asked.total != "none":
         return found, len(found)
     return found, await _total(call, asked, searching, reach=reach)
+
+
+async def _first(
+    call: Call, asked: Asked, searching: Searching, *, reach: Reach
+) -> tuple[list[Found], int | None]:
+    """The first page in one statement, which also tells whether a study is behind: then once more."""
+    made = asked.query.type.name in studies.MADE_FROM_IMAGES
+    patients = asked.query.patients()
+    aside = studies.behind(patients) if made else FALSE
+
+    async def look() -> FirstPage:
+        return await records.first_page(
+            call.services.db,
+            asked.query,
+            searching,
+            reach=reach,
+            limit=asked.count + 1,
+            counted=COUNTED + 1 if asked.count < COUNTED else MOST_COUNT + 1,
+            aside=aside,
+        )
+
+    first = await look()
+    if made and (first.aside or not first.found) and await studies.fresh(call, reach, patients):
+        first = await look()
+    return first.found, first.counted if first.counted <= COUNTED else None
 
 
 async def _total(call: Call, asked: Asked, searching: Searching, *, reach: Reach) -> int | None:

@@ -20,9 +20,21 @@ UP_TO_DATE = Where(
 )
 
 
-async def fresh(call: Call, reach: Reach, patients: Sequence[str] = ()) -> None:
-    """Rebuild what a store left stale within this reach: of these patients, or of all when none is named."""
-    await rebuild.refresh(call.services, reach=reach, patients=patients)
+def behind(patients: Sequence[str]) -> Where:
+    """Whether a study waits to be made anew: of these patients, or of any when none is named."""
+    return Where(
+        "EXISTS (SELECT 1 FROM study AS behind WHERE behind.fhir_stale"
+        " AND (:behind::text[] IS NULL OR behind.patient_id = ANY (:behind)))",
+        {"behind": list(patients) or None},
+    )
+
+
+async def fresh(call: Call, reach: Reach, patients: Sequence[str] = ()) -> bool:
+    """Rebuild what a store left stale within this reach: of these patients, or of all when none is named.
+
+    Returns whether there was any.
+    """
+    return await rebuild.refresh(call.services, reach=reach, patients=patients) > 0
 
 
 async def wrote(call: Call, type: str, resource: Json, patient_id: str) -> None:

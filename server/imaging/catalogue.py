@@ -15,7 +15,7 @@ from uuid import UUID
 from server.access.reach import Reach
 from server.access.services import Services
 from server.core.errors import NotFound
-from server.storage.db import Database, Record
+from server.storage.db import Database, Record, planned_by_value
 from server.storage.objects import Address
 from server.storage.sql import load
 from server.storage.where import TRUE, Where, all_of
@@ -138,9 +138,10 @@ async def _page(db: Database, name: str, match: Where, *, reach: Reach, **asked:
     """One statement: the page, and how much there is beyond it."""
     page, most = asked["page"], asked["page"] + COUNTED
     until = _limit(asked["offset"] + most)
-    found = await db.fetch_all(
-        QUERIES[name], {**asked, "most": most}, reach=reach.studies(), match=match, until=until
-    )
+    with planned_by_value():
+        found = await db.fetch_all(
+            QUERIES[name], {**asked, "most": most}, reach=reach.studies(), match=match, until=until
+        )
     beyond = found[page]["counted"] - page if len(found) > page else 0
     return Page([_row(each) for each in found[:page]], beyond)
 

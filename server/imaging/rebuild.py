@@ -95,11 +95,12 @@ def soon(services: Services, studies: Iterable[StudyKey]) -> None:
     found.add(keys)
 
 
-async def refresh(services: Services, *, reach: Reach, patients: Sequence[str] = ()) -> None:
-    """Bring what this reach can see up to date, before it is read; of these patients, or of all of them."""
+async def refresh(services: Services, *, reach: Reach, patients: Sequence[str] = ()) -> int:
+    """Bring what this reach can see up to date, before it is read; of these patients, or of all of them. How many."""
     values = {"patients": list(patients) or None, "limit": AT_ONCE}
     rows = await services.db.fetch_all(QUERIES["stale_studies"], values, reach=reach.studies())
     await _attempt_all(services, [(row["patient_id"], row["study_uid"]) for row in rows])
+    return len(rows)
 
 
 async def catch_up(services: Services) -> int:

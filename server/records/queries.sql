@@ -173,10 +173,21 @@ SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.v
  LIMIT :limit;
 
 -- name: first_page
--- The first of what [page] finds, each with how much that is: one walk, where a count of its own would be another.
-SELECT * FROM (
-    SELECT page.*, count(*) OVER () AS counted, row_number() OVER () AS place FROM ([page]) AS page) AS found
- WHERE place <= :shown::bigint;
+-- The first of a search, each with how much that is, counted up to [most]: one walk over the keys, and the resources
+-- of what is shown, and what is asked aside. The parts are those of "page".
+SELECT shown.*, found.counted, {aside} AS aside[positions] FROM (
+    SELECT page.*, count(*) OVER () AS counted, row_number() OVER () AS place FROM (
+        SELECT resource.key[columns]
+          FROM resource [joins]
+         WHERE resource.type = :type AND NOT resource.deleted AND {match} AND {reach}
+         ORDER BY [order]
+         LIMIT [most]) AS page) AS found
+ CROSS JOIN LATERAL (
+    SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.version, resource.last_updated,
+           resource.study_uid, resource.json
+      FROM resource WHERE resource.key = found.key OFFSET 0) AS shown
+ WHERE found.place <= :shown::bigint
+ ORDER BY found.place;
 
 -- name: count_found
 SELECT count(*) FROM (

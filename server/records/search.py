@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from server.access.reach import Reach
 from server.core.errors import InvalidInput, UnknownParameter
-from server.storage.db import Database, Record
+from server.storage.db import Database, Record, planned_by_value
 from server.storage.sql import Statement
-from server.storage.where import TRUE, Where, all_of, any_of
+from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
 from .conditions import Chain, Condition, Criterion, Group, Has, Negated
 from .criteria import WORDS
 from .registry import Kind, Param, ResourceType
 from .search_references import Searching, patients_named, trees_passed
-from .search_sql import date_elements, dates_at_once, where
+from .search_sql import date_elements, dates_at_once, is_happened, where
 from .store import QUERIES
 
 MOST_SORTS = 5
-COUNTED = 1000  # totals are exact up to here; beyond, only when they are asked for
+COUNTED = 250  # totals are exact up to here; beyond, only when they are asked for
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,14 @@ class Found:
     study_uid: str | None
     json: bytes
     position: tuple[Any, ...] = ()  # where the next page begins
+
+
+class FirstPage(NamedTuple):
+    """The beginning of a search."""
+
+    found: list[Found]
+    counted: int
+    aside: bool  # what was asked beside the search; not asked where nothing was found
 
 
 def sort(type: ResourceType, names: Sequence[str]) -> tuple[Sort, ...]:
@@ -140,14 +148,23 @@ async def page(
 
 
 async def first_page(
-    db: Database, query: Query, searching: Searching, *, reach: Reach, limit: int, counted: int
-) -> tuple[list[Found], int]:
-    """The first resources, and how many there are in all, counted up to `counted`: in one walk."""
+    db: Database,
+    query: Query,
+    searching: Searching,
+    *,
+    reach: Reach,
+    limit: int,
+    counted: int,
+    aside: Where = FALSE,
+) -> FirstPage:
+    """The first resources, how many there are in all (up to `counted`), and what was asked aside: in one walk."""
     sorts = (*query.sorts, Sort("resource.key", descending=_ends_descending(query.sorts), nullable=False))
     asked = match(query, replace(searching, bounded=_is_bounded(query, reach)))
-    values = {"type": query.type.name, "limit": counted, "shown": limit}
-    rows = await _rows(db, _counted(_page_statement(sorts)), values, query, reach, asked)
-    return [_found(row, len(sorts)) for row in rows], rows[0]["counted"] if rows else 0
+    values = {"type": query.type.name, "shown": limit}
+    rows = await _rows(db, _counted(sorts, counted), values, query, reach, asked, aside=aside)
+    if not rows:
+        return FirstPage([], 0, False)
+    return FirstPage([_found(row, len(sorts)) for row in rows], rows[0]["counted"], rows[0]["aside"])
 
 
 async def count(db: Database, query: Query, searching: Searching, *, reach: Reach, limit: int | None) -> int:
@@ -257,18 +274,26 @@ def _is_bounded(query: Query, reach: Reach) -> bool:
 
 
 async def _rows(
-    db: Database, statement: Statement, values: dict[str, Any], query: Query, reach: Reach, asked: Where
+    db: Database,
+    statement: Statement,
+    values: dict[str, Any],
+    query: Query,
+    reach: Reach,
+    asked: Where,
+    **parts: Where,
 ) -> list[Record]:
     """The rows. A plan is made once, and again each time only for what may be in many rows or in few (a modality):
     there the best way depends on the value."""
     within = reach.resources()
-    if _is_bounded(query, reach) or any(map(_is_sharp, query.conditions)):
-        return await db.fetch_all(statement, values, match=asked, reach=within)
-    text, args = statement.bind(values, match=asked, reach=within)
-    async with db.raw() as connection:
-        prepared = await connection.prepare(text)
-        rows: list[Record] = await prepared.fetch(*args)
-        return rows
+    sharp = not query.conditions or _is_bounded(query, reach) or any(map(_is_sharp, query.conditions))
+    if sharp:
+        return await db.fetch_all(statement, values, match=asked, reach=within, **parts)
+    text, args = statement.bind(values, match=asked, reach=within, **parts)
+    with planned_by_value():
+        async with db.raw() as connection:
+            prepared = await connection.prepare(text)
+            rows: list[Record] = await prepared.fetch(*args)
+            return rows
 
 
 _BLUNT = frozenset(
@@ -278,7 +303,8 @@ _NAMES_OF_ONE = frozenset({"_id", "identifier", "instance", "series", "email", "
 
 
 def _is_sharp(condition: Condition) -> bool:
-    """Whether few rows can meet it, whatever the value: names, identifiers, references."""
+    """Whether few rows can meet it, whatever the value (names, identifiers, references), or the order that is walked
+    anyway finds them (when it was written, when it happened)."""
     if isinstance(condition, Chain):
         return all(_is_sharp(inner) for _, inner in condition.targets)
     if isinstance(condition, Has):
@@ -288,27 +314,36 @@ def _is_sharp(condition: Condition) -> bool:
     if condition.modifier in _BLUNT:
         return False
     kinds = (Kind.REFERENCE, Kind.STRING, Kind.URI)
-    return condition.param.kind in kinds or condition.param.name in _NAMES_OF_ONE
+    named = condition.param.kind in kinds or condition.param.name in _NAMES_OF_ONE
+    return named or condition.param.name == "_lastUpdated" or is_happened(condition.param)
 
 
 def _ends_descending(sorts: Sequence[Sort]) -> bool:
     return sorts[-1].descending if sorts else True
 
 
-def _page_statement(sorts: Sequence[Sort]) -> Statement:
+@lru_cache(maxsize=256)
+def _page_statement(sorts: tuple[Sort, ...], name: str = "page") -> Statement:
     """The page's statement with its joins and order: names from the registry, nothing from the request."""
     joins = " ".join(dict.fromkeys(sort.join for sort in sorts if sort.join))
     columns = "".join(f", {sort.expression} AS position{place}" for place, sort in enumerate(sorts))
-    text = QUERIES["page"].text
-    for name, part in (("columns", columns), ("joins", joins), ("order", ", ".join(s.order for s in sorts))):
-        text = text.replace(f"[{name}]", part)
-    return Statement("page", text)
+    text = QUERIES[name].text
+    for place, part in (
+        ("columns", columns),
+        ("joins", joins),
+        ("order", ", ".join(s.order for s in sorts)),
+        ("positions", "".join(f", found.position{place}" for place in range(len(sorts)))),
+    ):
+        text = text.replace(f"[{place}]", part)
+    return Statement(name, text)
 
 
-def _counted(page: Statement) -> Statement:
-    """The page's statement, which shows the first of what it finds and tells how much that is."""
-    text = QUERIES["first_page"].text.replace("[page]", page.text)
-    return Statement("first_page", text)
+@lru_cache(maxsize=256)
+def _counted(sorts: tuple[Sort, ...], most: int) -> Statement:
+    """The page's statement, which shows the first of what it finds and tells how much that is, up to `most`: a number
+    in the text, so that the plan knows it."""
+    statement = _page_statement(sorts, "first_page")
+    return Statement(statement.name, statement.text.replace("[most]", str(most)))
 
 
 def _after(sorts: Sequence[Sort], position: tuple[Any, ...]) -> Where:

@@ -53,7 +53,7 @@ def _criterion(criterion: Criterion, searching: Searching, alias: str) -> Where:
         )
     if criterion.param.name in WORDS:
         return _words(criterion, alias)
-    if criterion.modifier == "missing" and _is_happened(criterion.param):
+    if criterion.modifier == "missing" and is_happened(criterion.param):
         there = "IS NULL" if criterion.values[0] == "true" else "IS NOT NULL"
         return Where(f"{alias}.happened {there}")
     if criterion.modifier == "missing":
@@ -166,7 +166,7 @@ def dates_at_once(criteria: Sequence[Criterion], searching: Searching, alias: st
     dates = [[_dated(value, one) for value in one.values] for one in criteria]
     each = (any_of(*(date_within(date, short) for date in alternatives)) for alternatives in dates)
     asked = all_of(*each)
-    if searching.bounded or not _is_happened(param):
+    if searching.bounded or not is_happened(param):
         return _exists(searching, "index_date", param.key, asked, alias)
     # The same span stands beside the resource: the planner knows how many there are, and reads them in order.
     columns = {"low": f"{alias}.happened", "high": f"{alias}.happened_end"}
@@ -179,7 +179,7 @@ def _dated(value: str, criterion: Criterion) -> Dated:
 
 
 @cache
-def _is_happened(param: Param) -> bool:
+def is_happened(param: Param) -> bool:
     """Whether it looks at the date that `resource.happened` holds, of which there is one."""
     found = date_elements(param)
     once = bool(found) and not any(element.many or element.type == "Timing" for element in found)

@@ -47,22 +47,44 @@ _AWAY = (
 
 
 _UNHURRIED: ContextVar[bool] = ContextVar("unhurried", default=False)
+_BY_VALUE: ContextVar[bool] = ContextVar("by_value", default=False)
+_FREELY = "SET statement_timeout = 0; SET plan_cache_mode = auto"
+_BACK = "RESET statement_timeout; RESET plan_cache_mode"
 
 
 @contextmanager
 def unhurried() -> Iterator[None]:
-    """Statements of this task may take as long as they want: jobs, exports, backups, commands. Requests may not."""
-    before = _UNHURRIED.set(True)
+    """Statements of this task may take as long as they want, and are planned as PostgreSQL thinks best: jobs, exports,
+    backups, commands. Requests may not."""
+    with _set(_UNHURRIED):
+        yield
+
+
+@contextmanager
+def planned_by_value() -> Iterator[None]:
+    """Statements of this task may be planned anew for their values: searches whose best way depends on them, where a
+    wrong one costs more than a plan (a millisecond or two)."""
+    with _set(_BY_VALUE):
+        yield
+
+
+@contextmanager
+def _set(mode: ContextVar[bool]) -> Iterator[None]:
+    before = mode.set(True)
     try:
         yield
     finally:
-        _UNHURRIED.reset(before)
+        mode.reset(before)
 
 
 class Database:
     """PostgreSQL, as every layer above sees it.
 
     A statement that takes longer than `statement_seconds` is ended by PostgreSQL and raises Unavailable (0: none is).
+    It is planned once a connection, without its values: a plan costs several times what most of these statements do,
+    and PostgreSQL left to itself makes one each time for the sake of a cost it only guesses (`plan_cache_mode`).
+    What is `planned_by_value` is left to it, on connections of their own, half as many: to tell a connection
+    would be two ways there and back.
     """
 
     def __init__(
@@ -74,21 +96,26 @@ class Database:
         statement_seconds: float = 0,
         timeout: float = 60,
     ) -> None:
-        self._hurries = statement_seconds > 0
-        settings = {"statement_timeout": f"{statement_seconds * 1000:.0f}"} if self._hurries else {}
-        self._pool = Pool(
-            _for_databases(url),
-            min_size=min_size,
-            max_size=max_size,
-            reset=_leave,
-            statement_cache_size=1000,
-            server_settings=settings,
-            timeout=timeout,
-        )
+        limit = {"statement_timeout": f"{statement_seconds * 1000:.0f}"} if statement_seconds > 0 else {}
+
+        def pool(plans: str, least: int, most: int) -> Pool:
+            return Pool(
+                _for_databases(url),
+                min_size=least,
+                max_size=most,
+                reset=_leave,
+                statement_cache_size=1000,
+                server_settings={"plan_cache_mode": plans, **limit},
+                timeout=timeout,
+            )
+
+        self._pool = pool("force_generic_plan", min_size, max_size)
+        self._planning = pool("auto", 0, max(1, max_size // 2))
 
     async def connect(self) -> None:
         with _translated():
             await self._pool.connect()
+            await self._planning.connect()
 
     async def answers(self) -> None:
         """Ask it something. Raises StorageUnavailable when it does not answer."""
@@ -96,6 +123,7 @@ class Database:
             await connection.execute("SELECT 1")
 
     async def disconnect(self) -> None:
+        await self._planning.disconnect()
         await self._pool.disconnect()
 
     async def fetch_all(self, query: Statement, values: Values | None = None, **parts: Where) -> list[Record]:
@@ -165,7 +193,13 @@ class Database:
             yield connection
 
     def _connection(self) -> _Lease:
-        return _Lease(self._pool, unlimited=self._hurries and _UNHURRIED.get())
+        pool = self._planning if _BY_VALUE.get() and not self._holds_one() else self._pool
+        return _Lease(pool, _FREELY if _UNHURRIED.get() else None)
+
+    def _holds_one(self) -> bool:
+        """Whether this task is inside a transaction: all of its statements are."""
+        held = self._pool._connection
+        return held is not None and held._connection_counter > 0
 
 
 class _Lease:
@@ -174,12 +208,12 @@ class _Lease:
     A plain class, for it stands around every statement. The driver's errors come out as ours.
     """
 
-    __slots__ = ("_lease", "_pool", "_unlimited")
+    __slots__ = ("_lease", "_mode", "_pool")
 
-    def __init__(self, pool: Pool, *, unlimited: bool) -> None:
+    def __init__(self, pool: Pool, mode: str | None) -> None:
         self._pool = pool
         self._lease = pool.connection()
-        self._unlimited = unlimited
+        self._mode = mode
 
     async def __aenter__(self) -> asyncpg.Connection:
         try:
@@ -188,10 +222,11 @@ class _Lease:
             self._forgotten(error)
             _translate(error)
             raise
-        self._unlimited = self._unlimited and self._lease._connection_counter == 1
-        if self._unlimited:
+        if self._lease._connection_counter > 1:  # within a transaction, which has its own
+            self._mode = None
+        if self._mode is not None:
             try:
-                await self._limit("SET statement_timeout = 0")
+                await self._set(self._mode)
             except BaseException as error:
                 await self.__aexit__(type(error), error, None)
                 raise
@@ -200,8 +235,8 @@ class _Lease:
     async def __aexit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         try:
             try:
-                if self._unlimited:
-                    await self._limit("RESET statement_timeout")  # to what the connection began with
+                if self._mode is not None:
+                    await self._set(_BACK)  # to what the connection began with
             finally:
                 await self._lease.__aexit__(kind, error, trace)
         except BaseException as failed:
@@ -212,7 +247,7 @@ class _Lease:
             self._forgotten(error)
             _translate(error)
 
-    async def _limit(self, statement: str) -> None:
+    async def _set(self, statement: str) -> None:
         """A connection that broke says so to the statement it was taken for; one of which nobody knows is closed."""
         connection = self._lease.raw_connection
         if connection.is_closed():
@@ -221,7 +256,7 @@ class _Lease:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await connection.execute(statement)
         except asyncio.CancelledError:
-            self._unlimited = False
+            self._mode = None
             connection.terminate()
             raise
 

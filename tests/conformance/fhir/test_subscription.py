@@ -329,23 +329,26 @@ async def test_an_endpoint_that_fails(app, people, ada, endpoint):
     endpoint.status = 503
     await app.ask("POST", "DiagnosticReport", report(ada.fhir_id))
     await endpoint.of_kind("event-notification")
-    worker = _worker(people)
-    for hours in (1, 2, 3):
-        clock.travel(timedelta(minutes=hours * 10))
-        await worker.drain()
-    shown = await people.services.db.fetch_one(
-        _query("SELECT state FROM subscription WHERE id = :id"), {"id": found["id"]}
-    )
-    assert shown is not None
-    assert shown["state"] == "error"
+    later = await tried_until(people, found["id"], "error", after=0)
     endpoint.status = 200
-    clock.travel(timedelta(minutes=50))
-    await worker.drain()
-    shown = await people.services.db.fetch_one(
-        _query("SELECT state FROM subscription WHERE id = :id"), {"id": found["id"]}
-    )
-    assert shown is not None
-    assert shown["state"] == "active"
+    await tried_until(people, found["id"], "active", after=later)
+
+
+async def tried_until(people: People, id: str, state: str, *, after: int) -> int:
+    """Ten minutes go by again and again, and what is due then is done (by the server's own worker or by this), until it
+    is so; how many minutes later that is."""
+    worker, found = _worker(people), None
+    for minutes in range(after + 10, after + 100, 10):
+        clock.travel(timedelta(minutes=minutes))
+        for _ in range(5):
+            await worker.drain()
+            found = await people.services.db.fetch_val(
+                _query("SELECT state FROM subscription WHERE id = :id"), {"id": id}
+            )
+            if found == state:
+                return minutes
+            await asyncio.sleep(0.2)
+    raise AssertionError(found)
 
 
 async def test_a_heartbeat(app, people, endpoint):
