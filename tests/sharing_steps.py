@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Sequence
-from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from server.access.services import Services
 from server.jobs import mailer
 from server.jobs.worker import Worker
 from server.sharing import expiry, invitation, share
+from tests import mails
+from tests.mails import text_of
 
 if TYPE_CHECKING:
     from tests.factories import Person
@@ -84,11 +86,7 @@ async def work(services: Services) -> None:
 async def mails_to(services: Services, email: str) -> list[EmailMessage]:
     """The mails in the outbox to this address, the oldest first."""
     await Worker(services, [mailer.KIT]).drain()
-    files = sorted(
-        (services.settings.data / "outbox").glob("*.eml"), key=lambda each: each.stat().st_mtime_ns
-    )
-    mails = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
-    return [mail for mail in mails if mail["To"].casefold() == email.casefold()]
+    return mails.to(services.settings.data / "outbox", email)
 
 
 async def invitations_to(services: Services, email: str) -> list[EmailMessage]:
@@ -98,18 +96,11 @@ async def invitations_to(services: Services, email: str) -> list[EmailMessage]:
 
 async def invitation_to(services: Services, email: str, *, after: int = 0) -> str:
     """The secret of the link in the last invitation sent to this address, once there are more than `after`."""
-    for _ in range(100):  # a running server's own worker may hold the mail at this moment
-        mails = await invitations_to(services, email)
-        if len(mails) > after:
-            return secret_in(mails[-1])
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"no invitation was mailed to {email}")
-
-
-def text_of(mail: EmailMessage) -> str:
-    body = mail.get_body(("plain",))
-    assert body is not None
-    return "\n".join(body.get_content().splitlines())
+    until = time.monotonic() + 60  # a running server's own worker may hold the mail at this moment
+    while len(found := await invitations_to(services, email)) <= after:
+        assert time.monotonic() < until, f"no invitation was mailed to {email}"
+        await asyncio.sleep(0.02)
+    return secret_in(found[-1])
 
 
 def secret_in(mail: EmailMessage) -> str:

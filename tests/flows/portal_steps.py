@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from email import message_from_bytes
-from email.policy import default
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests import mails
 
 PASSWORD = "correct horse battery staple"
 
@@ -50,18 +51,13 @@ async def submit(
 
 async def mail_to(outbox: Path, address: str, subject: str = "", *, number: int = 1) -> str:
     """The text of the newest mail to this address; waits until the worker has sent `number` of them."""
-    for _ in range(200):
-        mails = [
-            message_from_bytes(path.read_bytes(), policy=default)
-            for path in sorted(outbox.glob("*.eml"), key=lambda each: each.stat().st_mtime_ns)
-        ]
-        found = [mail for mail in mails if mail["To"] == address and subject in str(mail["Subject"])]
+    until = time.monotonic() + 60
+    while True:
+        found = [mail for mail in mails.to(outbox, address) if subject in str(mail["Subject"])]
         if len(found) >= number:
-            body = found[-1].get_body(("plain",))
-            assert body is not None
-            return str(body.get_content())
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"no mail to {address}")
+            return mails.text_of(found[-1])
+        assert time.monotonic() < until, f"no mail to {address}"
+        await asyncio.sleep(0.02)
 
 
 def link_in(text: str, path: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from server.core import clock
 from server.sharing import access_notice
+from tests import mails
 from tests.factories import bearer
 from tests.flows.portal_steps import mail_to, submit
 from tests.flows.portal_studies import keep
@@ -38,11 +39,8 @@ async def _tell(server, later: timedelta) -> None:
 
 
 def _mails(server, address: str) -> int:
-    found = 0
-    for path in (server.data / "outbox").glob("*.eml"):
-        text = path.read_text()
-        found += address in text and "looked at your record" in text
-    return found
+    found = mails.to(server.data / "outbox", address)
+    return sum("looked at your record" in str(mail["Subject"]) + mails.text_of(mail) for mail in found)
 
 
 async def test_at_once(server, story):

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator
-from email import message_from_bytes, policy
 from itertools import count
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from tests import browser as browsers
+from tests import mails
 from tests.browser import Visitor, visiting
 from tests.conftest import RunningServer
 from tests.factories import PASSWORD, People, Person
@@ -206,15 +207,11 @@ async def nothing_is_left(doctor: Visitor, study: str) -> None:
 
 async def mailed_link(server: RunningServer, address: str, about: str) -> str:
     """The link whose path holds `about`, in the newest mail to this address."""
-    for _ in range(600):  # 30 seconds: mails go out through the queue
-        for file in sorted((server.data / "outbox").glob("*.eml"), reverse=True):
-            mail = message_from_bytes(file.read_bytes(), policy=policy.default)
-            body = mail.get_body(("plain",))
-            if address not in str(mail["To"]) or body is None:
-                continue
-            links = re.findall(r"https?://\S+", body.get_content())
+    until = time.monotonic() + 60  # mails go out through the queue
+    while True:
+        for mail in reversed(mails.to(server.data / "outbox", address)):
+            links = re.findall(r"https?://\S+", mails.text_of(mail))
             if found := next((link for link in links if about in link), None):
                 return str(found)
-        await asyncio.sleep(0.05)
-    there = [file.name for file in (server.data / "outbox").glob("*.eml")]
-    raise AssertionError(f"no mail to {address} with a link to {about} among {there}")
+        assert time.monotonic() < until, f"no mail to {address} with a link to {about}"
+        await asyncio.sleep(0.02)
