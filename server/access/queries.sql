@@ -40,13 +40,6 @@ SELECT 1 FROM patient WHERE patient.id = :patient AND {reach}
 -- name: patient_exists
 SELECT 1 FROM patient WHERE id = :patient
 
--- name: patients_held
--- The profiles an account holds, the person's own first.
-SELECT patient.id, holder.as_what FROM holder JOIN patient ON patient.id = holder.patient_id
- WHERE holder.account_id = :account AND (holder.until IS NULL OR holder.until > :now)
-   AND patient.state IN ('active', 'restricted')
- ORDER BY holder.as_what DESC, holder.since
-
 -- name: redirect_uris
 -- Addresses of every app that may be used.
 SELECT DISTINCT unnest(redirect_uris) AS uri FROM client WHERE disabled_at IS NULL

@@ -90,10 +90,6 @@ SELECT EXISTS (SELECT FROM session WHERE account_id = :account AND network = :ne
 -- name: forget_sessions
 DELETE FROM session WHERE expires_at < :before
 
--- name: recent_sessions
--- Sign-ins of the last weeks, those that are over too.
-SELECT * FROM session WHERE account_id = :account ORDER BY created_at DESC LIMIT :limit
-
 -- name: set_factor
 UPDATE session SET factor = :factor WHERE id = :id AND ended_at IS NULL
 

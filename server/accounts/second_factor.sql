@@ -64,9 +64,6 @@ SELECT id, account_id, credential_id, public_key, sign_count FROM passkey
 -- A counter that runs backwards is a copy: the library has refused it, and two at once do not both pass.
 UPDATE passkey SET sign_count = :sign_count, used_at = :now WHERE id = :id AND sign_count = :before RETURNING id
 
--- name: rename_passkey
-UPDATE passkey SET name = :name WHERE id = :id AND account_id = :account
-
 -- name: remove_passkey
 DELETE FROM passkey WHERE id = :id AND account_id = :account
 
@@ -94,10 +91,6 @@ DELETE FROM sign_in_step WHERE expires_at < :before
 INSERT INTO factor_loss (id, account_id, asked_at, ripe_at) VALUES (:id, :account, :now, :ripe_at)
 ON CONFLICT (account_id) WHERE cancelled_at IS NULL AND done_at IS NULL DO NOTHING
 RETURNING id
-
--- name: open_loss
-SELECT id, asked_at, ripe_at, mailed_at FROM factor_loss
- WHERE account_id = :account AND cancelled_at IS NULL AND done_at IS NULL
 
 -- name: ripe_losses
 -- Whose days of waiting are over: each is mailed once.

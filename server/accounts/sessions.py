@@ -123,12 +123,6 @@ async def sessions_of(db: Database, account_id: UUID) -> list[Session]:
     return [_session(row) for row in rows]
 
 
-async def recent_of(db: Database, account_id: UUID, limit: int = 30) -> list[Session]:
-    """The last sign-ins of an account, those that are over too."""
-    rows = await db.fetch_all(QUERIES["recent_sessions"], {"account": account_id, "limit": limit})
-    return [_session(row) for row in rows]
-
-
 async def set_factor(db: Database, session_id: UUID, factor: str) -> None:
     """A second factor was shown within this session: it was set up, or used to confirm."""
     await db.execute(QUERIES["set_factor"], {"id": session_id, "factor": factor})

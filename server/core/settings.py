@@ -156,7 +156,6 @@ class Settings(BaseSettings):
     max_binary_bytes: int = Field(
         2 * 2**30, gt=0, description="Largest content of a FHIR Binary that is sent as such, bytes"
     )
-    max_instance_bytes: int = Field(16 * 2**30, gt=0, description="Largest DICOM instance accepted, bytes")
     private_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_list)] = Field(
         (),
         description="Hosts in private networks (or without https) that subscriptions may call, comma-separated",

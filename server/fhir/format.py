@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import TypeVar
@@ -55,9 +55,6 @@ class Answer:
     json: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     last_modified: datetime | None = None  # to the millisecond: the header of HTTP has whole seconds
-
-    def without_body(self) -> Answer:
-        return replace(self, json=b"")
 
 
 def resource_answer(stored: Stored, status: int = 200, *, json: bytes | None = None) -> Answer:

@@ -26,7 +26,6 @@ FILTER = f"{IG}/backport-filter-criteria"
 CONTENT = f"{IG}/backport-payload-content"
 HEARTBEAT = f"{IG}/backport-heartbeat-period"
 TIMEOUT = f"{IG}/backport-timeout"
-MAX_COUNT = f"{IG}/backport-max-count"
 
 # The last part of a topic's address -> the type whose new and changed resources it tells of.
 TOPICS = {

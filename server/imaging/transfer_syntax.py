@@ -11,7 +11,6 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"
 ENCAPSULATED = "1.2.840.10008.1.2.1.98"  # uncompressed frames, each a fragment (PS3.5, A.4.11)
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"  # PS3.5, A.4.13
-JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 
 ANY = "*"
 

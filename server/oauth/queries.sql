@@ -193,9 +193,6 @@ VALUES (:uri_hash, :client, :parameters, :expires_at)
 -- name: pushed_request
 SELECT parameters FROM pushed_request WHERE uri_hash = :uri_hash AND client_id = :client AND expires_at > :now
 
--- name: drop_pushed_request
-DELETE FROM pushed_request WHERE uri_hash = :uri_hash
-
 -- name: forget_pushed_requests
 DELETE FROM pushed_request WHERE expires_at < :now
 

@@ -111,6 +111,7 @@ SENTENCES: dict[str, str] = {
     Event.PROPOSAL_DECIDED: N_("A second operator decided about an act on the record."),
 }
 OTHER = N_("%(who)s did something with the record.")
+REASON, REFUSED = N_("The reason given:"), N_("This was refused.")
 
 
 # What a FHIR resource is to its patient.
@@ -232,10 +233,10 @@ def _entry(
         if named:
             sentence = f"{sentence.rstrip('.')}: {named[0]}."
     if first.event == Event.RECORDS_PARTED and (reason := first.detail.get("reason")):
-        sentence = f"{sentence} {gettext(N_('The reason given:'))} {reason}"
+        sentence = f"{sentence} {gettext(REASON)} {reason}"
     refused = first.outcome != Outcome.SUCCESS
     if refused and first.event not in (Event.ACCESS_REFUSED, Event.SIGN_IN_FAILED, Event.LINK_REFUSED):
-        sentence = f"{sentence} {gettext(N_('This was refused.'))}"
+        sentence = f"{sentence} {gettext(REFUSED)}"
     address = first.who.address
     organization = places.get(first.who.practitioner_id or first.who.organization_id or "", "")
     come = gettext(N_("from %(address)s")) % {"address": address} if address else ""

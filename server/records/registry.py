@@ -82,9 +82,6 @@ _source    uri   meta.source
 """
 _HEAD = re.compile(r"^\[(\w+)\] ?(.*)$")
 
-# R4, 3.1.1.1: resources that R4 has but this server does not keep answer 404, like any unknown name.
-SYNTHETIC = ("Bundle", "OperationOutcome", "CapabilityStatement", "Parameters")
-
 
 @cache
 def types() -> Mapping[str, ResourceType]:

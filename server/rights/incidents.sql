@@ -41,9 +41,6 @@ SELECT session.id, session.account_id, session.network, session.created_at,
  WHERE session.created_at > :since
  GROUP BY session.id
 
--- name: pseudonym_of
-SELECT pseudonym FROM pseudonym WHERE subject = :subject
-
 -- name: open_incident
 -- The same finding again adds to the incident there is; the row says whether it is new.
 INSERT INTO incident AS kept (id, rule, key, actor, account_id, client_id, count, words, opened_at, seen_until)

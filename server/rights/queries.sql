@@ -167,9 +167,6 @@ UPDATE erasure SET step = 'done', done_at = :now, patient_id = NULL, account_id 
 -- name: tombstones
 SELECT id, digest, done_at, chain, packs, proof, signature FROM erasure WHERE done_at IS NOT NULL AND step = 'done'
 
--- name: chain_length
-SELECT seq FROM audit_head WHERE chain = :chain
-
 -- name: has_open_hold
 -- On it, or on the record that it was merged into.
 SELECT EXISTS (SELECT FROM hold WHERE released_at IS NULL

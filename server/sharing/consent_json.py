@@ -33,7 +33,6 @@ PRIVACY = "patient-privacy"
 CATEGORY = {"system": "http://loinc.org", "code": "59284-0", "display": "Consent Document"}
 ROLE = {"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}
 PURPOSE = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT"}
-ACTIONS = "http://terminology.hl7.org/CodeSystem/consentaction"
 
 STATUS = {
     State.REQUESTED: "proposed",

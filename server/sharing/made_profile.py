@@ -17,14 +17,11 @@ from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Forbidden, NotFound
 from server.records.people import register_patient
-from server.storage.sql import load
 
 from . import notify, profile_code
 from .acts import QUERIES, living, record, require_patience, values_of
 from .model import given_now
 from .profile_code import Purpose
-
-PROFILES = load(__package__, "profiles.sql")
 
 
 @dataclass(frozen=True)
