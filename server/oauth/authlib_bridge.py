@@ -7,7 +7,7 @@ that must be one whole is one function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from anyio import from_thread, to_thread
@@ -55,6 +55,15 @@ class Bridge(AuthorizationServer):  # type: ignore[misc]
 
     def query_client(self, client_id: str) -> Client | None:
         return self.run(clients.find, self.services.db, client_id)
+
+    def authenticate_client(
+        self, request: FormRequest, methods: Sequence[str], endpoint: str = "token"
+    ) -> Client:
+        """Who proved itself, and named no other beside its proof (RFC 7521, 4.2)."""
+        client: Client = super().authenticate_client(request, methods, endpoint)
+        if request.form.get("client_id", client.id) != client.id:
+            raise InvalidClientError()
+        return client
 
     def create_oauth2_request(self, request: FormRequest) -> FormRequest:
         return request
