@@ -18,7 +18,7 @@ from server.storage.sql import load
 from . import hard_copies, joining, matches, people_seeing, reports, studies, words
 from .hard_copies import HardCopy
 from .pages import HEADERS, language_of, render, see_other
-from .profile import acting_for, own, own_id
+from .profile import Profile, acting_for, own, own_id
 from .studies import Series, Study
 from .study_visit import own_study, study_address, study_in_reach
 from .visit import Visit
@@ -209,7 +209,7 @@ async def study(visit: Visit) -> Response:
         if mine or await _may_download(visit, found)
         else "",
         facts=_facts(visit, found, series, mine),
-        differs_words=_differs(visit, found),
+        differs_words=_differs(visit, found, await own(visit)) if found.differs and mine else "",
         other_versions=await joining.other_versions(visit, found.patient_id, found.uid) if mine else [],
     )
 
@@ -363,13 +363,18 @@ def _facts(visit: Visit, found: Study, series: list[Series], mine: bool) -> list
     return [(_say(visit, name), value) for name, value in said.items() if value]
 
 
-def _differs(visit: Visit, found: Study) -> str:
-    if not found.differs:
-        return ""
-    sentence = _say(visit, N_("The images carry the name %(name)s and the birth date %(date)s."))
+def _differs(visit: Visit, found: Study, profile: Profile) -> str:
+    """What the images say of their person, and what the profile says."""
+    images = _say(visit, N_("The images carry the name %(name)s and the birth date %(date)s."))
+    known = _say(visit, N_("Your profile says %(name)s and %(date)s."))
     unknown = _say(visit, N_("unknown"))
-    date = words.day(found.birth_date, found.language)
-    return sentence % {"name": found.person or unknown, "date": date or unknown}
+    dates = [words.day(each, found.language) for each in (found.birth_date, profile.birth_day)]
+    names = [found.person, profile.name]
+    said = [
+        text % {"name": name or unknown, "date": date or unknown}
+        for text, name, date in zip((images, known), names, dates, strict=True)
+    ]
+    return " ".join(said)
 
 
 def _size(octets: int) -> str:

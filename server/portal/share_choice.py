@@ -38,18 +38,19 @@ class Choice:
 
 
 async def offered(visit: Visit, patient_id: str, chosen: Sequence[str] = ()) -> Choice:
-    """The newest studies that can be shared, and those of `chosen` that are older, by date."""
+    """Those of `chosen` that can be shared, then the newest others."""
     reach = (await visit.reach(STUDY_SEARCH)).at(patient_id)
     db, language = visit.services.db, language_of(visit.request, visit.me)
     found = await studies.find(
         db, reach=reach, match=matches.sharable(None), limit=LISTED + 1, language=language
     )
-    newest, listed = found[:LISTED], {each.uid for each in found[:LISTED]}
-    missing = [each for each in dict.fromkeys(chosen) if each not in listed][:MOST_STUDIES]
-    if missing:
-        match = matches.sharable(missing)
-        newest += await studies.find(db, reach=reach, match=match, limit=MOST_STUDIES, language=language)
-    return Choice(newest, len(found) > LISTED)
+    first: list[Study] = []
+    if wanted := list(dict.fromkeys(chosen))[:MOST_STUDIES]:
+        match = matches.sharable(wanted)
+        first = await studies.find(db, reach=reach, match=match, limit=MOST_STUDIES, language=language)
+    listed = {each.uid for each in first}
+    others = [each for each in found[:LISTED] if each.uid not in listed]
+    return Choice([*first, *others], len(found) > LISTED)
 
 
 def which(chosen: Sequence[str] | None) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -17,6 +16,7 @@ from tests.conftest import RunningServer
 from tests.factories import People, Person, bearer
 from tests.flows.portal_steps import PASSWORD, forms_of, link_in, mail_to, submit
 from tests.flows.portal_studies import keep
+from tests.waiting import tries
 
 SYSTEM_OF = Statement("system", "SELECT identifier_system FROM organization WHERE id = :id")
 
@@ -167,11 +167,10 @@ async def test_a_doctor_asks_before_the_appointment(people, windows, outbox):
     confirm = link_in(await mail_to(outbox, email, number=2), "/verify/")
     await submit(window, confirm)
     await window.post("/sign-in", data={"email": email, "password": PASSWORD})
-    for _ in range(100):  # what waited for the address is bound to the new profile by a job
+    async for _ in tries():  # what waited for the address is bound to the new profile by a job
         listed = await window.get("/sharing")
         if "Bo Reader" in listed.text:
             break
-        await asyncio.sleep(0.05)
     assert "Waiting for you" in listed.text
     share = re.search(r'href="(/sharing/[\w-]{36})"', listed.text)
     assert share
@@ -207,11 +206,12 @@ async def test_a_supplier_uploads_directly(client, server, people, windows):
 
 
 async def test_the_wizard_and_its_ways_on(people, windows):
-    """Rows 3, 13-15, 20, 24: the links and exact labels; drop area, pickers for the keyboard, the two ways on."""
+    """Rows 3, 13-15, 20, 23, 24: the links and exact labels; drop area, pickers for the keyboard, the two ways on."""
     window = await windows(await people.patient("Ada Moor"))
     first = (await window.get("/imaging")).text
     for link in ('href="/imaging/add"', 'href="/sharing"'):
         assert link in first
+    assert '<a href="/imaging/add">Add/Upload</a>' in first
     wizard = (await window.get("/imaging/add")).text
     for control in ('id="drop"', 'id="folder-button"', 'id="files-button"', 'id="view"', 'id="add-report"'):
         assert control in wizard

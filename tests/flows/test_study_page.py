@@ -113,6 +113,18 @@ async def test_a_switch_for_each_person(client, people, ada):
     assert (await browser.post(f"/studies/{first.uid}/seen", data=form | {"sees": "yes"})).status_code == 303
     assert await seen() == {first.uid, second.uid}
 
+    # What differs is nobody else's, whatever the shares say; both sides of the difference are told.
+    assert "you and Bo Reader" in (await browser.get("/imaging")).text
+    for each in (first, second):
+        await browser.post(f"/studies/{each.uid}/delete", data=form)
+    odd = await keep(client, people, person, PatientName="DOE^JANE")
+    listed = (await browser.get("/imaging")).text
+    assert "only you" in listed
+    assert "you and" not in listed
+    asked = (await browser.get(f"/studies/{odd.uid}")).text
+    assert "carry the name JANE DOE and the birth date 29 February 1980" in asked
+    assert "Your profile says Ada Moor and 29 February 1980." in asked
+
 
 async def test_a_viewer_on_the_desktop(client, server, people, ada):
     """A key for Weasis and Slicer: one study, for reading, an hour, ended at once (decision 19)."""
