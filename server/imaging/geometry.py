@@ -22,6 +22,7 @@ Affine = tuple[float, float, float, float, float, float]
 _PARALLEL = 0.999  # cosine of the angle between two planes
 _SAME = 1e-3  # millimetres
 _LEAST = 0.5  # millimetres that two planes may be apart at least
+_LEAST_SPACING, _MOST_SPACING = 1e-5, 1e4  # millimetres between pixels
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ def plane_of(model: Json, frame: int) -> Plane | None:
         return None
     across, down = np.array(turned[:3]), np.array(turned[3:])
     lengths = float(np.linalg.norm(across)), float(np.linalg.norm(down))
-    if min(*spacing, *size) <= 0 or not all(0.9 < length < 1.1 for length in lengths):
+    if not all(_LEAST_SPACING < each < _MOST_SPACING for each in spacing) or min(size) <= 0:
+        return None
+    if not all(0.9 < length < 1.1 for length in lengths):
         return None
     at = np.array(origin)
     if position is model:

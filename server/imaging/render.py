@@ -84,8 +84,7 @@ async def _drawn_apart(content: bytes, description: Description, look: Look) -> 
 async def _subtracted(services: Services, row: InstanceRow, number: int, look: Look, mask: Mask) -> bytes:
     """A frame with its mask taken away. Its room is not that of the frames, which ask for theirs within."""
     assert look.state is not None  # it says that there is a mask
-    pixels = (row.pixel_rows or 1) * (row.pixel_columns or 1)
-    async with inflated_room().taken(_SUBTRACTED * pixels):
+    async with inflated_room().taken(_SUBTRACTED * _area(row)):
         content, description, state = await subtracted(services, row, number, look.state, mask)
         async with room().taken(len(content) + 4 * (look.width or 0) * (look.height or 0)):
             return await _drawn_apart(content, description, replace(look, state=state))
@@ -93,11 +92,17 @@ async def _subtracted(services: Services, row: InstanceRow, number: int, look: L
 
 async def _blended(services: Services, row: InstanceRow, number: int, look: Look, blend: Blend) -> bytes:
     """Images laid over each other; each asks for the room of its frame within."""
-    pixels = (row.pixel_rows or 1) * (row.pixel_columns or 1)
-    async with inflated_room().taken(LAYER * pixels * (1 + len(blend.layers))):
+    size = LAYER * _area(row) * (1 + len(blend.layers)) + sum(
+        4 * _area(layer.row) for layer in blend.layers.values()
+    )
+    async with inflated_room().taken(size):
         content, description = await blended(services, row, number, blend)
         async with room().taken(len(content) + 4 * (look.width or 0) * (look.height or 0)):
             return await _drawn_apart(content, description, replace(look, blend=None))
+
+
+def _area(row: InstanceRow) -> int:
+    return (row.pixel_rows or 1) * (row.pixel_columns or 1)
 
 
 def _is_plain(description: Description, look: Look) -> bool:
