@@ -10,8 +10,15 @@ import gc
 import os
 import signal
 
+# ruff: noqa: F401 - to be there, not to be used
+import uvicorn.lifespan.on
+import uvicorn.loops.uvloop
+import uvicorn.protocols.http.httptools_impl
+import uvicorn.protocols.websockets.auto
+
 import server.app
-import server.cli.start  # noqa: F401 - to be there, not to be used
+import server.cli.serve
+import server.cli.start
 
 gc.collect()
 gc.freeze()
