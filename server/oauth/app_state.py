@@ -35,6 +35,7 @@ QUERIES = load(__package__, "app_state.sql")
 PATH = "/app-state"
 FHIR_JSON = "application/fhir+json; charset=utf-8"
 NO_STATE = "There is no such state, or it is not this app's."
+NOT_THAT_SUBJECT = "The token does not let this app keep state about that subject."
 _ETAG = re.compile(r'\s*(?:W/)?"([0-9]{1,9})"\s*')
 
 
@@ -92,7 +93,7 @@ async def create(request: Request) -> Response:
         sealed = await _sealed(call, id, subject.patient_id, state)
         row = await call.services.db.fetch_one(QUERIES["add_state"], values | {"sealed": sealed}, open=may)
         if row is None:
-            raise Forbidden("The token does not let this app keep state about that subject.")
+            raise Forbidden(NOT_THAT_SUBJECT)
         await call.note(Event.RECORD_CREATED, row)
     answer = await _answer(call, row, 201)
     answer.headers["Location"] = f"{_base(call)}/Basic/{row['id']}"
@@ -249,7 +250,10 @@ async def _key(call: Call, patient_id: str | None) -> bytes | None:
     """State about a patient goes when the patient's key goes; other state is the system's."""
     if patient_id is None:
         return None
-    return bytes(await call.services.db.fetch_val(QUERIES["key_of_patient"], {"patient": patient_id}))
+    held = await call.services.db.fetch_val(QUERIES["key_of_patient"], {"patient": patient_id})
+    if held is None:  # nobody by that name, or somebody who is being erased
+        raise Forbidden(NOT_THAT_SUBJECT)
+    return bytes(held)
 
 
 async def _answer(call: Call, row: Record, status: int = 200) -> Response:

@@ -92,8 +92,12 @@ RETURNING grant_id, client_id, account_id, patient_id
 DELETE FROM authorization_code WHERE expires_at < :before
 
 -- name: code_still_good
--- Holds the row, so that a replay at this moment waits and then finds the grant.
-SELECT true FROM authorization_code WHERE grant_id = :grant AND replayed_at IS NULL FOR UPDATE
+-- Holds the row, so that a replay at this moment waits and then finds the grant; and that of the session, so that a
+-- new password does: it ends sessions first and then what apps may do.
+SELECT true FROM authorization_code AS code
+  JOIN session ON session.id = code.session_id AND session.ended_at IS NULL
+ WHERE code.grant_id = :grant AND code.replayed_at IS NULL
+   FOR UPDATE OF code FOR SHARE OF session
 
 -- name: add_grant
 INSERT INTO app_grant (id, client_id, account_id, session_id, patient_id, scope, launch, online, created_at,

@@ -208,7 +208,11 @@ async def test_others_are_out_of_reach(
     """A stranger's record, and with `patient/` scopes every other record than the one in context."""
     other = await people.patient("Somebody Else")
     theirs = f"{server.url}/fhir/Patient/{other.fhir_id}"
-    assert (await state.ask("POST", json=basic(theirs))).status_code == 403
+    refused = [
+        await state.ask("POST", json=basic(each)) for each in (theirs, f"{server.url}/fhir/Patient/nobody")
+    ]
+    assert [answer.status_code for answer in refused] == [403, 403]
+    assert refused[0].text == refused[1].text  # nobody learns who is there
     doctor = await people.doctor()
     assert (
         await state.ask("POST", json=basic(f"{server.url}/fhir/Practitioner/{doctor.fhir_id}"))
