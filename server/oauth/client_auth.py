@@ -19,7 +19,8 @@ from joserfc.util import urlsafe_b64decode
 from server.core import clock, outbound
 from server.core.errors import ServerError
 
-from .clients import QUERIES, Client, read_jwks
+from .clients import QUERIES, Client
+from .described import read_jwks
 from .problem import InvalidClient
 
 if TYPE_CHECKING:

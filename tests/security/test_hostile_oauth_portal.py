@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.core.errors import Unprocessable
-from server.oauth.clients import _check_addresses, _require_redirect_uri
+from server.oauth.described import _check_addresses, _require_redirect_uri
 from server.portal.forms import local_path
 from tests.conftest import RunningServer
 from tests.factories import PASSWORD, People

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from server.core.errors import Unprocessable
 from server.oauth import forms
-from server.oauth.clients import Client, _require_redirect_uri
+from server.oauth.clients import Client
+from server.oauth.described import _require_redirect_uri
 from server.oauth.problem import InvalidRequest
 
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
