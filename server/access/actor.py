@@ -59,9 +59,8 @@ class Actor:
     address: str = ""
     link_id: str | None = None  # a guest's link
     project_id: str | None = None  # of research
-    only_study: tuple[str, str] | None = (
-        None  # (patient, Study Instance UID): a viewer's pass reads nothing else
-    )
+    # (patient, Study Instance UID): a viewer's pass reads nothing else.
+    only_study: tuple[str, str] | None = None
     # What the gate was told by the policy of these facts, by action and right: a caller asks the same again and again.
     decisions: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 

@@ -51,6 +51,5 @@ class Asked:
     credential: Credential = NO_CREDENTIAL
     root: str | None = None  # the patient whose root the request came to
     now: datetime = field(default_factory=clock.now)
-    by_address: bool = (
-        False  # `root` stands in an address that somebody kept: that record may be merged by now
-    )
+    # `root` stands in an address that somebody kept: that record may be merged by now.
+    by_address: bool = False

@@ -128,9 +128,8 @@ class AuditLog:
         try:
             while rounds:
                 entries = rounds[0]
-                if not await self._written(
-                    entries
-                ):  # perhaps for one of them: the others shall not wait for it
+                if not await self._written(entries):
+                    # Perhaps for one of them: the others shall not wait for it.
                     self._waiting += [entry for entry in entries if not await self._written([entry])]
                 del rounds[0]
         except BaseException:  # given up half way: what was under way may be written twice, nothing is lost

@@ -23,9 +23,8 @@ class MediaType:
     """A media type, or in an Accept header a range of them (`image/*`, `*/*`)."""
 
     name: str  # "application/dicom", in small letters
-    parameters: Mapping[str, str] = field(
-        default_factory=lambda: _NO_PARAMETERS
-    )  # names in small letters; q taken out
+    # Names in small letters; q taken out.
+    parameters: Mapping[str, str] = field(default_factory=lambda: _NO_PARAMETERS)
     q: float = 1.0
 
     @property

@@ -46,7 +46,7 @@ async def get(url: str, *, accept: str, private: bool = False) -> Answer:
     try:
         async with asyncio.timeout(SECONDS):
             for _ in range(MOST_REDIRECTS + 1):
-                answer = await _once(url, accept, private=private)
+                answer = await _asked("GET", url, {"Accept": accept}, private=private)
                 if answer.status not in (301, 302, 303, 307, 308):
                     return answer
                 url = urljoin(url, answer.headers.get("location", ""))
@@ -64,25 +64,21 @@ async def post(
     """
     try:
         async with asyncio.timeout(seconds):
-            parts, addresses, port = await _judged(url, private=private)
-            for address in addresses[:-1]:
-                try:
-                    return await _send("POST", parts, address, port, headers, body)
-                except httpx.ConnectError:
-                    continue
-            return await _send("POST", parts, addresses[-1], port, headers, body)
+            return await _asked("POST", url, headers, body, private=private)
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError) as exc:
         raise Refused("The address did not answer.") from exc
 
 
-async def _once(url: str, accept: str, *, private: bool) -> Answer:
+async def _asked(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, *, private: bool
+) -> Answer:
     parts, addresses, port = await _judged(url, private=private)
     for address in addresses[:-1]:
         try:
-            return await _send("GET", parts, address, port, {"Accept": accept})
+            return await _send(method, parts, address, port, headers, body)
         except httpx.ConnectError:
             continue  # a name with an IPv6 and an IPv4 address often answers on one only
-    return await _send("GET", parts, addresses[-1], port, {"Accept": accept})
+    return await _send(method, parts, addresses[-1], port, headers, body)
 
 
 async def _judged(url: str, *, private: bool) -> tuple[SplitResult, list[Network], int]:

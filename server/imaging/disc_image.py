@@ -21,9 +21,8 @@ MOST_DESCRIPTORS = 64
 MOST_FILES = 200_000
 MOST_DEPTH = 64
 MOST_DIRECTORY = 64 * 2**20
-MOST_TIMES = (
-    4  # two names may stand for the same bytes; a disc that holds much more than itself is made to do harm
-)
+# Two names may stand for the same bytes; a disc that holds much more than itself is made to do harm.
+MOST_TIMES = 4
 HIDDEN = ("\0", "\x01")  # a directory itself, and the one above it
 _UDF_MARKS = (b"BEA01", b"NSR02", b"NSR03", b"TEA01", b"BOOT2")
 _UDF_BLOCKS = (2048, 512, 4096)

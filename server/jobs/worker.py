@@ -119,10 +119,8 @@ class Worker:
             await asyncio.gather(*late, return_exceptions=True)
             raise
         for trouble in answers:
-            if isinstance(
-                trouble, BaseException
-            ):  # of the database: a handler's own is dealt with in the task
-                raise trouble
+            if isinstance(trouble, BaseException):
+                raise trouble  # of the database: a handler's own is dealt with in the task
 
     async def _do(self, job: Job) -> None:
         try:

@@ -130,9 +130,8 @@ def _member(member: Any, element: Element, at: str, *, beside: Json, extension: 
         yield Issue("structure", "A list must not be empty.", at)
     other = beside.get(element.name if extension else f"_{element.name}") if element.primitive else None
     for place, each in enumerate(member):
-        if each is None and _has(
-            other, place
-        ):  # FHIR R4, 2.6.2.3: null keeps primitives and extensions in step
+        # FHIR R4, 2.6.2.3: null keeps primitives and extensions in step.
+        if each is None and _has(other, place):
             continue
         yield from _value(each, element, f"{at}[{place}]", extension)
 

@@ -59,9 +59,8 @@ PARAMETERS = {
     "log_min_error_statement": "panic",
 }
 
-_LONGEST_SOCKET_PATH = (
-    103  # bytes; sockaddr_un holds 108 on Linux and 104 on macOS, the closing zero included
-)
+# Bytes: sockaddr_un holds 108 on Linux and 104 on macOS, the closing zero included.
+_LONGEST_SOCKET_PATH = 103
 _SOCKET_NAME = ".s.PGSQL.5432"
 _PATIENCE = 600.0  # seconds a start may take: after a power cut the log is replayed first
 _TRIES = 4
