@@ -109,7 +109,11 @@ capability URLs without a token are not issued. A server that cannot answer now 
 
 **Manifest** (IHE RAD MADO, trial implementation): `Bundle/[id of the ImagingStudy]` is a document Bundle; a
 DocumentReference of type 18748-4 leads to it, found also by `study-instance-uid`, `accession-number`, `modality`,
-`anatomical-region`. The KOS form and web viewer Endpoints are not made; no profile of MADO is claimed.
+`anatomical-region`. Its second content is the same as a DICOM Key Object Selection (`application/dicom`, title
+Manifest, TID 2010, with the address of each series) at `Binary/kos-[id of the ImagingStudy]`. Both are made when they
+are read, of what the reader may see, and kept nowhere. MADO would have a DocumentReference for each form, and its
+image library (TID 1600) in the Key Object Selection; neither that nor web viewer Endpoints are made, and no profile of
+MADO is claimed.
 
 Every DiagnosticReport and DocumentReference that somebody brings has a Provenance too.
 

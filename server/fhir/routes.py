@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
+from server.imaging.to_fhir.manifest import KEY_OBJECTS_ID
+
 from . import (
     capability,
     create,
@@ -56,6 +58,7 @@ routes: list[BaseRoute] = [
     Route("/Patient/{id}/{type}", search.search_compartment, methods=["GET"]),
     Route("/Patient/{id}/{type}/_search", search.search_compartment, methods=["POST"]),
     Route("/Bundle/{id}", manifest.read_manifest, methods=["GET"]),
+    Route(f"/Binary/{KEY_OBJECTS_ID}{{id}}", manifest.read_key_objects, methods=["GET"]),
     Route("/{type}/{id}", read.read_resource, methods=["GET"]),
     Route("/{type}/{id}", update.update_resource, methods=["PUT"]),
     Route("/{type}/{id}", patch.patch_resource, methods=["PATCH"]),

@@ -43,6 +43,12 @@ _FORMAT = {
     "system": "http://ihe.net/fhir/ihe.formatcode.fhir/CodeSystem/formatcode",
     "code": "urn:ihe:rad:MADO:fhir-manifest:2026",
 }
+_KEY_OBJECTS = {
+    "system": "http://dicom.nema.org/resources/ontology/DCMUID",
+    "code": "1.2.840.10008.5.1.4.1.1.88.59",
+    "display": "Key Object Selection Document",
+}
+KEY_OBJECTS_ID = "kos-"  # and the id of the study: the Binary that is the manifest in DICOM's form
 _RADIOLOGY = {"coding": [{"system": codes.SNOMED, "code": "394914008", "display": "Radiology"}]}
 _STUDY_UID = {"system": codes.DCM, "code": "110180", "display": "Study Instance UID"}
 _ACCESSION = {"system": codes.DCM, "code": "121022", "display": "Accession Number"}
@@ -64,10 +70,11 @@ class Manifest:
 
 def identifier(study_id: str) -> Json:
     """The manifest's own: an OID made of the study's id, in the form that DICOM UIDs have (PS3.5, B.2)."""
-    return {"system": "urn:dicom:uid", "value": f"urn:oid:{_oid(study_id)}"}
+    return {"system": "urn:dicom:uid", "value": f"urn:oid:{oid(study_id)}"}
 
 
-def _oid(text: str) -> str:
+def oid(text: str) -> str:
+    """A UID that follows from the text (DICOM PS3.5, B.2)."""
     return f"2.25.{uuid5(NAMESPACE_URL, f'urn:lightbox:manifest/{text}').int}"
 
 
@@ -127,7 +134,17 @@ def document_reference(id: str, study: Json, created: datetime) -> Json:
                     "creation": _second(created),
                 },
                 "format": _FORMAT,
-            }
+            },
+            {
+                "attachment": {
+                    "contentType": "application/dicom",
+                    "language": "en",
+                    "url": f"Binary/{KEY_OBJECTS_ID}{study['id']}",
+                    "title": "Imaging study manifest (DICOM Key Object Selection)",
+                    "creation": _second(created),
+                },
+                "format": _KEY_OBJECTS,
+            },
         ],
         "context": {
             "facilityType": {"text": "Imaging"},
@@ -198,7 +215,7 @@ def _instance(instance: Json, frames: Mapping[str, int]) -> Json:
 
 
 def _endpoint(endpoint: Json) -> Json:
-    location = {"url": _LOCATION, "valueString": _oid(endpoint["address"])}
+    location = {"url": _LOCATION, "valueString": oid(endpoint["address"])}
     extensions = [*endpoint.get("extension", []), location]
     return {**endpoint, "extension": extensions, "payloadMimeType": list(_MIME)}
 

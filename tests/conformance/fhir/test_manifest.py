@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+from io import BytesIO
+
 import httpx
+import pydicom
 import pytest
 
 from tests.conformance.dicomweb.samples import Sample, instance, multiframe
@@ -41,6 +45,8 @@ async def test_it_is_found(api: Api, ct: Sample) -> None:
         ("&anatomical-region=http://snomed.info/sct|816094009", 1),
         ("&period=ge2024-01", 1),
         ("&format=urn:ihe:rad:MADO:fhir-manifest:2026", 1),
+        ("&format=http://dicom.nema.org/resources/ontology/DCMUID|1.2.840.10008.5.1.4.1.1.88.59", 1),
+        ("&contenttype=application/dicom", 1),
     ):
         assert len(await reference(api, query)) == found, query
 
@@ -48,7 +54,7 @@ async def test_it_is_found(api: Api, ct: Sample) -> None:
 async def test_the_document(api: Api, ct: Sample) -> None:
     """Composition first; ImagingStudy, Patient, Endpoint, who made it; the same again when asked again."""
     [pointer] = await reference(api, "")
-    [content] = pointer["content"]
+    content, _ = pointer["content"]
     assert content["attachment"]["contentType"] == "application/fhir+json"
     document = (await api.get(content["attachment"]["url"])).json()
     assert document["type"] == "document"
@@ -68,6 +74,44 @@ async def test_the_document(api: Api, ct: Sample) -> None:
     assert len(composition["section"]) == 2
     again = (await api.get(content["attachment"]["url"])).json()
     assert again == document  # that it is valid R4, test_outside_validators.py proves
+
+
+async def test_the_key_object_selection(
+    client: httpx.AsyncClient, people: People, ada: Person, api: Api, stranger: Api, ct: Sample
+) -> None:
+    """PS3.3, A.35.4; PS3.16, TID 2010: every instance named once as evidence and once as content, with its address;
+    the same bytes again; wrapped for who asks for FHIR; nobody else's, and not without the scope for the study."""
+    [pointer] = await reference(api, "")
+    path = pointer["content"][1]["attachment"]["url"]
+    answer = await api.get(path, accept="application/dicom")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom"), answer.text
+    found = pydicom.dcmread(BytesIO(answer.content))
+    assert f"urn:oid:{found.SOPInstanceUID}" == pointer["masterIdentifier"]["value"]
+    assert (found.SOPClassUID, found.Modality) == (found.file_meta.MediaStorageSOPClassUID, "KO")
+    assert (found.StudyInstanceUID, str(found.PatientName)) == (ct.study, "Moor^Ada")
+    assert found.ConceptNameCodeSequence[0].CodeValue == "113030"
+    [evidence] = found.CurrentRequestedProcedureEvidenceSequence
+    named = [
+        one.ReferencedSOPInstanceUID
+        for each in evidence.ReferencedSeriesSequence
+        for one in each.ReferencedSOPSequence
+    ]
+    shown = [each.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for each in found.ContentSequence]
+    assert (len(named), named) == (2, shown)
+    assert {each.ValueType for each in found.ContentSequence} == {"IMAGE"}
+    place = evidence.ReferencedSeriesSequence[0].RetrieveURL
+    images = await api.client.get(f"{httpx.URL(place).path}/metadata", headers=bearer(api.token))
+    assert images.status_code == 200
+    assert (await api.get(path)).content == answer.content
+    wrapped = (await api.get(path, accept="application/fhir+json")).json()
+    assert b64decode(wrapped["data"]) == answer.content
+    assert await api.found("Binary?_id=" + wrapped["id"]) == []  # made when it is read, kept nowhere
+    assert (await stranger.get(path)).status_code == 404
+    for scope, status in (("patient/ImagingStudy.rs patient/Binary.r", 200), ("patient/Binary.rs", 403)):
+        token = await people.token(ada, scope)
+        answer = await client.get(f"/fhir/{path}", headers=bearer(token))
+        assert answer.status_code == status
+        assert b"Moor" not in answer.content
 
 
 async def test_it_shows_what_its_reader_may_see(
