@@ -41,8 +41,8 @@ async def words_answer(request: Request, row: InstanceRow) -> Response:
     name = next((name for wish in wishes(accept_of(request)) for name in writers if wish.covers(name)), None)
     if name is None and is_unapplied_state(row.sop_class):
         raise NotAcceptable(
-            "Images are not shown here by presentation states of this kind (planes and volumes that are computed,"
-            f" X-ray); render the images themselves, or ask for what the state says: {', '.join(writers)}."
+            "Images are not shown here by presentation states of this kind (planes and volumes that are computed);"
+            f" render the images themselves, or ask for what the state says: {', '.join(writers)}."
         )
     if name is None:
         raise not_acceptable(list(writers))

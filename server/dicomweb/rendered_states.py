@@ -13,11 +13,12 @@ from itertools import islice
 from starlette.requests import Request
 
 from server.access.action import Right
-from server.core.errors import InvalidInput, NotFound
+from server.core.errors import InvalidInput, NotAcceptable, NotFound
 from server.imaging.catalogue import InstanceRow
 from server.imaging.frames import NoFrame, has_frames, with_tables
 from server.imaging.picture import Look
 from server.imaging.presentation import (
+    X_RAY,
     Reference,
     is_blending_state,
     is_presentation_state,
@@ -48,6 +49,10 @@ async def pictures_of_state(
     metadata = await with_tables(services_of(request), state)
     if is_blending_state(state.sop_class):
         return await blended_pictures(request, state, metadata, look, everything=everything)
+    if state.sop_class == X_RAY and b'"00289422"' in metadata:
+        raise NotAcceptable(
+            "This state wants pixel values put into another relationship first, which is not made here."
+        )
     wanted = references(metadata)[:MOST]
     rows = await _held(request, state, wanted)
     frames = (

@@ -1,8 +1,8 @@
 """Presentation states: how somebody wanted an image to be seen.
 
 DICOM PS3.3, A.33 (Softcopy Presentation States), C.10.4 (Displayed Area), C.10.5 (Graphic Annotation), C.10.6
-(Spatial Transformation), C.10.7 (Graphic Layer), C.11.5, C.11.6, C.11.8; C.7.6.10 (Mask), C.7.6.11 (Shutter); C.11.35
-(modality of each image). Pure.
+(Spatial Transformation), C.10.7 (Graphic Layer), C.11.5, C.11.6, C.11.8; C.7.6.10 (Mask), C.7.6.11 (Shutter); C.11.20
+(shutters of frames), C.11.35 (modality of each image). Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .overlays import Overlay, overlays_of
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1.11."
 GRAYSCALE, COLOUR, PSEUDO_COLOUR = f"{_STORAGE}1", f"{_STORAGE}2", f"{_STORAGE}3"
-BLENDING, ADVANCED_BLENDING, VARIABLE = f"{_STORAGE}4", f"{_STORAGE}8", f"{_STORAGE}12"
+BLENDING, X_RAY, ADVANCED_BLENDING, VARIABLE = (f"{_STORAGE}{number}" for number in (4, 5, 8, 12))
 _MOST_OBJECTS = 2000  # graphics of one image
 _MOST_POINTS = 200_000  # numbers in all of them together
 _MOST_AVERAGED = 32  # frames of a mask
@@ -29,7 +29,7 @@ _MOST_WORDS = 20_000  # characters in all of them together
 
 def is_presentation_state(sop_class: str) -> bool:
     """Whether it is one that images can be shown by here."""
-    return is_blending_state(sop_class) or sop_class in (GRAYSCALE, COLOUR, PSEUDO_COLOUR, VARIABLE)
+    return is_blending_state(sop_class) or sop_class in (GRAYSCALE, COLOUR, PSEUDO_COLOUR, X_RAY, VARIABLE)
 
 
 def is_blending_state(sop_class: str) -> bool:
@@ -38,7 +38,7 @@ def is_blending_state(sop_class: str) -> bool:
 
 
 def is_unapplied_state(sop_class: str) -> bool:
-    """Whether it is a presentation state of a kind that images are not shown by here: volumes, planes, X-ray."""
+    """Whether it is a presentation state of a kind that images are not shown by here: volumes, planes."""
     return sop_class.startswith(_STORAGE) and not is_presentation_state(sop_class)
 
 
@@ -195,8 +195,8 @@ def state_of(metadata: bytes, sop_class: str, sop_uid: str, frame: int) -> State
         aspect=_aspect(area),
         scale=_scale(area),
         mask=None if is_blending_state(sop_class) else _mask(model, frame),
-        shutters=_shutters(model),
-        shutter_value=int(number_in(model, "00181622") or 0) * 255 // 65535 if "00181622" in model else 0,
+        shutters=_shutters(_of_frame(model, sop_uid, frame)),
+        shutter_value=int(number_in(_of_frame(model, sop_uid, frame), "00181622") or 0) * 255 // 65535,
         overlays=[each for each in overlays_of(model, frame) if first(model, f"{each.group}1001")],
         active=[tag[:4] for tag in model if tag[:2] == "60" and tag[4:] == "1001" and first(model, tag)],
         graphics=list(_bounded(_graphics(model, sop_uid, frame))),
@@ -291,6 +291,12 @@ def _mask(model: Json, frame: int) -> Mask | None:
         if frames:
             return Mask(frames, averaged, shift)
     return None
+
+
+def _of_frame(model: Json, sop_uid: str, frame: int) -> Json:
+    """What holds the shutter of a frame: an item of its own (C.11.20), or the state."""
+    own = (item for item in items(model, "00189472") if _is_for(item, sop_uid, frame))
+    return next(own, model)
 
 
 def _shutters(model: Json) -> list[Shutter]:

@@ -142,7 +142,26 @@ async def test_a_mask_is_taken_away(web: httpx.AsyncClient):
         SoftcopyVOILUTSequence=[voi],
         DisplayedAreaSelectionSequence=[area],
     )
-    assert (await store(web, film, state)).status_code == 200
+    shutters = []
+    for frame, right in ((3, 9), (4, 5)):
+        image, shutter = Dataset(), Dataset()
+        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", film.sop
+        image.ReferencedFrameNumber = frame
+        shutter.ReferencedImageSequence, shutter.ShutterShape = [image], "RECTANGULAR"
+        shutter.ShutterLeftVerticalEdge, shutter.ShutterRightVerticalEdge = 0, right
+        shutter.ShutterUpperHorizontalEdge, shutter.ShutterLowerHorizontalEdge = 0, 17
+        shutters.append(shutter)
+    x_ray = state_for(
+        film,
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.11.5",
+        MaskSubtractionSequence=[mask],
+        SoftcopyVOILUTSequence=[voi],
+        FrameDisplayShutterSequence=shutters,
+    )
+    related = state_for(
+        film, SOPClassUID="1.2.840.10008.5.1.4.1.1.11.5", PixelIntensityRelationshipLUTSequence=[Dataset()]
+    )
+    assert (await store(web, film, state, x_ray, related)).status_code == 200
     accept = {"Accept": 'multipart/related; type="image/png"'}
     answer = await web.get(f"/dicomweb{state.path}/rendered", headers=accept)
     shown = [np.asarray(Image.open(io.BytesIO(content))) for _, content in parts(answer)]
@@ -150,6 +169,13 @@ async def test_a_mask_is_taken_away(web: httpx.AsyncClient):
     # Frames 3 and 4 less 1.5, twice: 3 and 5 of a window from 0 to 5.
     assert [int(each[9, 9]) for each in shown[2:]] == [153, 255]
     assert [int(each[9, 9]) for each in shown[:2]] == [0, 0]  # -3 and -1, and no mask
+    # C.11.20: each frame of an X-ray state has a shutter of its own.
+    answer = await web.get(f"/dicomweb{x_ray.path}/rendered", headers=accept)
+    third, fourth = [np.asarray(Image.open(io.BytesIO(content))) for _, content in parts(answer)][2:]
+    assert [int(third[9, column]) for column in (3, 7, 8)] == [153, 153, 0]
+    assert [int(fourth[9, column]) for column in (3, 4, 7)] == [255, 0, 0]
+    refused = await web.get(f"/dicomweb{related.path}/rendered", headers=PNG)
+    assert (refused.status_code, "relationship" in refused.text) == (406, True)
 
 
 async def test_a_state_without_its_images(web: httpx.AsyncClient, stored: Sample):
