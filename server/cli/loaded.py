@@ -6,6 +6,7 @@ page that is written to is shared no longer.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
@@ -23,7 +24,17 @@ import server.cli.start
 gc.collect()
 gc.freeze()
 
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _as_child() -> None:
+    """Be told to end like everybody, and also when the fork server was killed: nobody would watch us any more."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 # An end in order is the watching process's affair: told to end with all the others (systemd tells each process of a
-# service), the fork server stays until its workers have ended. They are told like everybody.
+# service), the fork server stays until its workers have ended.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+os.register_at_fork(after_in_child=_as_child)
