@@ -84,7 +84,7 @@ async def search(visit: Visit) -> Response:
             reach=reach,
             reports=await visit.reach(reports.REPORT_READ),
             match=match,
-            limit=MOST_FOUND,
+            limit=MOST_FOUND + 1,
             language=language,
         )
     ]
@@ -94,7 +94,10 @@ async def search(visit: Visit) -> Response:
     kept = await hard_copies.some(db, [row["id"] for row in rows], reach=papers, language=language)
     found += [each for each in kept.values() if each.says(text)]
     found.sort(key=lambda each: each.sorting, reverse=True)
-    return await _list_page(visit, patient_id, found, total=len(found), text=text)
+    shown = found[:MOST_FOUND]
+    return await _list_page(
+        visit, patient_id, shown, total=len(shown), text=text, has_more=len(found) > MOST_FOUND
+    )
 
 
 async def _list_page(
@@ -106,6 +109,7 @@ async def _list_page(
     differing: int = 0,
     kind: str = "",
     text: str = "",
+    has_more: bool = False,
     page: Page | None = None,
 ) -> Response:
     seeing = await people_seeing.of(visit, patient_id)
@@ -121,6 +125,7 @@ async def _list_page(
         sharing_with=len(seeing.active),
         kind=kind,
         text=text,
+        has_more=has_more,
         kinds=[
             (code, words.KINDS.get(code, code))
             for code in await studies.kinds(visit.services.db, reach=reach)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import httpx
 
@@ -27,14 +26,10 @@ async def test_ten_thousand_studies(client: httpx.AsyncClient, server: RunningSe
     async with server.services.db.raw() as connection:
         await connection.execute(STUDIES, ada.fhir_id, clock.now(), 10_000)
     await people.session(client, ada)
-    seconds = []
     for path in ("/imaging", "/imaging?page=100", "/imaging?kind=MR", "/sharing/new"):
-        began = time.perf_counter()
         page = await client.get(path)
-        seconds.append(time.perf_counter() - began)
         assert page.status_code == 200
         assert len(page.content) < 150_000
-    assert max(seconds) < 2, seconds  # a fraction of it on a machine that does nothing else
     first = await client.get("/imaging")
     assert "10000 studies" in first.text.replace(",", "")
     titles = re.findall(r'class="title"[^>]*>(Study \d+) ', first.text)
@@ -61,6 +56,7 @@ async def test_finding_a_study(client: httpx.AsyncClient, server: RunningServer,
         page = await client.post("/imaging", data={"csrf": token, "text": text})
         assert page.status_code == 200
         assert page.text.count('class="title"') == found, text
+        assert ("More than 200 studies fit" in page.text) is (text == "mri")
     assert (await client.post("/imaging", data={"csrf": token, "text": "  "})).headers[
         "location"
     ] == "/imaging"
