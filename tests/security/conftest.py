@@ -57,7 +57,7 @@ class Raw:
     text: str
 
 
-async def raw(url: str, request: bytes, *, seconds: float = 15) -> Raw:
+async def raw(url: str, request: bytes, *, seconds: float = 60) -> Raw:
     """Send these very bytes, and read what comes; status 0 when the server only hung up."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)

@@ -86,14 +86,17 @@ SENT = {
 }
 
 
-@pytest.mark.parametrize("sent", SENT)
-@pytest.mark.parametrize("site", SITES)
-async def test_another_site_does_nothing(browsers: list[httpx.AsyncClient], site: str, sent: str) -> None:
-    """A request that a browser says came from elsewhere is refused, whatever it looks like."""
-    for browser in browsers:
+@pytest.mark.parametrize("number", range(len(SITES)), ids=list(SITES))
+async def test_another_site_does_nothing(browsers: list[httpx.AsyncClient], number: int) -> None:
+    """A request that a browser says came from elsewhere is refused, whatever it looks like.
+
+    Each address is asked from every site as both people, and so eight times: in each of the five looks at least once.
+    """
+    site, looks = list(SITES.values())[number], list(SENT.values())
+    for who, browser in enumerate(browsers):
         done = []
-        for method, path in ACTS:
-            headers = {**SITES[site], **SENT[sent]}
+        for at, (method, path) in enumerate(ACTS):
+            headers = site | looks[(at + number + who * len(SITES)) % len(looks)]
             answer = await browser.request(method, path, headers=headers, content=b"answer=decline&csrf=x")
             if answer.status_code not in (400, 401, 403, 404, 405, 415) or "set-cookie" in answer.headers:
                 done.append((method, path, answer.status_code))
@@ -103,11 +106,15 @@ async def test_another_site_does_nothing(browsers: list[httpx.AsyncClient], site
 
 @pytest.mark.parametrize("sent", SENT)
 async def test_nothing_without_the_sessions_token(browsers: list[httpx.AsyncClient], sent: str) -> None:
-    """Fetch Metadata may be missing: the cookie alone is never enough, JSON asked for or not."""
-    for browser in browsers:
+    """Fetch Metadata may be missing: the cookie alone is never enough, JSON asked for or not.
+
+    Each address is asked without a token in every look, and with each wrong one in some.
+    """
+    wrong, turn = ("", "wrong", "é"), list(SENT).index(sent)
+    for who, browser in enumerate(browsers):
         done = []
-        for method, path in ACTS:
-            for csrf in (None, "", "wrong", "é"):
+        for at, (method, path) in enumerate(ACTS):
+            for csrf in (None,) if who else (None, wrong[(at + turn) % len(wrong)]):
                 headers = dict(SENT[sent]) | (
                     {} if csrf is None else {"X-CSRF-Token": csrf.encode("latin-1")}
                 )

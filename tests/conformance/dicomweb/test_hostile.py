@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -42,10 +41,9 @@ async def test_ten_thousand_parts(web: httpx.AsyncClient):
     ids=["headers", "long header", "long name", "preamble", "empty lines", "no end", "dashes"],
 )
 async def test_multipart_bombs(web: httpx.AsyncClient, data: bytes):
-    began = time.monotonic()
+    """Refused, and not pondered over: an answer at all, within what a client waits."""
     answer = await post(web, data)
     assert answer.status_code in (400, 409), answer.text
-    assert time.monotonic() - began < 10
 
 
 def nested(depth: int) -> bytes:
