@@ -50,6 +50,25 @@ hypothesis.settings.register_profile(
     "long", derandomize=False, max_examples=1000, print_blob=True, **_UNTIMED
 )
 
+# Files of a minute or so that one core works off alone (`scripts/test` leaves the order as it is here).
+LONGEST = (
+    *(
+        "flows/test_pages.py",
+        "flows/test_browser_story.py",
+        "flows/test_portal_upload.py",
+        "flows/test_ohif.py",
+    ),
+    *(
+        "flows/test_guest_link.py",
+        "flows/test_sign_in_browser.py",
+        "flows/test_serve.py",
+        "faults/test_kill.py",
+    ),
+    *("faults/test_kill_rights.py", "flows/test_backup_story.py", "security/test_openapi.py"),
+    *("dicomweb/test_memory.py", "dicomweb/test_javascript_client.py", "smart/test_javascript_client.py"),
+    *("imaging/test_deidentify.py", "security/test_csrf.py", "unit/rights/test_zip_layout.py"),
+)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also the long forms, run by hand")
@@ -67,6 +86,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files come first, so that no core waits at the end for another's; the long forms only when asked."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
     if config.getoption("--long"):
         return
     long = [item for item in items if "long" in item.keywords]
