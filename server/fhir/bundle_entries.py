@@ -15,13 +15,16 @@ from server.records.document import FORBIDDEN_TEXT, Json, dump
 
 from . import everything, history
 from .call import Call
+from .capability import statement
 from .create import create
 from .delete import delete, delete_matching
-from .format import Answer, etag_version, not_modified, resource_answer, version_number
+from .format import Answer, etag_version, json_answer, not_modified, resource_answer, version_number
 from .patch import patch, patch_matching
 from .read import read, vread
 from .search import search
 from .search_params import pairs_of
+from .search_system import several
+from .summary import shape_of
 from .update import update, update_matching
 from .writing import Prefer
 
@@ -72,7 +75,7 @@ def _entry(place: int, one: Any, base: str) -> Entry:
     method, url = request.get("method"), request.get("url")
     if method not in METHODS or not isinstance(url, str) or not url:
         raise InvalidInput("The request of the entry has no method or url.", expression=f"{at}.request")
-    path, _, query = url.removeprefix(f"{base}/").partition("?")
+    path, _, query = url.removeprefix(base).partition("?")
     if FORBIDDEN_TEXT.search(unquote(path)):
         raise InvalidInput("The url of the entry has a control character.", expression=f"{at}.request.url")
     resource = one.get("resource")
@@ -143,21 +146,45 @@ async def run(call: Call, one: Entry, prefer: Prefer, *, id: str | None = None) 
 
 async def _get(call: Call, one: Entry) -> Answer:
     match one.path:
-        case (type,):
-            return await search(call, type, pairs_of(one.query))
-        case (type, id):
+        case ("metadata",):
+            return json_answer(statement(call.services.settings.base_url))
+        case (type, id) if not id.startswith("_"):
             stored = await read(call, type, id)
             if not_modified(stored, one.if_none_match, None):
                 return replace(resource_answer(stored, 304), json=b"")
-            return resource_answer(stored)
+            return resource_answer(stored, json=shape_of(pairs_of(one.query)).apply(type, stored.json))
         case (type, id, "_history", version):
             return resource_answer(await vread(call, type, id, version_number(version)))
+    if "_history" in one.path:
+        return await _history(call, one)
+    return await _searched(call, one)
+
+
+async def _history(call: Call, one: Entry) -> Answer:
+    pairs = pairs_of(one.query)
+    match one.path:
+        case ("_history",):
+            return await history.of_all(call, pairs)
+        case (type, "_history"):
+            return await history.of_type(call, type, pairs)
         case (type, id, "_history"):
-            return await history.of_instance(call, type, id, pairs_of(one.query))
+            return await history.of_instance(call, type, id, pairs)
+    raise NotFound("This address cannot be read in a Bundle.")
+
+
+async def _searched(call: Call, one: Entry) -> Answer:
+    pairs = pairs_of(one.query)
+    match one.path:
+        case ():
+            return await several(call, "", None, pairs)
+        case (type,):
+            return await search(call, type, pairs)
         case ("Patient", id, "$everything"):
-            return await everything.of_patient(call, id, pairs_of(one.query))
+            return await everything.of_patient(call, id, pairs)
+        case ("Patient", id, "*"):
+            return await several(call, f"Patient/{id}/*", id, pairs)
         case ("Patient", id, type):
-            return await search(call, type, pairs_of(one.query), compartment=id)
+            return await search(call, type, pairs, compartment=id)
     raise NotFound("This address cannot be read in a Bundle.")
 
 

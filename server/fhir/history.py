@@ -56,7 +56,12 @@ async def of_instance(call: Call, type: str, id: str, pairs: Pairs) -> Answer:
 async def type_history(request: Request) -> Response:
     """GET [base]/[type]/_history"""
     call = await Call.of(request)
-    type = request.path_params["type"]
+    answer = await of_type(call, request.path_params["type"], pairs_of(request.url.query))
+    return await respond(request, answer)
+
+
+async def of_type(call: Call, type: str, pairs: Pairs) -> Answer:
+    """The versions of all resources of a type. Raises NotAllowed where that would be a list of people."""
     resource_type(type)
     reach = await call.reach(type, Verb.SEARCH)
     if type in REGISTER:
@@ -64,19 +69,22 @@ async def type_history(request: Request) -> Response:
     if type == "AuditEvent":
         raise NotAllowed("An AuditEvent never changes: it has no history.")
     match = Where("old.type = :type", {"type": type})
-    pairs = pairs_of(request.url.query)
     answer, _ = await _history(call, f"{type}/_history", match, reach.versions(), pairs)
-    return await respond(request, answer)
+    return answer
 
 
 async def system_history(request: Request) -> Response:
     """GET [base]/_history"""
     call = await Call.of(request)
     await call.confirm()
-    pairs = pairs_of(request.url.query)
+    return await respond(request, await of_all(call, pairs_of(request.url.query)))
+
+
+async def of_all(call: Call, pairs: Pairs) -> Answer:
+    """The versions of everything that the caller may search."""
     reach = await _reach_of_all(call)
     answer, _ = await _history(call, "_history", Where("true"), reach, pairs)
-    return await respond(request, answer)
+    return answer
 
 
 async def _reach_of_all(call: Call) -> Where:

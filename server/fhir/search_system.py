@@ -48,14 +48,21 @@ async def _search(request: Request, path: str, compartment: str | None) -> Respo
     call = await Call.of(request)
     await call.confirm()
     pairs, strict = await pairs_of_request(request), strict_of(request)
+    return await respond(request, await several(call, path, compartment, pairs, strict=strict))
+
+
+async def several(
+    call: Call, path: str, compartment: str | None, pairs: Pairs, *, strict: bool = False
+) -> Answer:
+    """The page of a search over several types that these parameters ask for."""
     token = dict(pairs).get("_page")
     page = open_page(call.services.keyring, token, path) if token else None
     wanted = _Wanted(path, compartment, page.pairs if page else pairs, strict, page)
     names = _names(wanted.pairs)
     if names is not None and len(names) == 1 and compartment is None:
         others = [(name, value) for name, value in pairs if name != "_type"]
-        return await respond(request, await search(call, names[0], others, strict=strict))
-    return await respond(request, await _answer(call, names, wanted))
+        return await search(call, names[0], others, strict=strict)
+    return await _answer(call, names, wanted)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from server.core.errors import InvalidInput, ServerError, TooLarge
 from server.core.surface import as_server_error
 from server.records.document import Json, instant, load
 from server.records.serial import serializable
+from server.records.validate import Invalid, Issue
 
 from . import binary
 from .bundle import bundle, entry
@@ -94,11 +95,19 @@ async def _in_order(call: Call, entries: Sequence[Entry], prefer: Prefer) -> dic
         try:
             _require_room(call, one, answers.values())
             answer = await run(call, ready, prefer, id=known.ids.get(one.place))
+        except Invalid as error:
+            raise Invalid([_within(issue, one) for issue in error.issues]) from error
         except ServerError as error:
             error.expression = error.expression or f"Bundle.entry[{one.place}]"
             raise
         answers[one.place] = _shown(await binary.shown(call, answer))
     return answers
+
+
+def _within(issue: Issue, one: Entry) -> Issue:
+    """An issue of an entry's resource, with the element's place in the Bundle."""
+    element = issue.expression.removeprefix(one.type)
+    return replace(issue, expression=f"Bundle.entry[{one.place}].resource{element}")
 
 
 def _require_apart(entries: Sequence[Entry]) -> None:

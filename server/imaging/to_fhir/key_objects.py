@@ -81,9 +81,9 @@ def _say_patient(made: Dataset, patient: Json | None) -> None:
     seen = patient or {}
     name: Json = next(iter(seen.get("name", [])), {})
     parts = (name.get("family", name.get("text", "")), *(" ".join(name.get(one, [])) for one in ("given",)))
-    made.PatientName = "^".join(_plain(part) for part in parts).rstrip("^")
+    made.PatientName = "^".join(_plain(str(part)) for part in parts).rstrip("^")
     known: Json = next((each for each in seen.get("identifier", []) if each.get("value")), {})
-    made.PatientID = _plain(known.get("value", ""))
+    made.PatientID = _plain(str(known.get("value", "")))
     if known.get("system"):
         made.IssuerOfPatientID = _plain(known["system"])
     birth = str(seen.get("birthDate", "")).replace("-", "")

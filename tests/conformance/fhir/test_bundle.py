@@ -66,6 +66,38 @@ async def test_entries_of_a_transaction_refer_to_each_other(api: Api) -> None:
         assert each["response"]["lastModified"] == each["resource"]["meta"]["lastUpdated"]
 
 
+async def test_whatever_is_read_is_read_in_a_batch(api: Api) -> None:
+    """3.1.0.11: a GET of a Bundle is that of the address: histories, several types, a compartment, parts of a
+    resource; in a compartment that is not one of ours there is nothing."""
+    made = await api.made(api.observation())
+    here, me = f"Observation/{made['id']}", f"Patient/{api.patient}"
+    reads = {
+        "metadata": "CapabilityStatement", "_history?_count=1": "Bundle", "Observation/_history": "Bundle",
+        f"{here}/_history": "Bundle", f"{here}/_history/1": "Observation", "?_type=Patient,Observation": "Bundle",
+        f"{me}/*": "Bundle", f"{me}/Observation?_count=1": "Bundle", "AuditEvent?_count=1": "Bundle",
+        f"{api.client.base_url}/fhir/{here}": "Observation",
+    }  # fmt: skip
+    answer = await send(api, bundle("batch", *(entry("GET", url) for url in reads)))
+    for (url, type), one in zip(reads.items(), answer["entry"], strict=True):
+        assert (one["response"]["status"], one.get("resource", {}).get("resourceType")) == ("200 OK", type), (
+            url
+        )
+    parts, gone, history = (await send(api, bundle("batch", entry("GET", f"{here}?_elements=status"),
+        entry("GET", f"Encounter/x/{here}"), entry("GET", "AuditEvent/_history"))))["entry"]  # fmt: skip
+    assert "subject" not in parts["resource"]
+    assert (gone["response"]["status"], history["response"]["status"]) == ("404", "405")
+
+
+async def test_the_element_at_fault_is_named_in_the_bundle(api: Api) -> None:
+    """OperationOutcome.issue.expression: from the root of what was sent."""
+    code, outcome = await refused(
+        api, bundle("transaction", entry("POST", "Observation", api.observation()),
+                    entry("POST", "Observation", api.observation(status="x")))
+    )  # fmt: skip
+    assert code == 422
+    assert outcome["issue"][0]["expression"] == ["Bundle.entry[1].resource.status"]
+
+
 async def test_a_transaction_is_all_or_nothing(api: Api) -> None:
     """3.1.0.11.1: one OperationOutcome, and nothing is left."""
     good = api.observation(identifier=[{"system": "urn:tx", "value": api.patient}])
