@@ -393,3 +393,55 @@ async def test_scopes_open_dicomweb_by_their_letters(record: Record, scope: str)
             path,
             answer.status_code,
         )
+
+
+# -- content beside its row
+
+
+async def test_content_is_opened_like_its_record(record: Record) -> None:
+    """A large Binary lies in the object store: no range, tag, version or form of it opens for others."""
+    own = record.token
+    context = {
+        "content-type": "application/octet-stream",
+        "x-security-context": f"Patient/{record.ada.fhir_id}",
+    }
+    content = NAME.encode() * 5000
+    made = await record.client.post("/fhir/Binary", content=content, headers=bearer(own) | context)
+    assert made.status_code == 201, made.text
+    path = f"/fhir/Binary/{made.headers['location'].partition('/Binary/')[2].partition('/')[0]}"
+    raw = {"accept": "*/*"}
+    shown = await record.get(own, path, **raw)
+    assert shown.content == content
+    _, looks = await record.doctor("images", "download")
+    _, reads = await record.doctor("reports")
+    _, chosen = await record.doctor("images", "reports", studies=[record.one.study])
+    stranger = await record.people.token(await record.people.patient())
+    system = await record.people.system_token(await record.people.backend())
+    assert (await record.get(reads, path, **raw)).content == content
+    forms: tuple[tuple[str, dict[str, str]], ...] = (
+        ("", raw),
+        ("", {"accept": "application/fhir+json"}),
+        ("", raw | {"range": "bytes=0-10"}),
+        ("", raw | {"if-none-match": shown.headers["etag"]}),
+        ("", raw | {"if-modified-since": shown.headers["last-modified"]}),
+        ("/_history/1", raw),
+        ("/_history", {"accept": "application/fhir+json"}),
+    )
+    for token in (looks, chosen, stranger, system):
+        for more, headers in forms:
+            for method in ("GET", "HEAD"):
+                answer = await record.client.request(method, path + more, headers=bearer(token) | headers)
+                assert answer.status_code in (404, 405), (more, headers)
+                assert NAME not in answer.text
+    for more, accept in (
+        (f"/studies/{record.one.study}/metadata", "application/dicom+json"),
+        (record.one.path, "application/dicom"),
+        (f"{record.one.path}/rendered", "image/png"),
+        (f"{record.one.path}/frames/1", "*/*"),
+    ):
+        seen = await record.get(own, f"/dicomweb{more}", accept=accept)
+        assert seen.status_code == 200
+        for known in ({"if-none-match": seen.headers["etag"]}, {"range": "bytes=0-10"}):
+            hidden = await record.get(stranger, f"/dicomweb{more}", accept=accept, **known)
+            assert hidden.status_code == 404, (more, known)
+            assert "etag" not in hidden.headers
