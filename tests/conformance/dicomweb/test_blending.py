@@ -11,10 +11,14 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
+from server.audit import reading
+from server.audit.events import Event
+from server.storage.where import Where
 from tests.conformance.dicomweb.conftest import Owner
 from tests.conformance.dicomweb.samples import CT, Sample, instance, store, written
 from tests.conformance.dicomweb.samples import pixels as give_pixels
 from tests.conformance.dicomweb.test_8_3_5_rendering_parameters import PNG, pixels
+from tests.conftest import RunningServer
 from tests.factories import People, bearer
 
 BLENDING, ADVANCED = "1.2.840.10008.5.1.4.1.1.11.4", "1.2.840.10008.5.1.4.1.1.11.8"
@@ -112,8 +116,13 @@ async def pair(web: httpx.AsyncClient) -> Pair:
     return Pair(ct, pet, reference)
 
 
-async def test_one_set_in_colours_over_another(web: httpx.AsyncClient, pair: Pair):
-    """N.2.4.3: R = Rs·A + Yu·(1 - A), where both lie; beside it the underlying one as it is. By reference and plane."""
+async def test_one_set_in_colours_over_another(
+    web: httpx.AsyncClient, server: RunningServer, owner: Owner, pair: Pair
+):
+    """N.2.4.3: R = Rs·A + Yu·(1 - A), where both lie; beside it the underlying one as it is. By reference and plane.
+
+    The patient's log has both studies as looked at (decision 25).
+    """
     both = fusion(pair.ct, [pair.pet], ImageRotation=90, ImageHorizontalFlip="N")
     assert (await store(web, both)).status_code == 200
     answer = await web.get(f"/dicomweb{both.path}/rendered", headers=PNG)
@@ -124,6 +133,10 @@ async def test_one_set_in_colours_over_another(web: httpx.AsyncClient, pair: Pai
     assert np.abs(shown[12, 8].astype(int) - [160, 96, 96]).max() <= 1  # 255/4 + 128·3/4; 128·3/4
     assert (shown[..., 0] > 150).sum() == 64
     assert np.argwhere(shown[..., 0] > 150).min(axis=0).tolist() == [8, 4]
+    services, mine = server.services, Where("patient.id = :patient", {"patient": owner.person.fhir_id})
+    events = await reading.events_of(services.db, services.keyring, reach=mine)
+    seen = {event.detail["study"] for event in events if event.event == Event.STUDY_VIEWED}
+    assert seen == {pair.ct[0].study, pair.pet.study}
     each = await web.get(
         f"/dicomweb{both.path}/rendered", headers={"Accept": 'multipart/related; type="image/png"'}
     )

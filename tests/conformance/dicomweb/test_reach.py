@@ -162,7 +162,6 @@ def is_shown(answer: httpx.Response, path: str, sample: Sample) -> bool:
     return answer.status_code == 200 and answer.content not in (b"[]", b"")
 
 
-@pytest.mark.parametrize("pooled", [True, False], ids=["pooled root", "the patient's root"])
 @pytest.mark.parametrize(
     ("caller", "ct", "mr"),
     [
@@ -178,31 +177,38 @@ def is_shown(answer: httpx.Response, path: str, sample: Sample) -> bool:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-async def test_what_is_seen(
-    web: httpx.AsyncClient, scene: Scene, caller: Caller, ct: Sees, mr: Sees, pooled: bool
-):
+async def test_what_is_seen(web: httpx.AsyncClient, scene: Scene, caller: Caller, ct: Sees, mr: Sees):
     """Every reading route, its exact status; what is out of reach answers as what does not exist, to the byte."""
     headers = await caller(scene)
-    root = "/dicomweb" if pooled else scene.owner.root
     wrong = []
-    for path in PATHS:
-        unknown = await web.get(root + filled(path, UNKNOWN), headers=headers)
-        for sample, sees in ((scene.ct, ct), (scene.mr, mr)):
-            answer = await web.get(root + filled(path, sample), headers=headers)
-            status = expected(path, sees if path != "/changefeed/latest" else max_of(ct, mr))
-            of_all = path.startswith("/changefeed")
-            shown = is_shown(answer, path, sample)
-            if of_all and shown and sees is not Sees.NOTHING:
-                shown_right = True
-            elif path == "/changefeed/latest":
-                shown_right = not (shown and sees is Sees.NOTHING)
-            else:
-                shown_right = shown == (status == 200 and sees is not Sees.NOTHING)
-            if answer.status_code != status or not shown_right:
-                wrong.append((path, answer.status_code, status, answer.text[:200]))
-            elif sees is Sees.NOTHING and not of_all and answer.content != unknown.content:
-                wrong.append((path, "not as what does not exist", answer.text[:200]))
+    for root in ("/dicomweb", scene.owner.root):
+        for path in PATHS:
+            unknown = await web.get(root + filled(path, UNKNOWN), headers=headers)
+            for sample, sees in ((scene.ct, ct), (scene.mr, mr)):
+                answer = await web.get(root + filled(path, sample), headers=headers)
+                most = max_of(ct, mr) if path == "/changefeed/latest" else sees
+                if trouble := _amiss(answer, path, sample, sees, expected(path, most), unknown):
+                    wrong.append((root, path, *trouble))
     assert wrong == []
+
+
+def _amiss(
+    answer: httpx.Response, path: str, sample: Sample, sees: Sees, status: int, unknown: httpx.Response
+) -> tuple[object, ...] | None:
+    """What is not as it should be."""
+    of_all = path.startswith("/changefeed")
+    shown = is_shown(answer, path, sample)
+    if of_all and shown and sees is not Sees.NOTHING:
+        shown_right = True
+    elif path == "/changefeed/latest":
+        shown_right = not (shown and sees is Sees.NOTHING)
+    else:
+        shown_right = shown == (status == 200 and sees is not Sees.NOTHING)
+    if answer.status_code != status or not shown_right:
+        return answer.status_code, status, answer.text[:200]
+    if sees is Sees.NOTHING and not of_all and answer.content != unknown.content:
+        return "not as what does not exist", answer.text[:200]
+    return None
 
 
 UNKNOWN = Sample(b"", "1.2.3.4", "1.2.3.4.5", "1.2.3.4.5.6")
