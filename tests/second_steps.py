@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import timedelta
 from typing import Any
@@ -14,6 +13,7 @@ from server.core import clock
 from tests.authenticator import Authenticator
 from tests.factories import Person
 from tests.sharing_steps import mails_to, text_of
+from tests.waiting import tries
 
 
 def field_of(page: httpx.Response, name: str) -> str:
@@ -84,9 +84,8 @@ async def make_passkey(client: httpx.AsyncClient, origin: str, *, name: str = "M
 
 async def told(services: Any, email: str, words: str) -> str:
     """The last mail to this address with these words; a running server's own worker may hold it for a moment."""
-    for _ in range(100):
+    async for _ in tries():
         mails = [text_of(mail) for mail in await mails_to(services, email)]
         if found := [each for each in mails if words in each]:
             return found[-1]
-        await asyncio.sleep(0.05)
     raise AssertionError(f"nobody mailed {words!r}: {mails}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 from datetime import timedelta
@@ -24,16 +23,16 @@ from tests.conformance.dicomweb.samples import instance, store
 from tests.conftest import RunningServer, serving
 from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of
+from tests.waiting import tries
 
 
 async def asked(server: RunningServer, person: Person) -> object:
     services = server.services
     reach = await services.gate.reach_for_actor(actor_of(person), erasure.PATIENT_DELETE)
     [erasure_id] = await erasure.ask(services, actor=actor_of(person), reach=reach)
-    for _ in range(200):
+    async for _ in tries():
         if await erasure_steps.advance(services, erasure_id):
             return (await erasure.state_of(services, erasure_id))["step"]
-        await asyncio.sleep(0.05)
     raise AssertionError("it does not end")
 
 

@@ -17,6 +17,7 @@ from tests.conformance.dicomweb.samples import Sample, instance, parts, store
 from tests.conformance.smart.driver import Browser, es384, register, rs384
 from tests.conftest import RunningServer
 from tests.factories import People, Person, bearer
+from tests.waiting import tries
 
 SCOPE = "launch/patient openid fhirUser patient/Patient.rs patient/ImagingStudy.rs patient/Endpoint.rs"
 WHOLE_STUDY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -41,12 +42,11 @@ async def held(web: httpx.AsyncClient, people: People, person: Person) -> Sample
 async def studies(web: httpx.AsyncClient, patient_id: str, token: dict[str, str]) -> list[dict[str, Any]]:
     """ImagingStudy with its Endpoint, as SMART Imaging Access asks; built soon after the store."""
     query = {"patient": patient_id, "_include": "ImagingStudy:endpoint"}
-    for _ in range(100):
+    async for _ in tries():
         answer = await web.get("/fhir/ImagingStudy", params=query, headers=token)
         assert answer.status_code == 200, answer.text
         if entries := answer.json().get("entry"):
             return [entry["resource"] for entry in entries]
-        await asyncio.sleep(0.05)
     raise AssertionError("no ImagingStudy came")
 
 

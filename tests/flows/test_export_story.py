@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import itertools
@@ -31,6 +30,7 @@ from tests.databases import create_database, drop_database
 from tests.factories import People, Person, bearer
 from tests.flows.portal_steps import submit
 from tests.sharing_steps import actor_of
+from tests.waiting import tries
 
 PDF = b"%PDF-1.4 a report, byte for byte \x00\xff"
 FILM = hashlib.shake_256(b"film").digest(100_000)  # lies in the object store
@@ -70,12 +70,11 @@ async def filled(server: RunningServer, people: People) -> tuple[Person, dict[st
 async def made(services: Services, browser: httpx.AsyncClient) -> str:
     """Ask for a copy on the page and wait for it; its address."""
     assert (await submit(browser, "/account/data", "/account/data/copy")).status_code == 303
-    for _ in range(100):
+    async for _ in tries():
         await Worker(services, KITS).drain()
         page = await browser.get("/account/data")
         if (at := page.text.find("/account/data/copies/")) > 0 and "download>" in page.text:
             return page.text[at : page.text.index('"', at)]
-        await asyncio.sleep(0.1)
     raise AssertionError("no copy was made")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import timedelta
 
@@ -15,6 +14,7 @@ from tests.conformance.dicomweb.samples import instance, store
 from tests.conftest import RunningServer
 from tests.factories import PASSWORD, People, bearer
 from tests.flows.portal_steps import submit
+from tests.waiting import tries
 
 
 async def test_restriction_and_withdrawal_from_the_pages(server: RunningServer, people: People) -> None:
@@ -74,11 +74,10 @@ async def test_deleting_the_account_from_the_page(server: RunningServer, people:
         assert re.fullmatch(r"/erased/[0-9a-f-]{36}", proof)
         assert (await browser.get("/account")).status_code == 303  # signed out
     async with httpx.AsyncClient(base_url=server.url, timeout=60) as anybody:
-        for _ in range(200):
+        async for _ in tries():
             page = await anybody.get(proof)
             if "Everything was deleted" in page.text:
                 break
-            await asyncio.sleep(0.05)
         assert "Moor" not in page.text
         signed = await anybody.get(f"{proof}/proof.json")
         assert signed.status_code == 200, page.text

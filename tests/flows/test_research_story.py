@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import re
@@ -29,6 +28,7 @@ from tests.factories import People, Person, bearer
 from tests.flows.portal_steps import submit
 from tests.second_steps import field_of, told
 from tests.sharing_steps import actor_of, consent_reach
+from tests.waiting import tries
 
 CHEST = {
     "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
@@ -78,12 +78,11 @@ async def act(client: httpx.AsyncClient, page: str, path: str | None = None, **f
 
 async def ready(server: RunningServer, client: httpx.AsyncClient, page: str, address: str) -> str:
     """The address of the delivery, when it is made."""
-    for _ in range(100):
+    async for _ in tries():
         await Worker(server.services, KITS).drain()
         text = (await client.get(page)).text
         if f'href="{address}" download' in text:
             return address
-        await asyncio.sleep(0.05)
     raise AssertionError("no delivery was made")
 
 

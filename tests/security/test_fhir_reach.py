@@ -7,7 +7,6 @@ some of them; each interaction is asked by each caller, and shows just those.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import pytest
 from server.sharing import share as sharing
 from tests.factories import People, bearer
 from tests.sharing_steps import actor_of, consent_reach
+from tests.waiting import tries
 
 Json = dict[str, Any]
 LAB, SOCIAL, OLD, NEW = "Labquill", "Socialquill", "Oldquill", "Newquill"
@@ -229,11 +229,10 @@ async def export(ask: Asking) -> str:
     begun = await ask.client.get("/fhir/Patient/$export", headers=headers)
     if begun.status_code != 202:
         return begun.text
-    for _ in range(200):
+    async for _ in tries():
         answer = await ask.get(begun.headers["content-location"])
         if answer.status_code == 200:
             return "".join([await ask.text(file["url"]) for file in answer.json()["output"]])
-        await asyncio.sleep(0.05)
     raise AssertionError("no export")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpx
 from server.sharing import share as sharing
 from tests.factories import bearer
 from tests.sharing_steps import actor_of, consent_reach
+from tests.waiting import tries
 
 Json = dict[str, Any]
 ASYNC = {"Prefer": "respond-async", "Accept": "application/fhir+json"}
@@ -27,7 +27,7 @@ async def exported(client: httpx.AsyncClient, token: str, path: str, **asked: An
 
 
 async def waited(client: httpx.AsyncClient, token: str, address: str) -> Json:
-    for _ in range(200):
+    async for _ in tries():
         answer = await client.get(address, headers=bearer(token))
         if answer.status_code != 202:
             assert answer.status_code == 200, answer.text
@@ -35,7 +35,6 @@ async def waited(client: httpx.AsyncClient, token: str, address: str) -> Json:
             return manifest
         assert answer.headers["x-progress"]
         assert int(answer.headers["retry-after"]) > 0
-        await asyncio.sleep(0.05)
     raise AssertionError("the export did not come to an end")
 
 

@@ -23,6 +23,7 @@ from tests.conftest import RunningServer, serving
 from tests.databases import create_database
 from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of, consent_reach
+from tests.waiting import tries
 
 Json = dict[str, Any]
 IG = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition"
@@ -50,11 +51,10 @@ class Endpoint:
 
     async def of_kind(self, kind: str, count: int = 1) -> list[Json]:
         """The notifications of a kind, when there are so many."""
-        for _ in range(200):
+        async for _ in tries():
             found = [body for body in self.bodies if value_of(body, "type") == kind]
             if len(found) >= count:
                 return found
-            await asyncio.sleep(0.05)
         raise AssertionError([value_of(body, "type") for body in self.bodies])
 
 
@@ -156,11 +156,10 @@ async def active(app: App, resource: Json) -> Json:
 
 
 async def until(app: App, id: str, status: str) -> Json:
-    for _ in range(200):
+    async for _ in tries():
         found: Json = (await app.ask("GET", f"Subscription/{id}")).json()
         if found["status"] == status:
             return found
-        await asyncio.sleep(0.05)
     raise AssertionError(found)
 
 
@@ -340,7 +339,7 @@ async def tried_until(people: People, id: str, state: str, *, after: int) -> int
     worker, found = _worker(people), None
     for minutes in range(after + 10, after + 100, 10):
         clock.travel(timedelta(minutes=minutes))
-        for _ in range(5):
+        for _ in range(25):
             await worker.drain()
             found = await people.services.db.fetch_val(
                 _query("SELECT state FROM subscription WHERE id = :id"), {"id": id}

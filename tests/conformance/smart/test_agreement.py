@@ -5,7 +5,6 @@ SMART App Launch 2.2: scopes are a union, each keeping its own filter; a patient
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import random
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from server.access.scopes import Filter, Scopes
 from tests.conformance.dicomweb.samples import instance, store
 from tests.conftest import RunningServer
 from tests.factories import People, Person, bearer
+from tests.waiting import tries
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 KINDS = ((("CT",), "20220301"), (("MR",), "20240131"), (("PT", "CT"), "20240630"), (("US",), ""))
@@ -159,12 +159,11 @@ async def in_dicomweb(client: httpx.AsyncClient, token: dict[str, str]) -> set[s
 
 
 async def in_fhir(client: httpx.AsyncClient, token: dict[str, str], count: int) -> set[str] | None:
-    for _ in range(100):  # resources are built soon after the store
+    async for _ in tries():  # resources are built soon after the store
         answer = await client.get("/fhir/ImagingStudy", params={"_count": 50}, headers=token)
         if answer.status_code == 403:
             return None
         entries = answer.json().get("entry", [])
         if len(entries) >= count:
             break
-        await asyncio.sleep(0.05)
     return {entry["resource"]["identifier"][0]["value"].removeprefix("urn:oid:") for entry in entries}

@@ -20,6 +20,7 @@ from tests.conformance.dicomweb.samples import instance
 from tests.conformance.dicomweb.samples import store as store_samples
 from tests.conftest import RunningServer
 from tests.factories import People, Person, bearer
+from tests.waiting import tries
 
 from .driver import CALLBACK, App, Browser, Form, register, returned
 
@@ -73,7 +74,7 @@ async def seen(browser: Browser, tokens: dict[str, Any], studies: dict[str, str]
         ("fhir", "ImagingStudy?_count=50"),
         ("everything", f"Patient/{tokens['patient']}/$everything"),
     ):
-        for _ in range(100):  # resources are built soon after the store
+        async for _ in tries():  # resources are built soon after the store
             answer = await browser.client.get(f"/fhir/{path}", headers=headers)
             assert answer.status_code == 200, answer.text
             entries = [each["resource"] for each in answer.json().get("entry", [])]
@@ -84,7 +85,6 @@ async def seen(browser: Browser, tokens: dict[str, Any], studies: dict[str, str]
             ]
             if len(uids) >= len(found["qido"]):
                 break
-            await asyncio.sleep(0.05)
         found[key] = {names[uid] for uid in uids}
     return found
 
@@ -110,10 +110,9 @@ async def test_what_is_left_of_the_images_is_in_the_token(
     """By kind, by date and by study, for wildcards too; on FHIR and DICOMweb alike."""
     app = app.with_scope(scope)
     page = await browser.ask(app)
-    for _ in range(100):
+    async for _ in tries():
         if page.text.count('name="only"') == 3:
             break
-        await asyncio.sleep(0.05)
         page = await browser.ask(app)
     if "only" in how:
         uid = archive[1][how["only"]]

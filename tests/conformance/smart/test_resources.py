@@ -5,8 +5,6 @@ RFC 6750; SMART App Launch 2.2, "Scopes"; decisions 1 and 3.
 
 from __future__ import annotations
 
-import asyncio
-
 import httpx
 import pytest
 
@@ -14,6 +12,7 @@ from server.accounts import people as accounts
 from server.core import clock
 from tests.conformance.dicomweb.samples import MULTIPART, body, instance
 from tests.factories import People, Person, bearer
+from tests.waiting import tries
 
 from .driver import App, Browser
 from .test_tokens import refresh
@@ -106,11 +105,10 @@ async def test_a_granular_scope_is_the_same_in_fhir_and_dicomweb(
     found = (await browser.client.get("/dicomweb/studies", headers=token)).json()
     assert [study["0020000D"]["Value"] for study in found] == [[ct]]
     search = f"/fhir/ImagingStudy?patient={person.fhir_id}"
-    for _ in range(100):  # the resource is built soon after the store
+    async for _ in tries():  # the resource is built soon after the store
         bundle = (await browser.client.get(search, headers=token)).json()
         if "entry" in bundle:
             break
-        await asyncio.sleep(0.05)
     identifiers = [each["resource"]["identifier"] for each in bundle["entry"]]
     assert [f"urn:oid:{ct}" in [one["value"] for one in each] for each in identifiers] == [True]
     assert (await browser.client.get(f"/dicomweb/studies/{ct}/metadata", headers=token)).status_code == 200

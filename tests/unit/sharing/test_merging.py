@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import random
@@ -32,6 +31,7 @@ from tests.conftest import RunningServer, serving
 from tests.databases import create_database, drop_database
 from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of
+from tests.waiting import tries
 
 STUDIES = ("1.2.3.1", "1.2.3.2", "1.2.3.3")
 TABLES = (
@@ -228,10 +228,9 @@ async def test_erasure_backup_and_latecomers(
     reach = await services.gate.reach_for_actor(actor, export.PATIENT_READ)
     copy = await export.ask(services, world.ada.fhir_id, reach=reach, actor=actor)
     state = _sql("SELECT state FROM data_export WHERE id = :id")
-    for _ in range(1200):  # the server's own worker makes it
+    async for _ in tries():  # the server's own worker makes it
         if (found := await services.db.fetch_val(state, {"id": copy})) != "preparing":
             break
-        await asyncio.sleep(0.05)
     assert found == "ready"
     of_both = (
         "SELECT sha256 FROM data_export_file WHERE path LIKE 'OTHER/%' AND path LIKE '%' || :uid || '.dcm'"
