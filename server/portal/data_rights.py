@@ -61,10 +61,9 @@ def _profile_id(visit: Visit) -> str:
     return found
 
 
+@step_up.required
 async def make_copy(visit: Visit) -> Response:
     """Have a copy made; asks who it is first."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     reach = await visit.own_reach(export.PATIENT_READ)
     await export.ask(visit.services, _profile_id(visit), reach=reach, actor=visit.holder)
     return see_other(HERE, "copy")
@@ -93,10 +92,9 @@ async def restrict(visit: Visit) -> Response:
     return see_other(HERE, "restricted")
 
 
+@step_up.required
 async def unrestrict(visit: Visit) -> Response:
     """Shared again with whom it was shared with before; asks who it is first."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     reach = await visit.own_reach(restriction.PATIENT_UPDATE)
     try:
         await restriction.end(visit.services, _profile_id(visit), reach=reach, actor=visit.holder)

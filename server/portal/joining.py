@@ -23,10 +23,9 @@ async def show(visit: Visit) -> Response:
     return await _page(visit, Form(), visit.query("record"))
 
 
+@step_up.required
 async def submit(visit: Visit) -> Response:
     """Join the other record of one's own with the one that the pages show."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, other = visit.form, visit.form["record"]
     if not form.has("same"):
         form.wrong("same-yes", N_("Tick the box if both records are yours."))

@@ -37,10 +37,9 @@ async def one(visit: Visit) -> Response:
     return await _page(visit, Form())
 
 
+@step_up.required
 async def act(visit: Visit) -> Response:
     """Note, declare a breach, tell, close."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, incident_id = visit.form, uuid_of(visit, "incident")
     what = form.one_of("act", ACTS)
     words = form.lines("words", most=2000)

@@ -21,10 +21,9 @@ async def show(visit: Visit) -> Response:
     return await _page(visit, Form(), visit.query("record").strip())
 
 
+@step_up.required
 async def restrict(visit: Visit) -> Response:
     """Restrict, or free."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, record = visit.form, visit.place("record")
     why = form.lines("reason", most=500)
     try:
@@ -37,10 +36,9 @@ async def restrict(visit: Visit) -> Response:
     return await _answer(visit, record)
 
 
+@step_up.required
 async def propose_hold(visit: Visit) -> Response:
     """A hold, which a second operator places."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, record = visit.form, visit.place("record")
     texts = {name: form.lines(name, most=1000) for name in ("authority", "scope", "reason")}
     review = form.day("review_at")
@@ -54,10 +52,9 @@ async def propose_hold(visit: Visit) -> Response:
     return await _answer(visit, record)
 
 
+@step_up.required
 async def propose_export(visit: Visit) -> Response:
     """A copy of everything for its person, which a second operator has made."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, record = visit.form, visit.place("record")
     reason = form.lines("copy_reason", most=1000)
     if form:
@@ -66,10 +63,9 @@ async def propose_export(visit: Visit) -> Response:
     return await _page(visit, form, record)
 
 
+@step_up.required
 async def propose_release(visit: Visit) -> Response:
     """The end of a hold, which a second operator decides."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     reason = visit.form.lines("reason", most=1000)
     if visit.form:
         await proposals.propose_release(
@@ -79,10 +75,9 @@ async def propose_release(visit: Visit) -> Response:
     return see_other("/operator/proposals")
 
 
+@step_up.required
 async def part(visit: Visit) -> Response:
     """Take a record out again that was joined with this one."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, record = visit.form, visit.place("record")
     reason = form.lines("parting_reason", most=1000)
     if form:
@@ -94,10 +89,9 @@ async def part(visit: Visit) -> Response:
     return await _page(visit, form, record)
 
 
+@step_up.required
 async def begin_emergency(visit: Visit) -> Response:
     """Open one record for two hours; the person is told."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, record = visit.form, visit.place("record")
     reason = form.lines("emergency_reason", most=1000)
     if form:
@@ -127,10 +121,9 @@ async def show_proposals(visit: Visit) -> Response:
     )
 
 
+@step_up.required
 async def decide(visit: Visit) -> Response:
     """Do it, or refuse it."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     do = visit.form["do"] == "yes"
     await proposals.decide(visit.services, uuid_of(visit, "proposal"), do=do, actor=visit.actor)
     return see_other("/operator/proposals", "saved")
@@ -141,10 +134,9 @@ async def show_disclosures(visit: Visit) -> Response:
     return await _disclosures(visit, Form())
 
 
+@step_up.required
 async def disclose(visit: Visit) -> Response:
     """Write one down; the patient is told, unless an authority forbids it until a date."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form = visit.form
     record = form.text("record", most=64)
     texts = {

@@ -52,10 +52,9 @@ async def show(visit: Visit) -> Response:
     return await _list(visit, filled({}, options=USUAL))
 
 
+@step_up.required
 async def propose(visit: Visit) -> Response:
     """A new project, which another operator approves."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form = visit.form
     texts = {name: form.text(name) for name in ("name", "organization", "contact")}
     texts["description"] = form.lines("description", most=2000)

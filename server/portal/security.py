@@ -116,10 +116,9 @@ async def add_passkey(visit: Visit) -> Response:
     return JSONResponse({"go": CODES_PATH if first else f"{HERE}?done=factor-added"}, headers=HEADERS)
 
 
+@step_up.required
 async def remove_passkey(visit: Visit) -> Response:
     """Remove one; the last factor stays where it is needed."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     me, services = visit.signed_in, visit.services
     factors = await second_factor.of(services.db, me.account_id)
     last = factors.passkeys == 1 and not factors.totp
@@ -133,17 +132,15 @@ async def remove_passkey(visit: Visit) -> Response:
     return see_other(HERE, "passkey-removed")
 
 
+@step_up.required
 async def show_app(visit: Visit) -> Response:
     """Set up an authenticator app."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     return _app_page(visit, Form())
 
 
+@step_up.required
 async def add_app(visit: Visit) -> Response:
     """The first code of the app."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, me, services = visit.form, visit.signed_in, visit.services
     code = form.text("code", most=60)
     first = not await second_factor.of(services.db, me.account_id)
@@ -160,10 +157,9 @@ async def add_app(visit: Visit) -> Response:
     return see_other(CODES_PATH if first else HERE, "factor-added")
 
 
+@step_up.required
 async def remove_app(visit: Visit) -> Response:
     """The app's codes do not count any more."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     me, services = visit.signed_in, visit.services
     factors = await second_factor.of(services.db, me.account_id)
     last = factors.passkeys == 0
@@ -179,10 +175,9 @@ async def show_codes(visit: Visit) -> Response:
     return _codes_page(visit, [], local_path(visit.query("next"), otherwise=HERE))
 
 
+@step_up.required
 async def make_codes(visit: Visit) -> Response:
     """New codes, shown now and never again."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     me, services = visit.signed_in, visit.services
     if not await second_factor.of(services.db, me.account_id):
         raise Forbidden("Recovery codes stand in for a second step. Set one up first.")
@@ -194,10 +189,9 @@ async def make_codes(visit: Visit) -> Response:
     return _codes_page(visit, codes, local_path(visit.form["next"], otherwise=HERE))
 
 
+@step_up.required
 async def change_address(visit: Visit) -> Response:
     """Ask for another e-mail address: both are told."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     form, services = visit.form, visit.services
     email = form.checked("email", people.normal_email)
     if form:

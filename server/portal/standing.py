@@ -29,10 +29,9 @@ async def not_mine(visit: Visit) -> Response:
     return see_other("/imaging", "not-mine")
 
 
+@step_up.required
 async def delete(visit: Visit) -> Response:
     """Invisible at once, to everyone; can be taken back for 30 days."""
-    if (asking := await step_up.require_recent(visit)) is not None:
-        return asking
     reach = (await visit.reach(STUDY_DELETE)).at(await own_id(visit))
     await removal.delete(visit.services, visit.place("uid"), reach=reach, actor=visit.actor)
     return see_other("/imaging", "deleted")

@@ -1,6 +1,11 @@
 """Step-up: before a grave act (share, export, delete, security) the visitor shows again that it is them.
 
-A page asks for it in one line, before it acts:
+A page asks for it before anything else,
+
+    @step_up.required
+    async def remove_app(visit: Visit) -> Response:
+
+or later, when it knows that it is going to act:
 
     if (asking := await step_up.require_recent(visit)) is not None:
         return asking
@@ -10,6 +15,8 @@ page that asks holds the whole form again and sends it to where it was going, wi
 """
 
 from __future__ import annotations
+
+from functools import wraps
 
 from starlette.responses import JSONResponse, Response
 
@@ -21,7 +28,7 @@ from server.core.texts import N_
 
 from .forms import Form, local_path, read_json
 from .pages import HEADERS, render, see_other, wants_json
-from .visit import Visit
+from .visit import Handler, Visit
 
 FIELD = "confirm_password"
 CONFIRM_PATH = "/confirm"
@@ -44,6 +51,17 @@ async def require_recent(visit: Visit) -> Response | None:
     if typed and await _confirmed(visit, typed, form):
         return None
     return await _page(visit, form)
+
+
+def required(handler: Handler) -> Handler:
+    """The page for who showed lately who they are; the others are asked first."""
+
+    @wraps(handler)
+    async def asked(visit: Visit) -> Response:
+        asking = await require_recent(visit)
+        return asking if asking is not None else await handler(visit)
+
+    return asked
 
 
 def is_recent(visit: Visit) -> bool:
