@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from itertools import islice
+from itertools import chain
 
 from starlette.requests import Request
 
@@ -71,9 +71,9 @@ def _pictures(
     elif everything:
         chosen = list(found)
     else:
-        every = list(islice(found, MOST))
-        whole = (each for each in every if len(each[2].layers) == len(plan.inputs) - 1)
-        chosen = [next(whole, every[0])]
+        first = next(found)
+        whole = (each for each in chain([first], found) if len(each[2].layers) == len(plan.inputs) - 1)
+        chosen = [next(whole, first)]
     return [
         (
             replace(row, metadata=b""),

@@ -17,7 +17,7 @@ from PIL import Image
 from server.core.errors import NotAcceptable
 
 from .catalogue import InstanceRow
-from .description import palette_of
+from .description import Table, palette_of
 from .dicom_json import Json
 from .geometry import Affine
 from .model_values import first, items, number_in
@@ -50,12 +50,11 @@ class Input:
     series_uid: str | None
     images: list[Reference]
     model: Json  # what says how they are windowed
-    palette_in: Json | None  # what holds their colours
+    palette: list[Table] | None  # their colours
 
     def state(self, sop_uid: str, frame: int) -> State:
         """How one of the frames is toned; its pixels stay where they are."""
-        palette = palette_of(self.palette_in) if self.palette_in is not None else None
-        return toned_by(self.model, sop_uid, frame, palette)
+        return toned_by(self.model, sop_uid, frame, self.palette)
 
 
 @dataclass(frozen=True)
@@ -112,11 +111,12 @@ def _of_two(model: Json) -> Plan:
     found: dict[str, Json] = {str(first(item, "00700405")): item for item in items(model, "00700402")}
     under, over = found.get("UNDERLYING"), found.get("SUPERIMPOSED")
     opacity = number_in(model, "00700403")
-    if under is None or over is None or opacity is None or palette_of(model) is None:
+    colours = palette_of(model)
+    if under is None or over is None or opacity is None or colours is None:
         raise NotBlended("This blending state lacks one of its sets, its opacity, or its palette.")
     inputs = [
         Input(n, str(first(item, "0020000D")), None, references_in(item), item, palette)
-        for n, item, palette in ((1, under, None), (2, over, model))
+        for n, item, palette in ((1, under, None), (2, over, colours))
     ]
     if not all(each.images for each in inputs):
         raise NotBlended("This blending state does not say which images it is for.")
@@ -149,7 +149,7 @@ def _input(item: Json) -> Input:
     number, series = number_in(item, "00701B02"), first(item, "0020000E")
     if number is None or not isinstance(series, str):
         raise NotBlended("An input of this blending state has no number, or no series.")
-    palette = next(iter(items(item, "00480120")), item)
+    palette = palette_of(next(iter(items(item, "00480120")), item))
     images = images_in(item, series)
     return Input(int(number), str(first(item, "0020000D")), series, images, item, palette)
 

@@ -6,7 +6,7 @@ reference and their planes; images that do not say where they lie only when each
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -27,12 +27,13 @@ def frames_in(wanted: Input, rows: Mapping[str, InstanceRow]) -> list[Frame]:
     for row, numbers in _named(wanted, rows):
         for number in numbers:
             found[row.sop_uid, number] = row, number
-        if len(found) > MOST:
-            raise NotBlended(f"This blending state is for more than {MOST} frames.")
+            if len(found) > MOST:
+                raise NotBlended(f"This blending state is for more than {MOST} frames.")
     return list(found.values())
 
 
-def _named(wanted: Input, rows: Mapping[str, InstanceRow]) -> Iterator[tuple[InstanceRow, Sequence[int]]]:
+def _named(wanted: Input, rows: Mapping[str, InstanceRow]) -> Iterator[tuple[InstanceRow, Iterable[int]]]:
+    """Which frames of which images; of a range of a thousand million, no more are made than are looked at."""
     if not wanted.images:
         yield from ((row, range(1, row.frame_count + 1)) for row in rows.values())
     for each in wanted.images:
@@ -41,15 +42,18 @@ def _named(wanted: Input, rows: Mapping[str, InstanceRow]) -> Iterator[tuple[Ins
             continue
         every = range(1, row.frame_count + 1)
         if each.segments:
-            yield row, [number for number in every if _segment(row, number) in each.segments]
+            yield row, _of_segments(row, every[: MOST + 1], each.segments)
         else:
-            yield row, [number for number in each.frames or every if number in every]
+            yield row, (number for number in each.frames if number in every) if each.frames else every
 
 
-def _segment(row: InstanceRow, frame: int) -> int | None:
-    groups = functional_groups(model_of(row.metadata), frame)
-    found = [number_in(item, "0062000B") for item in items(groups, "0062000A")]
-    return int(found[0]) if found and found[0] is not None else None
+def _of_segments(row: InstanceRow, frames: Iterable[int], segments: Sequence[int]) -> Iterator[int]:
+    model = model_of(row.metadata)
+    for number in frames:
+        groups = functional_groups(model, number)
+        found = [number_in(item, "0062000B") for item in items(groups, "0062000A")]
+        if found and found[0] in segments:
+            yield number
 
 
 def blends(plan: Plan, sets: Mapping[int, list[Frame]]) -> Iterator[tuple[InstanceRow, int, Blend]]:

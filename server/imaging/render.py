@@ -92,7 +92,7 @@ async def _subtracted(services: Services, row: InstanceRow, number: int, look: L
 
 async def _blended(services: Services, row: InstanceRow, number: int, look: Look, blend: Blend) -> bytes:
     """Images laid over each other; each asks for the room of its frame within."""
-    size = LAYER * _area(row) * (1 + len(blend.layers)) + sum(
+    size = LAYER * _area(row) * (1 + len(blend.layers) + len(blend.steps)) + sum(
         4 * _area(layer.row) for layer in blend.layers.values()
     )
     async with inflated_room().taken(size):

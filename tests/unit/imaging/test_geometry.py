@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
-from server.imaging.blending import NotBlended, fallen
+from server.imaging.blending import Input, NotBlended, fallen
+from server.imaging.catalogue import InstanceRow
 from server.imaging.geometry import Stack, affine, plane_of
+from server.imaging.placing import frames_in
+from server.imaging.presentation import Reference
 
 
 def model(
@@ -72,3 +77,42 @@ def test_frames_of_a_dose_and_of_what_does_not_say():
     assert plane_of(model([0, 0, 0], [0.0] * 6), 1) is None
     with pytest.raises(NotBlended):
         fallen(np.zeros((2, 2, 4), np.uint8), None, 4, 4)
+
+
+def row(sop: str, frames: int, metadata: dict[str, Any] | None = None) -> InstanceRow:
+    names = {each.name: None for each in fields(InstanceRow)}
+    given = {
+        "series_uid": "1.4",
+        "sop_uid": sop,
+        "frame_count": frames,
+        "metadata": orjson.dumps(metadata or {}),
+    }
+    return InstanceRow(**{**names, **given})  # type: ignore[arg-type]
+
+
+def test_the_frames_of_a_set():
+    """C.11.14: frames and segments that are named; a whole series; no more than can be looked at."""
+    groups = [
+        {"0062000A": {"vr": "SQ", "Value": [{"0062000B": {"vr": "US", "Value": [segment]}}]}}
+        for segment in (1, 2, 2, 3)
+    ]
+    rows = {
+        "1": row("1", 4, {"52009230": {"vr": "SQ", "Value": groups}}),
+        "2": row("2", 2),
+        "3": row("3", 10**9),
+    }
+
+    def named(*images: Reference, of: str | None = None) -> list[tuple[str, int]]:
+        wanted = Input(1, "1.2", of, list(images), {}, None)
+        return [(found.sop_uid, number) for found, number in frames_in(wanted, rows)]
+
+    assert named(Reference("1.4", "1", segments=(2,))) == [("1", 2), ("1", 3)]
+    assert named(Reference("1.4", "2"), Reference("1.4", "1", (4, 9)), Reference("1.4", "2", (1,))) == [
+        ("2", 1),
+        ("2", 2),
+        ("1", 4),
+    ]
+    assert named(Reference("1.5", "2"), Reference("1.4", "missing")) == []
+    for images, series in (((), "1.4"), ((Reference("1.4", "3"),), None)):
+        with pytest.raises(NotBlended):
+            named(*images, of=series)
