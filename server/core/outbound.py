@@ -24,6 +24,8 @@ LONGEST = 60.0  # of one step; the callers bound the whole
 MOST_REDIRECTS = 3
 
 Network = ipaddress.IPv4Address | ipaddress.IPv6Address
+_UNICAST = ipaddress.ip_network("2000::/3")  # all that IANA gives out of IPv6 (RFC 4291, 2.4)
+_PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890
 
 
 class Refused(ServerError):
@@ -139,4 +141,8 @@ def is_public(address: Network) -> bool:
             return is_public(inner)
         if address in ipaddress.ip_network("64:ff9b::/96"):  # NAT64
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address not in _UNICAST:  # IPv4 in yet other clothes, site-local, what is not given out
+            return False
+    elif address in _PROTOCOLS:
+        return False
     return address.is_global and not address.is_multicast

@@ -48,7 +48,9 @@ async def describe(services: Services, text: str) -> Json:
 async def _authorize(services: Services, request: Request, form: Mapping[str, str]) -> None:
     if request.headers.get("authorization", "").lower().startswith("bearer "):
         actor = await services.gate.actor(request)
-        if not await services.gate.lives(actor.credential):
+        if actor.scopes is None or not await services.gate.lives(
+            actor.credential
+        ):  # a viewer's key is no token
             raise NotAuthenticated()
         return
     client = await authenticate(services, request, form)

@@ -218,6 +218,8 @@ async def test_what_a_thief_asked_for_goes_with_the_password(server, people, cli
     await db.execute(Statement("pass", made), key | {"until": clock.now() + timedelta(hours=1)})
     root = f"/patients/{pat.fhir_id}/dicomweb/studies"
     assert (await other.get(root, headers=bearer("lbp_key"))).status_code == 200
+    asked = await other.post("/oauth/introspect", data={"token": "x"}, headers=bearer("lbp_key"))
+    assert asked.status_code == 401  # it reads one study, and is no token
     await accounts.change_password(db, pat.account_id, "quite another long pass phrase")
     assert (await other.get(root, headers=bearer("lbp_key"))).status_code == 401
     assert (await other.post(confirm)).status_code == 410

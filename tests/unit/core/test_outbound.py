@@ -80,6 +80,12 @@ async def test_nobody_there() -> None:
         ("::ffff:10.0.0.1", False),
         ("2002:7f00:1::", False),
         ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("fec0::1", False),
+        ("192.0.0.8", False),
+        ("::ffff:8.8.8.8", True),
     ],
 )
 def test_what_is_public(address: str, public: bool) -> None:
