@@ -23,6 +23,7 @@ from server.storage.sql import Statement
 from tests.conformance.dicomweb.samples import MULTIPART, Sample, body, instance, store
 from tests.conftest import RunningServer
 from tests.factories import People, bearer
+from tests.waiting import tries
 
 PACKS = Statement("packs", "SELECT state FROM pack")
 OUT_OF_RESOURCES = 0xA700  # DICOM PS3.18, table I.2-2
@@ -161,10 +162,9 @@ async def test_clients_that_hang_up_leave_nothing(
 
     for _ in range(3):
         await asyncio.gather(*(hang_up() for _ in range(8)))
-    for _ in range(100):
+    async for _ in tries():
         if not await states(fresh_server) and not files_of(fresh_server):
             break
-        await asyncio.sleep(0.05)
     assert (await states(fresh_server), files_of(fresh_server)) == ([], [])
     sample = instance()
     assert (await store(web, sample)).status_code == 200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -37,6 +36,7 @@ from tests.conformance.dicomweb.samples import instance, store
 from tests.conftest import RunningServer
 from tests.factories import People, Person, bearer
 from tests.sharing_steps import actor_of, mails_to, text_of
+from tests.waiting import tries
 
 DAY = timedelta(days=1)
 
@@ -85,12 +85,11 @@ async def erased(services: Services, person: Person, **given: object) -> UUID:
 
 async def finished(services: Services, erasure_id: UUID) -> str:
     """Until it is over: the server's own worker may be at it."""
-    for _ in range(200):
+    async for _ in tries():
         await erasure_steps.advance(services, erasure_id)
         row = await erasure.state_of(services, erasure_id)
         if row["step"] in ("done", "taken-back"):
             return str(row["step"])
-        await asyncio.sleep(0.05)
     raise AssertionError(row["step"])
 
 

@@ -43,7 +43,7 @@ def postmaster(lightbox: Lightbox) -> int:
 
 def gone(pid: int) -> bool:
     """Ended, buried or not."""
-    for _ in range(200):
+    for _ in range(1200):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 return True
@@ -106,9 +106,9 @@ def megabytes(pid: int, what: str) -> float:
 
 
 def not_listening(url: str) -> bool:
-    for _ in range(200):
+    for _ in range(1200):
         try:
-            httpx.get(f"{url}/health/live", timeout=1)
+            httpx.get(f"{url}/health/live", timeout=10)
         except httpx.TransportError:
             return True
         time.sleep(0.05)

@@ -17,6 +17,7 @@ from server.imaging.description import Description, describe
 from server.imaging.entry import entry_of
 from server.imaging.header import header_of
 from server.imaging.pixels import ROW
+from tests.waiting import tries
 
 from .samples import sample
 
@@ -84,7 +85,10 @@ async def test_killed_in_the_middle_of_a_job(pool: CodecPool) -> None:
     pid = pool._free[0].pid
     header, content = large_job()
     job = asyncio.create_task(pool.do(header, content))
-    await asyncio.sleep(0.05)
+    async for _ in tries():
+        if pid not in [each.pid for each in pool._free]:  # it has been taken
+            break
+    await asyncio.sleep(0.05)  # and is at work
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(Failed):
         await job

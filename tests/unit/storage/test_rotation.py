@@ -15,6 +15,7 @@ from server.storage.db import Database
 from server.storage.keyring import KeyRing, KeyUnusable, read_key_file
 from server.storage.sql import Statement
 from tests.factories import People
+from tests.waiting import tries
 
 WRAPPED = Statement("wrapped", "SELECT patient_id, wrapped FROM keys.patient_key")
 
@@ -66,7 +67,10 @@ async def test_it_waits_for_who_wrapped_with_the_old_key(services: Services, dat
     registering = asyncio.create_task(register())
     await begun.wait()
     rotating = asyncio.create_task(rotation.rotate_master(services.db, path, grace=0))
-    await asyncio.sleep(0.3)
+    async for _ in tries():
+        if len(read_key_file(path).masters) == 2:
+            break
+    await asyncio.sleep(0.1)
     assert not rotating.done()
     assert len(read_key_file(path).masters) == 2
     go_on.set()
