@@ -6,13 +6,13 @@ of a patient is brought events of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 from server.access.reach import Reach
 from server.records import search
-from server.records.conditions import Criterion, Group
+from server.records.conditions import Criterion
 from server.records.criteria import condition
-from server.records.document import load
+from server.records.document import Json, load
 from server.records.references import here
 from server.records.registry import Param, resource_type
 from server.records.search import Found, Query
@@ -33,10 +33,9 @@ def led_to(events: Iterable[Found], params: Mapping[str, Sequence[Param]], base:
     for event in events:
         json = load(event.json)
         for type, which in params.items():
-            for one in (element for param in which for element in param.path.find(json)):
-                to = here(str(one.get("reference", "")), base)
-                if to is not None and to.type == type:
-                    found.setdefault(type, set()).add(to.id)
+            for kind, id in _targets(json, which, base):
+                if kind == type:
+                    found.setdefault(type, set()).add(id)
     return found
 
 
@@ -53,15 +52,23 @@ async def about(
     call: Call, page: Sequence[Found], params: Sequence[Param], *, reach: Reach
 ) -> AsyncIterator[Found]:
     """The latest events that refer to these resources by one of these parameters."""
-    names = tuple(escaped(f"{one.type}/{one.id}") for one in page)
-    asked = Group(tuple(Criterion(param, "", names) for param in params), any=True)
+    wanted = {(one.type, one.id) for one in page}
     whose = {one.patient_id for one in page}
     match = TRUE
     if "" not in whose:
         match = Where("patient.id = ANY (:whose::text[])", {"whose": sorted(whose)})
-    log = Log(call, reach.patients(), match, (asked,))
-    left = MOST_ALONG
+    log, left = Log(call, reach.patients(), match), MOST_ALONG
     async for one in log.opened(MOST_OPENED):
-        if left and (event := log.shown(one)) is not None:
+        if not left:
+            return
+        event = log.shown(one)
+        if event is not None and not wanted.isdisjoint(_targets(event.json, params, call.base)):
             left -= 1
             yield event.found()
+
+
+def _targets(event: Json, params: Iterable[Param], base: str) -> Iterator[tuple[str, str]]:
+    """What an event refers to by these parameters: types and ids."""
+    for element in (element for param in params for element in param.path.find(event)):
+        if (to := here(str(element.get("reference", "")), base)) is not None:
+            yield to.type, to.id

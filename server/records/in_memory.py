@@ -7,9 +7,8 @@ FHIR R4, 3.1.1.4. For what is rendered when it is read and lies in no index: Aud
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from typing import TypeVar
 
 from server.core.errors import InvalidInput
@@ -19,9 +18,9 @@ from .conditions import Condition, Criterion, Group, Negated
 from .criteria import levels
 from .document import Json
 from .fold import fold
-from .index import Rows, cut, rows_of, spans
+from .index import Rows, cut, rows_by, spans
 from .references import target
-from .registry import Kind, Param, resource_type
+from .registry import Kind, Param
 from .search_ranges import about
 from .search_values import Dated, dated, halves, split, unescaped
 
@@ -36,15 +35,22 @@ class Seen:
     resource: Json
     base: str  # address of this server's FHIR API
 
-    @cached_property
-    def rows(self) -> Rows:
-        return rows_of(self.resource, resource_type(self.resource["resourceType"]))
+    kept: dict[str, Rows] = field(default_factory=dict)
 
-    def tokens(self, key: str) -> list[Coded]:
-        return [(code, system) for param, code, system in self.rows.token if param == key]
+    def rows(self, param: Param) -> Rows:
+        """What the index would have of it by one parameter."""
+        found = self.kept.get(param.key)
+        if found is None:
+            found = self.kept[param.key] = rows_by(self.resource, param)
+        return found
 
-    def strings(self, key: str) -> list[tuple[str, str]]:
-        return [(folded, value) for param, folded, value in self.rows.string if param == key]
+    def tokens(self, param: Param, suffix: str = "") -> list[Coded]:
+        key = param.key + suffix
+        return [(code, system) for name, code, system in self.rows(param).token if name == key]
+
+    def strings(self, param: Param, suffix: str = "") -> list[tuple[str, str]]:
+        key = param.key + suffix
+        return [(folded, value) for name, folded, value in self.rows(param).string if name == key]
 
 
 def met(condition: Condition, seen: Seen) -> bool:
@@ -75,18 +81,18 @@ def _criterion(criterion: Criterion, seen: Seen) -> bool:
 def _present(param: Param, seen: Seen) -> bool:
     if param.name in ("_id", "_lastUpdated"):
         return True
-    rows, keys = seen.rows, (param.key, f"{param.key}:identifier", f"{param.key}:text")
+    rows, keys = seen.rows(param), (param.key, f"{param.key}:identifier", f"{param.key}:text")
     every = (rows.token, rows.string, rows.date, rows.reference, rows.uri)
     return any(row[0] in keys for table in every for row in table)
 
 
 def _token(criterion: Criterion, seen: Seen) -> bool:
-    key, modifier = criterion.param.key, criterion.modifier
+    param, modifier = criterion.param, criterion.modifier
     if modifier == "text":
-        return _any(criterion, seen.strings(f"{key}:text"), lambda value, row: _word(value, row[0]))
+        return _any(criterion, seen.strings(param, ":text"), lambda value, row: _word(value, row[0]))
     if modifier == "of-type":
-        return _any(criterion, seen.tokens(f"{key}:of-type"), _of_type)
-    found = seen.tokens(key)
+        return _any(criterion, seen.tokens(param, ":of-type"), _of_type)
+    found = seen.tokens(param)
     if modifier in ("above", "below"):
         return _any(criterion, found, lambda value, row: _levelled(value, row, criterion))
     if modifier == "unequal":
@@ -131,7 +137,7 @@ def _word(value: str, folded: str) -> bool:
 
 
 def _string(criterion: Criterion, seen: Seen) -> bool:
-    found, modifier = seen.strings(criterion.param.key), criterion.modifier
+    found, modifier = seen.strings(criterion.param), criterion.modifier
     if modifier == "unequal":
         return any(not any(_text(value, row, "equal") for value in criterion.values) for row in found)
     return _any(criterion, found, lambda value, row: _text(value, row, modifier))
@@ -153,12 +159,12 @@ def _text(value: str, row: tuple[str, str], modifier: str) -> bool:
 
 
 def _reference(criterion: Criterion, seen: Seen) -> bool:
-    key, modifier = criterion.param.key, criterion.modifier
+    param, modifier = criterion.param, criterion.modifier
     if modifier == "identifier":
-        return _any(criterion, seen.tokens(f"{key}:identifier"), _coded)
+        return _any(criterion, seen.tokens(param, ":identifier"), _coded)
     if modifier in ("above", "below"):
         raise InvalidInput(f"{criterion.param.name} cannot be searched by :{modifier} here.")
-    found = [row[1:] for row in seen.rows.reference if row[0] == key]
+    found = [row[1:] for row in seen.rows(param).reference if row[0] == param.key]
 
     def leads(value: str, row: tuple[str, str, str]) -> bool:
         return _leads_to(unescaped(value), row, modifier, seen.base)
@@ -181,7 +187,7 @@ def _leads_to(text: str, row: tuple[str, str, str], modifier: str, base: str) ->
 
 def _date(criterion: Criterion, seen: Seen) -> bool:
     param = criterion.param
-    found = [(low, high) for key, low, high in seen.rows.date if key == param.key]
+    found = [(low, high) for key, low, high in seen.rows(param).date if key == param.key]
     if param.name == "_lastUpdated":
         found = [(each.low, each.high) for each in spans(seen.resource["meta"]["lastUpdated"])]
 
@@ -220,7 +226,7 @@ def _within(date: Dated, low: datetime, high: datetime) -> bool:
 
 
 def _uri(criterion: Criterion, seen: Seen) -> bool:
-    found = [row[1] for row in seen.rows.uri if row[0] == criterion.param.key]
+    found = [row[1] for row in seen.rows(criterion.param).uri if row[0] == criterion.param.key]
     modifier = criterion.modifier
     if modifier == "unequal":
         return any(not any(_address(value, row, "") for value in criterion.values) for row in found)

@@ -102,6 +102,16 @@ def rows_of(resource: Json, type: ResourceType) -> Rows:
     return rows
 
 
+def rows_by(resource: Json, param: Param) -> Rows:
+    """What searches by this one parameter find the resource by."""
+    rows = Rows()
+    for element in param.path.find(resource):
+        _indexer(param)(rows, param, element)
+    if param.key == "Patient.deceased":
+        _deceased(rows, resource)
+    return rows
+
+
 def happened(resource: Json, type: ResourceType) -> datetime | None:
     """The first moment of the type's own date, to sort by."""
     return min((found.low for found in _own_spans(resource, type)), default=None)

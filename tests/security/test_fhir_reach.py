@@ -312,6 +312,9 @@ async def test_whose_log_it_is(client, house, caller):
         f"Patient?_id={victim.patient}&_revinclude=AuditEvent:entity",
         f"Patient?_id={victim.patient}&_revinclude=AuditEvent:patient",
         f"AuditEvent?patient={victim.patient}",
+        f"AuditEvent?patient._id={victim.patient}",
+        f"AuditEvent?entity=Observation/{victim.lab}&_include=AuditEvent:entity",
+        f"Observation?_id={victim.lab}&_revinclude=AuditEvent:*",
         f"Patient?_has:AuditEvent:entity:action=C&_id={victim.patient}",
         "AuditEvent",
     )
