@@ -246,7 +246,7 @@ def read_or_refuse(content: bytes) -> None:
             continue
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(100))
 @given(st.binary(max_size=2000))
 def test_random_bytes(content: bytes) -> None:
     read_or_refuse(content)
@@ -266,7 +266,7 @@ _SEEDS = [
 ]
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(100))
 @given(st.sampled_from(_SEEDS), st.data())
 def test_damaged_files(seed: bytes, data: st.DataObject) -> None:
     content = bytearray(seed)

@@ -26,7 +26,7 @@ modifiers = st.sampled_from(
 
 
 @given(st.builds("".join, st.tuples(names, modifiers)) | st.text(max_size=20), st.text(max_size=30))
-@settings(max_examples=examples(400))
+@settings(max_examples=examples(100))
 def test_any_parameter_is_read_or_refused(name: str, value: str) -> None:
     try:
         found = condition(OBSERVATION, name, value)

@@ -36,7 +36,7 @@ def shapes(name: str) -> st.SearchStrategy[dict[str, Any]]:
 )
 def test_any_shape_is_judged_and_indexed(name: str) -> None:
     @given(shapes(name))
-    @settings(max_examples=examples(120))
+    @settings(max_examples=examples(50))
     def holds(resource: dict[str, Any]) -> None:
         issues = validate._issues(resource)
         assert all(issue.expression.startswith(name) and issue.sentence for issue in issues)
