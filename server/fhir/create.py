@@ -66,7 +66,7 @@ async def create(
     resource = _without_server_parts(resource)
     if if_none_exist is None:
         async with call.services.db.transaction():
-            stored = await _store(call, type, resource, id, reach=reach)
+            stored = await stored_new(call, type, resource, id, reach=reach)
         return written(prefer, stored, 201, call.base)
     criteria = if_none_exist
 
@@ -76,12 +76,15 @@ async def create(
             raise PreconditionFailed("If-None-Exist matches more than one resource.")
         if matches:
             return written(prefer, conditional.as_stored(matches[0]), 200, call.base, found=True)
-        return written(prefer, await _store(call, type, resource, id, reach=reach), 201, call.base)
+        return written(prefer, await stored_new(call, type, resource, id, reach=reach), 201, call.base)
 
     return await serializable(call.services.db, once)
 
 
-async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach: Reach) -> Stored:
+async def stored_new(
+    call: Call, type: str, resource: Json, id: str | None, *, reach: Reach, method: str = "POST"
+) -> Stored:
+    """Store a new resource with all that follows from it, in the caller's transaction."""
     if type == "Patient":
         return await patients.create(call, resource, id)
     if type == "Subscription":
@@ -97,6 +100,7 @@ async def _store(call: Call, type: str, resource: Json, id: str | None, *, reach
         study_uid=owner.study_uid,
         author=call.actor.author,
         id=id,
+        method=method,
         contents=call.contents,
     )
     await studies.wrote(call, stored.type, resource, owner.patient_id)

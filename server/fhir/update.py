@@ -20,7 +20,7 @@ from server.records.store import Stored
 
 from . import binary, conditional, consents, patients, studies, subscription, trail
 from .call import Call
-from .create import body_in, create
+from .create import body_in, create, stored_new
 from .format import Answer, etag_version, not_modified, respond
 from .writing import Prefer, checked, require_type, writable, written
 
@@ -209,19 +209,5 @@ async def _create_by_put(
     if primitives.problem_of("id", id) is not None:
         raise InvalidInput("This is not a valid id.", expression=f"{type}.id")
     reach = await writable(call, type, Verb.CREATE)
-    if type == "Patient":
-        return written(prefer, await patients.create(call, resource, id), 201, call.base)
-    owner = await checked(call, resource)
-    stored = await store.create(
-        call.services.db,
-        resource,
-        reach=reach,
-        patient_id=owner.patient_id,
-        study_uid=owner.study_uid,
-        author=call.actor.author,
-        id=id,
-        method="PUT",
-        contents=call.contents,
-    )
-    await trail.wrote(call, Event.RECORD_CREATED, stored)
+    stored = await stored_new(call, type, resource, id, reach=reach, method="PUT")
     return written(prefer, stored, 201, call.base)

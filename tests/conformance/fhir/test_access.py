@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.conformance.dicomweb.samples import instance, store
 from tests.factories import People, Person, bearer
 
 from .conftest import Api
@@ -152,6 +153,24 @@ async def test_system_tokens_create_by_put_for_their_patients_only(
     for other in (api.patient, "nobody"):
         body = own.observation(subject={"reference": f"Patient/{other}"})
         assert (await own.post("Observation", body)).status_code == 422
+
+    # An order made by PUT is one that the images of its study refer to, like an order made by POST.
+    kept = await store(
+        client,
+        instance(PatientName="New", PatientBirthDate=""),
+        root=f"/patients/{own.patient}/dicomweb",
+        **bearer(token),
+    )
+    assert kept.status_code == 200, kept.text
+    order = {
+        "resourceType": "ServiceRequest", "id": f"order-{own.patient[:8]}", "status": "active", "intent": "order",
+        "subject": {"reference": f"Patient/{own.patient}"}, "identifier": [{"value": "A1"}],
+    }  # fmt: skip
+    [study] = (await own.get(f"ImagingStudy?patient={own.patient}")).json()["entry"]
+    assert "reference" not in study["resource"]["basedOn"][0]  # by its number only
+    assert (await own.put(f"ServiceRequest/{order['id']}", order)).status_code == 201
+    [study] = (await own.get(f"ImagingStudy?patient={own.patient}")).json()["entry"]
+    assert study["resource"]["basedOn"][0]["reference"] == f"ServiceRequest/{order['id']}"
 
 
 async def test_a_granular_scope_narrows_everything(
