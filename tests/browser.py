@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Error, Page, Playwright, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Error, Page, Playwright, async_playwright, expect
 
 # Software rendering: WebGL without a graphics card; no sandbox, for tests that run as root.
 FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 AXE = Path(__file__).parent / "assets" / "axe-core" / "axe.min.js"
 VIEWER_SECONDS = 60  # OHIF is large, and the pixels are drawn by the processor
+
+expect.set_options(timeout=30_000)  # its own five seconds are few on a busy machine
 
 # How many levels of grey are on OHIF's canvas; a viewport without an image has one or two.
 LEVELS = """() => {
@@ -115,6 +117,7 @@ class Visitor:
 async def visiting(browser: Browser, url: str, **context: Any) -> AsyncIterator[Visitor]:
     """A new window, without cookies."""
     window = await browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | context))
+    window.set_default_timeout(60_000)
     try:
         yield Visitor(await window.new_page(), url)
     finally:

@@ -124,6 +124,15 @@ def _quick_clients() -> Iterator[None]:
     httpx_transport.create_ssl_context = real
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _patient_clients() -> Iterator[None]:
+    """Clients wait a minute where a test names no limit; the five seconds of httpx are few on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for made in (httpx.Client.__init__, httpx.AsyncClient.__init__, httpx.get, httpx.post, httpx.request):
+            patch.setitem(made.__kwdefaults__, "timeout", httpx.Timeout(60))
+        yield
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[str]:
     """A PostgreSQL of our own with the migrated template; its address. Durability is off: nothing is kept."""
@@ -261,5 +270,5 @@ async def people(server: RunningServer) -> People:
 @pytest.fixture
 async def client(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client of the running server; no redirects are followed, no cookies shared between tests."""
-    async with httpx.AsyncClient(base_url=server.url, timeout=30) as made:
+    async with httpx.AsyncClient(base_url=server.url) as made:
         yield made

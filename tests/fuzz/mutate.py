@@ -1,7 +1,8 @@
-"""A small mutation fuzzer: seeds, mutations that parsers dislike, a budget of time, and a way to run one case again."""
+"""A small mutation fuzzer: seeds, mutations that parsers dislike, a budget, and a way to run one case again."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import time
@@ -17,12 +18,15 @@ _MAGIC = (
 )  # fmt: skip
 
 
-def mutated(seeds: Sequence[bytes], seconds: float, *, seed: int = SEED) -> Iterator[bytes]:
-    """Cases for so long: each seed as it is, then mutations of them. Two runs with one seed begin alike."""
+def mutated(seeds: Sequence[bytes], budget: int | float, *, seed: int = SEED) -> Iterator[bytes]:
+    """Each seed as it is, then so many mutations of them (int), or mutations for so many seconds (float).
+
+    Two runs with one seed and one number are alike; two of some length begin alike.
+    """
     yield from seeds
     chance = random.Random(seed)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    until, left = time.monotonic() + budget, itertools.count(budget, -1)
+    while next(left) > 0 if isinstance(budget, int) else time.monotonic() < until:
         case = bytearray(chance.choice(seeds))
         for _ in range(chance.choice((1, 1, 2, 4, 16))):
             _mutate(case, chance, seeds)
