@@ -45,7 +45,8 @@ async def offered(visit: Visit, patient_id: str, chosen: Sequence[str] = ()) -> 
         db, reach=reach, match=matches.sharable(None), limit=LISTED + 1, language=language
     )
     first: list[Study] = []
-    if wanted := list(dict.fromkeys(chosen))[:MOST_STUDIES]:
+    wanted = [each for each in dict.fromkeys(chosen) if studies.is_uid(each)][:MOST_STUDIES]
+    if wanted:
         match = matches.sharable(wanted)
         first = await studies.find(db, reach=reach, match=match, limit=MOST_STUDIES, language=language)
     listed = {each.uid for each in first}

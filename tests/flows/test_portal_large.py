@@ -75,6 +75,8 @@ async def test_a_choice_is_never_everything(
         fields = _fields(await client.get(f"{form}?study={old}"), form)
         assert (fields["which"], fields["study"]) == (["chosen"], [old])
         assert _fields(await client.get(form), form)["which"] == ["whole"]
+        odd = _fields(await client.get(f"{form}?study=x%FF'"), form)
+        assert (odd["which"], odd.get("study")) == (["chosen"], None)  # nothing is ticked, so nothing is sent
         to = {"name": "Dr Berg", "email": "berg@clinic.example", "act": "send"}
         for wrong in ({"which": "chosen", "study": []}, {"which": "whole", "study": [old]}):
             assert (await submit(client, form, **to, **wrong)).status_code == 422
