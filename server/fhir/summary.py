@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from server.core.errors import InvalidInput
 from server.records.document import Json, dump, load_exact
@@ -18,6 +19,7 @@ SUBSETTED = {
     "code": "SUBSETTED",
 }
 _ALWAYS = frozenset({"resourceType", "id", "meta"})
+_DATA_TYPES = frozenset({"Dosage", "Timing", "ElementDefinition"})  # which have modifiers too
 MODES = ("true", "false", "text", "data", "count")
 
 
@@ -35,8 +37,10 @@ class Shape:
         if self.summary == "data":
             return _tagged({k: v for k, v in load_exact(json).items() if k != "text"})
         keep = self._kept(type)
-        resource = load_exact(json)
-        return _tagged({k: v for k, v in resource.items() if k.removeprefix("_") in keep})
+        resource = {k: v for k, v in load_exact(json).items() if k.removeprefix("_") in keep}
+        if self.summary == "true":
+            resource = {k: v if k in _ALWAYS else _summarized(v, type, k) for k, v in resource.items()}
+        return _tagged(resource)
 
     def _kept(self, type: str) -> frozenset[str]:
         if self.summary == "true":
@@ -58,6 +62,25 @@ def shape_of(pairs: Iterable[tuple[str, str]]) -> Shape:
     if summary not in MODES:
         raise InvalidInput(f"_summary must be one of {', '.join(MODES)}.")
     return Shape(summary, tuple(elements))
+
+
+def _summarized(value: Any, owner: str, name: str) -> Any:
+    """Of an element the parts that belong to a summary, as deep as it goes: of a study the series, not each image."""
+    if isinstance(value, list):
+        return [_summarized(each, owner, name) for each in value]
+    element = structure(owner).elements.get(name)
+    if not isinstance(value, dict) or element is None or not _is_backbone(element.type):
+        return value
+    keep = _summary_of(element.type)
+    return {
+        k: _summarized(v, element.type, k) for k, v in value.items() if k.removeprefix("_") in keep
+    } or value
+
+
+@lru_cache
+def _is_backbone(type: str) -> bool:
+    """An element without a data type of its own: data types stay whole."""
+    return type[:1].isupper() and "modifierExtension" in structure(type).elements and type not in _DATA_TYPES
 
 
 @lru_cache

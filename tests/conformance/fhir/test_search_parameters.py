@@ -267,22 +267,22 @@ async def test_patients_are_found_by_who_they_are(api: Api) -> None:
         assert await api.found(f"Patient?{query}") == [], query
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "date=nonsense", "date=2020-13", "date=2020-02-30", "date=", "value-quantity=abc", "value-quantity=1|2",
-        "code:below=1", "code:in=urn:x", "subject:below=x", "_text=()", "_filter=a b",
-        "code:nonsense=1", "value-string:not=1", "subject:Nonsense=1", "code:missing=maybe",
-        "_count=-1", "_count=x", "_total=some", "_summary=some", "_include=Patient:link", "_has:x=1",
-        "subject.name.family.x.y=1", "_sort=nonsense,,x&_count=abc", "_page=abc", "date=gt%00", "performer.name=%00",
-        "_lastUpdated=yesterday", "code=" + ",".join(["a"] * 200),
-    ],
+UNREADABLE = (
+    "date=nonsense", "date=2020-13", "date=2020-02-30", "date=", "value-quantity=abc", "value-quantity=1|2",
+    "code:below=1", "code:in=urn:x", "subject:below=x", "_text=()", "_filter=a b",
+    "code:nonsense=1", "value-string:not=1", "subject:Nonsense=1", "code:missing=maybe",
+    "_count=-1", "_count=x", "_total=some", "_summary=some", "_include=Patient:link", "_has:x=1",
+    "subject.name.family.x.y=1", "_sort=nonsense,,x&_count=abc", "_page=abc", "date=gt%00", "performer.name=%00",
+    "_lastUpdated=yesterday", "code=" + ",".join(["a"] * 200),
 )  # fmt: skip
-async def test_a_value_that_cannot_be_read_is_400(api: Api, query: str) -> None:
+
+
+async def test_a_value_that_cannot_be_read_is_400(api: Api) -> None:
     """3.1.1.3: an error, also when handling is lenient; never a 500."""
-    answer = await api.get(f"Observation?{query}")
-    assert answer.status_code == 400, answer.text
-    assert answer.json()["issue"][0]["diagnostics"]
+    for query in UNREADABLE:
+        answer = await api.get(f"Observation?{query}")
+        assert answer.status_code == 400, (query, answer.text)
+        assert answer.json()["issue"][0]["diagnostics"]
 
 
 async def test_every_resource_has_an_id_and_a_date(api):
