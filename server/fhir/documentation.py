@@ -25,8 +25,9 @@ Read, vread and history (of a resource, a type, everything), create, update, pat
 delete, search by GET and POST (of a type, of several by `[base]?_type=`, in a patient's compartment, there of all
 types by `*`), batch and transaction; the conditional forms of read, create, update, patch and delete; `$validate`,
 `Patient/$everything`, `Patient/$match` (for organizations and doctors, among those they may search), `$versions`;
-`Prefer` (return, handling), `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-None-Exist`; `_format`, `_pretty`,
-gzip.
+`Prefer` (return, handling), `If-Match`, `If-None-Match` (of updates too), `If-Modified-Since`, `If-None-Exist`;
+`_format`, `_pretty`, `fhirVersion`, gzip. `$validate` knows the modes, and refuses a profile other than R4's own. A
+Bundle reads whatever a GET reads, but for operations other than `Patient/$everything`.
 
 What is served is what was sent, byte for byte but for `id` and `meta`: decimals keep their precision. Resources are
 kept as JSON; XML (`_format=xml`, `application/fhir+xml`) is made of them and turned into them value by value.
@@ -45,7 +46,8 @@ Binary by itself. A mark that is sent back keeps the content; one that was made 
 patches that ask (`test`, `copy`, `move`, FHIRPath with `where`), is shown nothing, and makes a version with each
 patch; that an element is there can still be told from a path that leads nowhere.
 
-Not supported: `_query` (there are no named queries), `_contained` other than `false`, functional lists in `_list`.
+Not supported: `_query` (there are no named queries), `_contained` other than `false`, functional lists in `_list`,
+`_list` and `_sort` in histories, compartments of others than patients, `$validate` of a stored resource by GET.
 
 ## Bulk Data export
 `$export`, `Patient/$export`, `Group/[id]/$export` (Bulk Data 2.0), by GET and POST, with `Prefer: respond-async`:
@@ -135,9 +137,10 @@ What the server makes is held valid by four validators of others (`tests/conform
 file too (`test_real_files.py --long`); `benchmarks/fhir.py` says how fast.
 
 ## Search
-Pages have {DEFAULT_COUNT} resources, at most {MOST_COUNT} (`_count`); the next one is a sealed link that neither
-repeats nor hides anything while data changes. The total is given exactly up to 1,000 (a log and a search of several
-types: where the first page is all), and beyond with `_total=accurate` or `estimate` (counted up to 100,000).
+Pages have {DEFAULT_COUNT} resources, at most {MOST_COUNT} (`_count`); the next one, and the one before (up to twenty
+back), are sealed links that neither repeat nor hide anything while data changes. The total is given exactly up to
+1,000 (a log and a search of several types: where the first page is all), and beyond with `_total=accurate` or
+`estimate` (counted up to 100,000).
 Result parameters: `_sort` (several keys), `_count`, `_total`, `_summary`, `_elements`, `_include`, `_revinclude`
 (both with `:iterate`, `*` and `Type:*`). Prefixes of dates and quantities: `eq ne gt lt ge le sa eb ap`. Chains and
 `_has` nest up to four deep.
