@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import time
 
 import pytest
 
@@ -17,10 +16,13 @@ async def test_a_loop_waits_once_and_not_for_long(cluster: str, monkeypatch: pyt
     monkeypatch.setattr(key_store, "_TRY_AGAIN", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silence:  # connections come in, and nobody speaks
         store = KeyStore("postgresql://nobody@{}:{}/none".format(*silence.getsockname()))
-        assert 0.1 < _seconds_of_a_refusal(store) < 1
-        assert _seconds_of_a_refusal(store) < 0.1
+        _refused(store)
+        monkeypatch.setattr(
+            key_store, "_PATIENCE_OF_A_LOOP", 3600.0
+        )  # whoever waited again would wait for this
+        _refused(store)
         store._url = cluster
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while store._silent:  # noqa: ASYNC110 - told by another thread
             await asyncio.sleep(0.02)
     await store.prepare()
@@ -28,8 +30,6 @@ async def test_a_loop_waits_once_and_not_for_long(cluster: str, monkeypatch: pyt
     store.close()
 
 
-def _seconds_of_a_refusal(store: KeyStore) -> float:
-    began = time.monotonic()
+def _refused(store: KeyStore) -> None:
     with pytest.raises(StorageUnavailable):
         store.wrapped_of(bytes(TICKET))
-    return time.monotonic() - began
