@@ -138,5 +138,6 @@ async def test_no_operation_stumbles(server: RunningServer, people: People) -> N
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module")  # schemathesis does, with many examples
 async def test_no_operation_stumbles_over_more(server: RunningServer, people: People) -> None:
     await _all_asked(server, people, 60)
