@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from server.records.criteria import MODIFIERS
 from server.records.registry import COMMON, Kind, ResourceType, types
+from server.records.search import COUNTED
 
 from . import topics
 from .call import REGISTER
@@ -139,7 +140,7 @@ file too (`test_real_files.py --long`); `benchmarks/fhir.py` says how fast.
 ## Search
 Pages have {DEFAULT_COUNT} resources, at most {MOST_COUNT} (`_count`); the next one, and the one before (up to twenty
 back), are sealed links that neither repeat nor hide anything while data changes. The total is given exactly up to
-1,000 (a log and a search of several types: where the first page is all), and beyond with `_total=accurate` or
+{COUNTED} (a log and a search of several types: where the first page is all), and beyond with `_total=accurate` or
 `estimate` (counted up to 100,000).
 Result parameters: `_sort` (several keys), `_count`, `_total`, `_summary`, `_elements`, `_include`, `_revinclude`
 (both with `:iterate`, `*` and `Type:*`). Prefixes of dates and quantities: `eq ne gt lt ge le sa eb ap`. Chains and

@@ -25,6 +25,7 @@ Pairs = Sequence[tuple[str, str]]
 Position = tuple[Any, ...]
 _CONTEXT = b"fhir paging link"
 MOST_BACK = 20  # pages that `previous` leads back: a link must stay short enough for an address
+MOST_BACK_TEXT = 1500  # characters of their positions
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,16 @@ def links_of(
     if following is not None:
         here: tuple[tuple[Position, int], ...] = (((), 0),)
         if page is not None:
-            here = (*page.back, (page.position, page.offset))[-MOST_BACK:]
+            here = _short((*page.back, (page.position, page.offset))[-MOST_BACK:])
         links.append(("next", page_address(call, Page(path, tuple(used), following, offset, here))))
     return links
+
+
+def _short(back: tuple[tuple[Position, int], ...]) -> tuple[tuple[Position, int], ...]:
+    """As much of the way back as goes into a link beside what it must hold: long texts may be sorted by."""
+    while sum(len(str(place)) for place in back) > MOST_BACK_TEXT:
+        back = back[1:]
+    return back
 
 
 def page_address(call: Call, page: Page) -> str:

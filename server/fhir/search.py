@@ -140,6 +140,7 @@ async def _first(
     """The first page in one statement, which also tells whether a study is behind: then once more."""
     made = asked.query.type.name in studies.MADE_FROM_IMAGES
     patients = asked.query.patients()
+    bound = COUNTED if asked.count <= COUNTED else MOST_COUNT
     aside = studies.behind(patients) if made else FALSE
 
     async def look() -> FirstPage:
@@ -149,14 +150,14 @@ async def _first(
             searching,
             reach=reach,
             limit=asked.count + 1,
-            counted=COUNTED + 1 if asked.count < COUNTED else MOST_COUNT + 1,
+            counted=bound + 1,
             aside=aside,
         )
 
     first = await look()
     if made and (first.aside or not first.found) and await studies.fresh(call, reach, patients):
         first = await look()
-    return first.found, first.counted if first.counted <= COUNTED else None
+    return first.found, first.counted if first.counted <= bound else None
 
 
 async def _total(call: Call, asked: Asked, searching: Searching, *, reach: Reach) -> int | None:

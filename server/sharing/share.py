@@ -7,6 +7,7 @@ reach, of Consent with the verb that fits (`c` to invite, `u` to change, `r` to 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from server.access.services import Services
 from server.accounts import people
 from server.audit.events import Event
 from server.core import clock
-from server.core.errors import AlreadyStored, Conflict, NotFound, Unprocessable
+from server.core.errors import AlreadyStored, Conflict, NotFound, OutOfSpace, Unprocessable
 from server.core.ids import digest, new_id, new_secret
 from server.core.texts import N_
 from server.storage.db import Record
@@ -263,11 +264,12 @@ async def note_look(services: Services, patient_id: str, practitioner_id: str | 
     now, pair = clock.now(), (patient_id, practitioner_id)
     if practitioner_id is None or now - _looks.get(pair, FOREVER_AGO) < LOOK_EVERY:
         return
-    _looks[pair] = now
+    values = {"patient": patient_id, "practitioner": practitioner_id, "now": now, "stale": now - LOOK_EVERY}
+    with suppress(OutOfSpace):  # on a full disk one still reads (decision 27)
+        await services.db.execute(QUERIES["note_look"], values)
     if len(_looks) > MOST_LOOKS:
         _looks.clear()
-    values = {"patient": patient_id, "practitioner": practitioner_id, "now": now, "stale": now - LOOK_EVERY}
-    await services.db.execute(QUERIES["note_look"], values)
+    _looks[pair] = now
 
 
 async def locked(services: Services, share_id: str, reach: Reach) -> Share:

@@ -83,8 +83,8 @@ class Database:
     A statement that takes longer than `statement_seconds` is ended by PostgreSQL and raises Unavailable (0: none is).
     It is planned once a connection, without its values: a plan costs several times what most of these statements do,
     and PostgreSQL left to itself makes one each time for the sake of a cost it only guesses (`plan_cache_mode`).
-    What is `planned_by_value` is left to it, on connections of their own, half as many: to tell a connection
-    would be two ways there and back.
+    What is `planned_by_value` is left to it, on connections of their own, a third of all: to tell a connection would
+    be two ways there and back.
     """
 
     def __init__(
@@ -109,8 +109,9 @@ class Database:
                 timeout=timeout,
             )
 
-        self._pool = pool("force_generic_plan", min_size, max_size)
-        self._planning = pool("auto", 0, max(1, max_size // 2))
+        planning = max(1, max_size // 3)
+        self._pool = pool("force_generic_plan", min_size, max(2, max_size - planning))
+        self._planning = pool("auto", 0, planning)
 
     async def connect(self) -> None:
         with _translated():

@@ -207,9 +207,18 @@ class KeyStore:
             while True:
                 await asyncio.sleep(_TRY_AGAIN)
                 with suppress(StorageUnavailable):
-                    return await (await self._connected()).answers()
+                    return await self._asked()
         finally:
             self._silent, self._watch = False, None
+
+    async def _asked(self) -> None:
+        """Ask it something. Connections that lead nowhere are given up: it may answer again from elsewhere."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await (await self._connected()).answers()
+        except TimeoutError as error:
+            self._db = None
+            raise StorageUnavailable() from error
 
     async def _leave(self) -> None:
         if self._watch is not None:
