@@ -165,7 +165,7 @@ class Settings(BaseSettings):
         ge=0,
         description="Longest that one statement of a request may take in the database; 0: as long as it wants",
     )
-    db_pool_size: int = Field(12, ge=3, le=150, description="Database connections of one worker process")
+    db_pool_size: int = Field(10, ge=3, le=150, description="Database connections of one worker process")
 
     @classmethod
     def settings_customise_sources(
