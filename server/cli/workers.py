@@ -20,6 +20,7 @@ from server.core.errors import ServerError
 
 Context = ForkServerContext | SpawnContext
 LOADED = "server.cli.loaded"  # what the fork server loads
+FORK_SERVER_DIED = 255  # multiprocessing's word for a child whose code nobody can tell any more
 
 
 class StartCutShort(ServerError):
@@ -30,7 +31,7 @@ def context() -> Context:
     """Where processes come from, uvicorn's too; they have the environment of the moment when the first is asked for."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")  # libraries of macOS do not bear a fork
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what is forked must have no threads
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # what is forked must have no threads, whatever was set
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload([LOADED])
     _subprocess.spawn = found  # type: ignore[assignment]  # uvicorn has no setting for it
@@ -50,7 +51,7 @@ def in_child(source: Context, work: Callable[..., None], *given: Any) -> None:
         child.terminate()
         child.join()
         raise
-    if child.exitcode is None or child.exitcode < 0:
+    if child.exitcode is None or child.exitcode < 0 or child.exitcode == FORK_SERVER_DIED:
         raise StartCutShort()
     if child.exitcode:
         sys.exit(child.exitcode)
