@@ -44,6 +44,24 @@ def udf_of(files: dict[str, bytes]) -> bytes:
     return disc.image()
 
 
+def udf_that_repeats_itself(directories: int = 40, pieces: int = 200) -> bytes:
+    """A small image whose directories are one block again and again: deleted names, and one of no ordinary kind."""
+    disc = _Disc()
+    disc.put(0, 256, {400: struct.pack("<IIH", SECTOR, 1, 0)})
+    disc.put(2, 261, _entry(12, b"", 3, 0))
+    name = _dstring("a" * 12) + b"\0"
+    disc.free = 3
+    same = [_identifier(name, 0, 2), *[_identifier(name, 0b100, 2)] * 31]
+    short, _, size = disc.lay(b"".join(same))
+    first = disc.free
+    for number in range(directories):
+        disc.put(first + number, 261, _entry(4, short * pieces, 0, size * pieces))
+    disc.free += directories
+    names = [_identifier(name, 0b10, first + number) for number in range(directories)]
+    disc.put(1, 261, _entry(4, *disc.lay(b"".join(names))))
+    return disc.image()
+
+
 class _Disc:
     """Blocks of a partition, by their number."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.discs import udf_of
+from tests.discs import udf_of, udf_that_repeats_itself
 
 HERE = Path(__file__).parent
 STATIC = HERE.parents[2] / "server" / "portal" / "static"
@@ -31,11 +31,13 @@ async def test_module(module: str, tmp_path: Path) -> None:
     disc.write_bytes(
         udf_of({f"Bild {n}": b"abc"[n - 1 : n] * size for n, size in ((1, 9000), (2, 5000), (3, 700))})
     )
+    hostile = tmp_path / "hostile.iso"
+    hostile.write_bytes(udf_that_repeats_itself())
     run = await asyncio.create_subprocess_exec(
         node(),
         "--test",
         str(HERE / "js" / module),
-        env=os.environ | {"UDF_DISC": str(disc)},
+        env=os.environ | {"UDF_DISC": str(disc), "UDF_HOSTILE": str(hostile)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -2,7 +2,7 @@
 //
 // Nothing is unpacked: a file of the disc is a slice of the image.
 
-import { Content, IsoError, latin, requireSane, viewOf } from "./pieces.js";
+import { Content, IsoError, latin, viewOf } from "./pieces.js";
 import { filesInUdf } from "./udf.js";
 
 export { IsoError };
@@ -35,8 +35,8 @@ export async function* filesInIso(image) {
     const directory = waiting.shift();
     if (seen.has(directory.at)) continue; // a directory that leads back to itself
     seen.add(directory.at);
-    requireSane(directory.size, directory.depth, seen.size);
-    for (const record of await recordsOf(image, directory, joliet)) {
+    content.directory([directory], directory.depth);
+    for (const record of await recordsOf(image, directory, joliet, content)) {
       if (record.directory) waiting.push({ ...record.parts[0], depth: directory.depth + 1 });
       else yield content.file(record.name, record.parts);
     }
@@ -71,7 +71,7 @@ function extentOf(image, view, at) {
   return extent;
 }
 
-async function recordsOf(image, { at, size }, joliet) {
+async function recordsOf(image, { at, size }, joliet, content) {
   const view = await viewOf(image, at, size);
   const records = [];
   let unfinished = null; // a file of several extents: all but its last record say so
@@ -81,6 +81,7 @@ async function recordsOf(image, { at, size }, joliet) {
       place = (Math.floor(place / SECTOR) + 1) * SECTOR;
       continue;
     }
+    content.name();
     const nameLength = view.getUint8(place + 32);
     if (length < 33 + nameLength || place + length > view.byteLength) throw new IsoError("broken directory");
     const flags = view.getUint8(place + 25);

@@ -19,25 +19,36 @@ export function latin(view, at, length) {
   return String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset + at, length));
 }
 
-/** Makes files of pieces ({at, size}) and counts them. */
+/** Makes files of pieces ({at, size}) and counts all that is looked at: a hostile disc says the same a thousand times. */
 export class Content {
   constructor(image) {
     this.image = image;
-    this.files = 0;
+    this.names = 0;
     this.bytes = 0;
+  }
+
+  /** A name in a directory, whatever it stands for and whether it was deleted. */
+  name() {
+    this.names += 1;
+    if (this.names > MOST_FILES) throw new IsoError("too much inside");
+  }
+
+  /** Pieces that are to be read. Two names may stand for the same bytes; far more than the disc holds is meant to harm. */
+  count(parts) {
+    this.bytes += parts.reduce((sum, { size }) => sum + size, 0);
+    if (this.bytes > 4 * this.image.size) throw new IsoError("too much inside");
+  }
+
+  /** The pieces of a directory. */
+  directory(parts, depth) {
+    const size = parts.reduce((sum, part) => sum + part.size, 0);
+    if (size > MOST_DIRECTORY || depth > MOST_DEPTH) throw new IsoError("too large or too deep");
+    this.count(parts);
   }
 
   file(name, parts) {
     for (const { at, size } of parts) if (at + size > this.image.size) throw new IsoError("the image ends too soon");
-    this.files += 1;
-    this.bytes += parts.reduce((sum, { size }) => sum + size, 0);
-    // Two names may stand for the same bytes; a disc that holds much more than itself is made to do harm.
-    if (this.files > MOST_FILES || this.bytes > 4 * this.image.size) throw new IsoError("too much inside");
+    this.count(parts);
     return new File(parts.map(({ at, size }) => this.image.slice(at, at + size)), name);
   }
-}
-
-/** A directory that can be meant. */
-export function requireSane(size, depth, directories) {
-  if (size > MOST_DIRECTORY || depth > MOST_DEPTH || directories > MOST_FILES) throw new IsoError("too large or too deep");
 }

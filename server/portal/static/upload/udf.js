@@ -1,7 +1,7 @@
 // The files inside a disc written in UDF alone (ECMA-167; OSTA UDF 2.01), read like the server does (disc_image.py):
 // plain partitions, files in pieces or inside their entry; no virtual, sparable or metadata partitions.
 
-import { IsoError, requireSane, viewOf } from "./pieces.js";
+import { IsoError, viewOf } from "./pieces.js";
 
 const BLOCKS = [2048, 512, 4096];
 const MOST_DESCRIPTORS = 64;
@@ -20,13 +20,14 @@ export async function* filesInUdf(image, content) {
     if (seen.has(`${reference} ${block}`)) continue; // a directory that leads back to itself
     seen.add(`${reference} ${block}`);
     const { parts } = await volume.entry(block, reference);
-    requireSane(parts.reduce((sum, { size }) => sum + size, 0), depth, seen.size);
+    content.directory(parts, depth);
     const bytes = await new Blob(parts.map(({ at, size }) => image.slice(at, at + size))).arrayBuffer();
-    for (const { name, directory, address } of namesIn(new DataView(bytes))) {
+    for (const { name, directory, address } of namesIn(new DataView(bytes), content)) {
       if (directory) waiting.push({ ...address, depth: depth + 1 });
       else {
         const found = await volume.entry(address.block, address.reference);
         if (found.kind === ORDINARY) yield content.file(name, found.parts);
+        else content.count(found.parts);
       }
     }
   }
@@ -139,9 +140,10 @@ class Volume {
 }
 
 // What a directory holds, without what was deleted (ECMA-167 4/14.4).
-function* namesIn(view) {
+function* namesIn(view, content) {
   for (let place = 0; place + 38 <= view.byteLength;) {
     if (!isDescriptor(new DataView(view.buffer, view.byteOffset + place), IDENTIFIER)) throw new IsoError("broken directory");
+    content.name();
     const marks = view.getUint8(place + 18);
     const named = view.getUint8(place + 19);
     const begin = place + 38 + view.getUint16(place + 36, true);

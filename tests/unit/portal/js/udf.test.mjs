@@ -32,3 +32,11 @@ test("cut off or damaged: refused, never hanging", async () => {
     await all(new Blob([bytes])).catch((error) => assert.ok(error instanceof IsoError, String(error.stack)));
   }
 });
+
+test("names that cost work and give no file are counted, and so are the bytes of directories", async () => {
+  const hostile = await readFile(process.env.UDF_HOSTILE);
+  const large = new Blob([hostile, new Uint8Array(8 * 1024 ** 2)]); // room for the bytes, not for the names
+  for (const image of [new Blob([hostile]), large]) {
+    await assert.rejects(all(image), (error) => error instanceof IsoError && error.message === "too much inside");
+  }
+});
