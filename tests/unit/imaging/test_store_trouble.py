@@ -166,12 +166,20 @@ async def test_odd_values(holder: Holder, number: int) -> None:
 _FUZZED = [made(), sample("rtplan.dcm")[:3000], sample("MR_small_RLE.dcm"), sample("chrH31.dcm")[:2000]]
 
 
+@pytest.fixture
+async def loop() -> asyncio.AbstractEventLoop:
+    """The one that the fixtures live on, for a test that is not a coroutine (hypothesis calls it many times)."""
+    return asyncio.get_running_loop()
+
+
 @settings(
     max_examples=examples(60),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.sampled_from(_FUZZED), st.data())
-def test_damaged_objects_never_break_a_store(holder: Holder, seed: bytes, data: st.DataObject) -> None:
+def test_damaged_objects_never_break_a_store(
+    holder: Holder, loop: asyncio.AbstractEventLoop, seed: bytes, data: st.DataObject
+) -> None:
     """Whatever the header holds, the store answers: stored, or refused with a reason."""
     contents = []
     for _ in range(5):
@@ -181,7 +189,6 @@ def test_damaged_objects_never_break_a_store(holder: Holder, seed: bytes, data: 
             content[at : at + data.draw(st.integers(1, 4))] = data.draw(st.binary(min_size=1, max_size=4))
         contents.append(bytes(content))
     header_of(made())
-    loop = asyncio.get_event_loop_policy().get_event_loop()
     report = loop.run_until_complete(holder.store(*contents, mine=True))
     assert len(report.stored) + len(report.failed) == 5
 
