@@ -89,7 +89,8 @@ async def victim(server: RunningServer) -> Victim:
         ),
         {"id": upload, "patient": person.fhir_id, "account": person.account_id, "now": clock.now()},
     )
-    pass_id = await services.db.fetch_val(Statement("pass", "SELECT id FROM viewer_pass LIMIT 1"), {})
+    pass_of = Statement("pass", "SELECT id FROM viewer_pass WHERE patient_id = :patient")
+    pass_id = await services.db.fetch_val(pass_of, {"patient": person.fhir_id})
     report = found.json()["entry"][0]["resource"]["id"]
     places = {
         "uid": sample.study, "sop": sample.sop, "patient": person.fhir_id, "share": share.id, "link": link,
