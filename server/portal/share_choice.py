@@ -1,7 +1,7 @@
 """Which studies somebody sees: the whole record, or a choice that is never left to empty boxes.
 
 Nothing ticked could mean everything or nothing; so the forms ask which of both, and a choice without a study is an
-error. What is chosen already is always listed, however old it is, for what a form does not list it cannot send back.
+error, and so is a form that says neither: where there is nothing to choose from, it says so and sends the whole. What is chosen already is always listed, however old it is, for what a form does not list it cannot send back.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ WHOLE, CHOSEN = "whole", "chosen"
 LISTED = 200  # the newest; older ones are shared from their own page
 
 NOTHING_TICKED = N_("Tick at least one study, or choose the whole record.")
+NEITHER = N_("Choose what they see: the whole record, or the studies you tick.")
 BOTH = N_("Studies are ticked, but the whole record is chosen: choose one of the two.")
 
 
@@ -61,9 +62,21 @@ def which(chosen: Sequence[str] | None) -> dict[str, str]:
 
 def read(form: Form) -> list[str] | None:
     """The studies chosen; None for the whole record. Marks what says neither, or both."""
-    ticked = form.all("study")
-    if form["which"] == CHOSEN and not ticked:
+    said, ticked = form["which"], form.all("study")
+    if said not in (WHOLE, CHOSEN):
+        form.wrong("which", NEITHER)
+    elif said == CHOSEN and not ticked:
         form.wrong("which", NOTHING_TICKED)
-    elif form["which"] == WHOLE and ticked:
+    elif said == WHOLE and ticked:
         form.wrong("which", BOTH)
     return ticked or None
+
+
+def read_terms(form: Form, standing: Sequence[str] | None, *, asked: bool) -> list[str] | None:
+    """The same, for a share there is: a form without the question (all that was chosen is gone) leaves what stands.
+
+    A request that was `asked` for the whole record and is answered now needs an answer.
+    """
+    if "which" in form.values or form.has("study") or (asked and standing is None):
+        return read(form)
+    return list(standing or ()) or None

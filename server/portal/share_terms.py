@@ -117,7 +117,7 @@ async def _set(visit: Visit, state: State, done: str) -> Response:
     found = await share.get(visit.services, share_id, reach=await visit.reach(CONSENT_READ))
     _require(found, await own_id(visit))
     until, rights = end_of_day(form, "until"), form.some_of("right", [str(each) for each in OFFERED])
-    chosen = share_choice.read(form) or (None if form["which"] else list(found.studies or ()) or None)
+    chosen = share_choice.read_terms(form, found.studies, asked=state is State.REQUESTED)
     if "terms" not in form.values:
         rights = [str(each) for each in found.rights]
     if not rights:

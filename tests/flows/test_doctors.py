@@ -282,7 +282,7 @@ async def test_patients_come_by_a_doctors_page_and_a_reset_makes_it_dead(
         form = {"email": who["email"], "password": PASSWORD}
         back = await submit(newcomer, "/sign-in", **form)
         assert back.headers["location"] == give
-        assert "Your record is still empty" in (await newcomer.get(give)).text
+        assert "There is no study to choose from yet" in (await newcomer.get(give)).text
 
     patient, other = await people.patient("Greta Geber"), await people.patient("Olaf Ander")
     study = await keep(client, people, patient)

@@ -252,7 +252,8 @@ async def test_of_another(server, people, record: Record):
         assert (await browser.get(link)).status_code == 404
         assert (await browser.get(f"{link}/qr.svg")).status_code == 404
         form = await submit(
-            browser, "/sharing/links/new", name="X", email="x@example.org", study=[record.studies[0]]
+            *(browser, "/sharing/links/new"),
+            **{"name": "X", "email": "x@example.org", "which": "chosen", "study": [record.studies[0]]},
         )
         assert form.status_code == 422
         token = re.search(r'name="csrf" value="([^"]+)"', (await browser.get("/sharing")).text)
@@ -267,15 +268,21 @@ async def test_of_another(server, people, record: Record):
 
 
 async def test_what_a_link_must_have(server, people, record: Record):
-    """A name, an address, a day within ninety; and a birth date to ask for."""
+    """A name, an address, a day within ninety, whether all is seen or a choice; and a birth date to ask for."""
     far = (clock.now() + timedelta(days=120)).date().isoformat()
     bad = await submit(record.browser, "/sharing/links/new", name="", email="nobody", until=far)
     assert bad.status_code == 422
     for sentence in ("This is needed.", "within the next 90 days"):
         assert sentence in bad.text
+    for said in ([], "x"):
+        to = {"name": "Ed", "email": "ed@example.org", "which": said}
+        unsaid = await submit(record.browser, "/sharing/links/new", **to)
+        assert (unsaid.status_code, "Choose what they see" in unsaid.text) == (422, True)
     person = await people.patient("No Birthday", None)
     async with httpx.AsyncClient(base_url=server.url, timeout=30) as browser:
         await people.session(browser, person)
+        empty = await browser.get("/sharing/links/new")
+        assert "no study to choose from yet: they see the whole record" in empty.text
         answer = await submit(browser, "/sharing/links/new", name="Ed", email="ed@example.org")
         assert answer.status_code == 422
         assert "birth date" in answer.text

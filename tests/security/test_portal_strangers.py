@@ -37,7 +37,7 @@ KEEPING = (
 # What a form may hold: enough of it is sent with each to come past what is asked of a form.
 FILLED = {
     "name": "Somebody", "email": "somebody@example.org", "title": "T", "text": "T", "right": "images",
-    "which": "all", "until": TOMORROW, "answer": "accept", "act": "end", "do": "leave", "agree": "yes",
+    "which": "chosen", "until": TOMORROW, "answer": "accept", "act": "end", "do": "leave", "agree": "yes",
     "sure": "yes", "was": "not-mine", "viewer": "weasis", "given": "A", "family": "B", "birth_date": "1980-01-01",
     "gender": "female", "attribute": "StudyDescription", "date": "2020", "modality": "CT",
 }  # fmt: skip
