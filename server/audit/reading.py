@@ -67,15 +67,30 @@ async def events_of(
 
     `match` narrows by columns of audit_event under the alias `happened` (at, event, outcome, actor, id).
     """
+    rows = await sealed_events_of(
+        db, reach=reach, match=match, limit=limit, offset=offset, oldest_first=oldest_first
+    )
+    return [opened(row, keyring) for row in rows]
+
+
+async def sealed_events_of(
+    db: Database,
+    *,
+    reach: Where,
+    match: Where = TRUE,
+    limit: int = 50,
+    offset: int = 0,
+    oldest_first: bool = False,
+) -> list[Record]:
+    """The same, each still to be opened: for who reads many, and lets others work between two of them."""
     statement = await _statement(db, "oldest_of" if oldest_first else "events_of", reach)
-    rows = await db.fetch_all(statement, {"limit": limit, "offset": offset}, reach=reach, match=match)
-    return [_opened(row, keyring) for row in rows]
+    return await db.fetch_all(statement, {"limit": limit, "offset": offset}, reach=reach, match=match)
 
 
 async def actors_of(db: Database, keyring: KeyRing, *, reach: Where) -> dict[UUID, Happened]:
     """Everyone who acted on the record, by pseudonym, with the latest of what they did."""
     rows = await db.fetch_all(await _statement(db, "actors_of", reach), {}, reach=reach)
-    return {row["actor"]: _opened(row, keyring) for row in rows}
+    return {row["actor"]: opened(row, keyring) for row in rows}
 
 
 def by_subject(subject: str) -> Where:
@@ -98,7 +113,8 @@ async def _statement(db: Database, name: str, reach: Where) -> Statement:
     return _WITH_MERGED[name] if merged else _PLAIN[name]
 
 
-def _opened(row: Record, keyring: KeyRing) -> Happened:
+def opened(row: Record, keyring: KeyRing) -> Happened:
+    """One of `sealed_events_of` with its details. Raises KeyUnusable."""
     payload = orjson.loads(row["payload"])
     plain = orjson.loads(keyring.open(row["wrapped"], b64decode(payload["sealed"]), context=row["id"].bytes))
     who = Who(**plain["who"])

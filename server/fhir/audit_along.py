@@ -6,6 +6,7 @@ of a patient is brought events of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 from server.access.reach import Reach
@@ -27,11 +28,14 @@ MOST_OPENED = 5000  # of the latest events, for a `_revinclude`
 MOST_ALONG = 500
 
 
-def led_to(events: Iterable[Found], params: Mapping[str, Sequence[Param]], base: str) -> dict[str, set[str]]:
+async def led_to(
+    events: Iterable[Found], params: Mapping[str, Sequence[Param]], base: str
+) -> dict[str, set[str]]:
     """The ids that the events refer to, by the type of what is there."""
     found: dict[str, set[str]] = {}
     for event in events:
         json = load(event.json)
+        await asyncio.sleep(0)
         for type, which in params.items():
             for kind, id in _targets(json, which, base):
                 if kind == type:
@@ -58,7 +62,7 @@ async def about(
     if "" not in whose:
         match = Where("patient.id = ANY (:whose::text[])", {"whose": sorted(whose)})
     log, left = Log(call, reach.patients(), match), MOST_ALONG
-    async for one in log.opened(MOST_OPENED):
+    async for one in log.opened(log.most(MOST_OPENED)):
         if not left:
             return
         event = log.shown(one)

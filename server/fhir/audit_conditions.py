@@ -117,14 +117,19 @@ def _by_patient(value: str, base: str) -> Where:
 
 
 def _by_kind(place: int) -> Callable[[str, str], Where]:
-    """Events whose action (0) or interaction (1) has this code; a vread is a read of an older version."""
+    """Events whose action (0) or interaction (1) has this code, or (1) name; a vread is a read of an older version."""
+
+    def _is_named(event: Event, code: str) -> bool:
+        return place == 1 and str(event) == code
 
     def by_kind(value: str, base: str) -> Where:
         system, _, code = unescaped(value).rpartition("|")
         if not code or system == "urn:lightbox:audit-event":
             return TRUE
         wanted = "read" if code == "vread" else code
-        events = [str(event) for event in Event if wanted in (kind_of(event)[place], str(event))]
+        events = [
+            str(event) for event in Event if kind_of(event)[place] == wanted or _is_named(event, wanted)
+        ]
         return Where("happened.event = ANY (:events::text[])", {"events": events})
 
     return by_kind

@@ -17,8 +17,8 @@ from server.records.search import Found
 from server.records.store import Stored
 from server.storage.where import Where
 
-from . import trail
-from .audit_log import MOST_COUNTED, Log
+from . import binary, trail
+from .audit_log import Log
 from .audit_render import render
 from .bundle import bundle, entry
 from .call import Call
@@ -27,7 +27,7 @@ from .include import included
 from .paging import Page, links_of
 from .search_params import Asked
 
-MOST_OPENED = 5000  # events that one request opens to ask what no column knows; the next link goes on
+MOST_OPENED = 5000  # events that one page opens to ask what no column knows; the next link goes on
 
 
 async def read(call: Call, id: str) -> Stored | None:
@@ -57,33 +57,36 @@ async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -
     following = (last.at, str(last.id)) if last is not None and asked.count else None
     links = links_of(call, path, asked.used, page, following, offset=before + len(found))
     along = await included(call, found, asked.includes, asked.revincludes)
-    entries = [_entry(call, asked, one, "match") for one in found]
-    entries += [_entry(call, asked, one, "include") for one in along]
+    entries = [_entry(call, asked, one, one.json, "match") for one in found]
+    jsons = await binary.filled(call, [one.json for one in along])
+    entries += [_entry(call, asked, one, json, "include") for one, json in zip(along, jsons, strict=True)]
     return Answer(200, bundle("searchset", entries, total=total, links=links))
 
 
-def _entry(call: Call, asked: Asked, one: Found, mode: str) -> bytes:
-    json = asked.shape.apply(one.type, one.json)
-    return entry(call.address(one.type, one.id), json, {"search": {"mode": mode}})
+def _entry(call: Call, asked: Asked, one: Found, json: bytes, mode: str) -> bytes:
+    shown = asked.shape.apply(one.type, json)
+    return entry(call.address(one.type, one.id), shown, {"search": {"mode": mode}})
 
 
 async def _page(log: Log, asked: Asked) -> tuple[list[Found], Happened | None]:
     """The events of a page, and the one after which the next begins; None where there is none.
 
-    A page is shorter than was asked where what it looks for is rare: then it goes on after what was opened.
+    A page is shorter than was asked where what it looks for is rare, or where the request has opened enough: then it
+    goes on after what was opened, which is one event at least.
     """
     shown: list[Found] = []
     last: Happened | None = None
     if asked.only_count:
         return shown, None
-    opened, limit = 0, MOST_OPENED if log.asked else asked.count + 1
+    wanted = MOST_OPENED if log.asked else asked.count + 1
+    opened, limit = 0, max(1, log.most(wanted))
     async for one in log.opened(limit):
         if len(shown) == asked.count:
             return shown, last
         opened, last = opened + 1, one
         if (event := log.shown(one)) is not None:
             shown.append(event.found())
-    return shown, last if log.asked and opened == limit else None
+    return shown, last if opened == limit and (log.asked or limit < wanted) else None
 
 
 async def _total(log: Log, asked: Asked, shown: int, *, more: bool) -> int | None:
@@ -95,6 +98,6 @@ async def _total(log: Log, asked: Asked, shown: int, *, more: bool) -> int | Non
     total = await log.count()
     if total is None and asked.only_count:
         raise InvalidInput(
-            f"More than {MOST_COUNTED} events would have to be opened: narrow the search by date."
+            "More events would have to be opened than one request may: narrow the search by date."
         )
     return total

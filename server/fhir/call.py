@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
@@ -14,6 +14,19 @@ from server.core.errors import InvalidInput, NotAuthenticated, NotFound
 from server.records.content import Intake
 from server.records.document import FORBIDDEN_TEXT
 
+MOST_OPENED = 10_000
+
+
+@dataclass
+class Opening:
+    """How many events of the log a request may still open, all entries of a Bundle together: each is deciphered."""
+
+    left: int = field(default_factory=lambda: MOST_OPENED)
+
+    def most(self, wanted: int, cost: int = 1) -> int:
+        """How many of the wanted ones that are, where each counts as so many."""
+        return max(0, min(wanted, self.left // cost))
+
 
 @dataclass(frozen=True)
 class Call:
@@ -23,6 +36,7 @@ class Call:
     services: Services
     actor: Actor
     contents: Intake | None = None  # where the content of Binaries goes that this request brings
+    opening: Opening = field(default_factory=Opening)
 
     @classmethod
     async def of(cls, request: Request) -> Call:

@@ -88,8 +88,9 @@ A Consent is a share: see the README.
 **AuditEvent** is made from the log when it is read: all search parameters of R4 with their modifiers, `_filter`,
 chains, `_include` and `_revinclude` (by name: `_revinclude=*` leaves the log out; the latest 5,000 events are looked
 through), sorted by `date`, the newest first. Who acted, from where and on what lies sealed: a search by that opens up
-to 5,000 events, so that a page may be shorter than asked, or empty, and go on by its next link. Not: `_has`, `_text`,
-`_content`, `:above` and `:below` of references.
+to 5,000 events, so that a page may be shorter than asked, or empty, and go on by its next link. One request, a Bundle
+with all its entries, opens 10,000; then pages end, a `_revinclude` stops and a total is left out. A search has at most
+3,000 values. Not: `_has`, `_text`, `_content`, `:above` and `:below` of references.
 
 ## Made from the images
 Each study of the record gives an **ImagingStudy** (series, instances, SOP classes, counts, body site in SNOMED CT,
@@ -113,8 +114,9 @@ capability URLs without a token are not issued. A server that cannot answer now 
 **Manifest** (IHE RAD MADO, trial implementation): `Bundle/[id of the ImagingStudy]` is a document Bundle; a
 DocumentReference of type 18748-4 leads to it, found also by `study-instance-uid`, `accession-number`, `modality`,
 `anatomical-region`. Its second content is the same as a DICOM Key Object Selection (`application/dicom`, title
-Manifest, TID 2010, with the address of each series) at `Binary/kos-[id of the ImagingStudy]`. Both are made when they
-are read, of what the reader may see, and kept nowhere. MADO would have a DocumentReference for each form, and its
+Manifest, TID 2010, with the address of each series) at `Binary/kos-[id of the ImagingStudy]`: who may read Binaries
+and, as for every `application/dicom`, download the study gets it; others get 404. Both are made when they are read, of
+what the reader may see, and kept nowhere. MADO would have a DocumentReference for each form, and its
 image library (TID 1600) in the Key Object Selection; neither that nor web viewer Endpoints are made, and no profile of
 MADO is claimed.
 

@@ -80,7 +80,7 @@ async def _of_events(
     for include in includes if events else ():
         for target in _types_of(include) if include.param.type == LOG else ():
             params.setdefault(target, []).append(include.param)
-    for target, ids in audit_along.led_to(events, params, call.base).items():
+    for target, ids in (await audit_along.led_to(events, params, call.base)).items():
         reach = await _reach(call, target) if target != LOG else None
         if reach is not None:
             for one in await audit_along.those(call, target, ids, reach=reach):

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from server.core.errors import InvalidInput, UnknownParameter
 from server.records import criteria, search
-from server.records.conditions import Condition, Criterion
+from server.records.conditions import Condition, Criterion, Group, Negated
 from server.records.registry import Kind, Param, ResourceType, resource_type, types
 from server.records.search import Query, Sort
 
@@ -112,7 +112,9 @@ class _Reading:
         if special is not None:
             special(self, name, value)
         else:
-            self.conditions.append(criteria.condition(self.type, name, value))
+            found = criteria.condition(self.type, name, value)
+            _require_wordless(self.type, found)
+            self.conditions.append(found)
 
     def asked(self, compartment: str | None) -> Asked:
         shape = shape_of(self.used)
@@ -194,6 +196,19 @@ def _require_asked(type: ResourceType, name: str) -> None:
     """An event of the log is rendered when it is read: nobody indexed its words, and nothing refers to it."""
     if type.name == "AuditEvent" and name in _NOT_OF_EVENTS:
         raise UnknownParameter(f"AuditEvents are not searched by {name}.")
+
+
+def _require_wordless(type: ResourceType, found: Condition) -> None:
+    """The same of a `_filter`, in whose test a name may stand too. What a chain leads to has words."""
+    match found:
+        case Criterion():
+            if type.name == "AuditEvent" and found.param.name in criteria.WORDS:
+                raise InvalidInput(f"AuditEvents are not searched by {found.param.name}.")
+        case Group():
+            for one in found.conditions:
+                _require_wordless(type, one)
+        case Negated():
+            _require_wordless(type, found.inner)
 
 
 def _references(type: ResourceType) -> list[Param]:

@@ -7,6 +7,7 @@ media types and language tags by their form. What needs SNOMED CT or another ter
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
@@ -48,14 +49,14 @@ class _Known:
     sets: dict[str, set[Coded]] = field(default_factory=dict)
 
 
-def members(address: str) -> frozenset[Coded]:
-    """What a value set contains; raises InvalidInput for one that is not known here."""
+def members(address: str) -> AbstractSet[Coded]:
+    """What a value set contains, to be read only; raises InvalidInput for one that is not known here."""
     found = _known().sets.get(address.partition("|")[0])
     if found is None:
         raise InvalidInput(
             "This server does not know the value set. It knows those of FHIR R4 whose codes it can list."
         )
-    return frozenset(found)
+    return found
 
 
 def value_sets() -> list[str]:
@@ -70,7 +71,14 @@ def subsumed(system: str, code: str, *, above: bool = False) -> frozenset[str]:
         raise InvalidInput(
             ":above and :below need system|code, of a code system whose hierarchy this server knows: those of FHIR R4."
         )
-    return frozenset(found.above(code) if above else found.below(code))
+    # What the system does not have stands alone; so only its own codes are ever kept.
+    return _levels(system, code, above) if code in found.children else frozenset({code})
+
+
+@cache
+def _levels(system: str, code: str, above: bool) -> frozenset[str]:
+    known = _known().systems[system]
+    return frozenset(known.above(code) if above else known.below(code))
 
 
 def parted(system: str) -> tuple[str, ...]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 
 import httpx
+import pytest
 
+from server.fhir import call as calling
 from server.records import validate
 from tests.factories import People, Person
 from tests.waiting import tries
@@ -102,9 +104,11 @@ async def test_every_parameter_of_r4(api: Api) -> None:
     for query in ("action:not=C", "address=10.", "agent-name:exact=ada", "agent-role=doctor", "altid=x",
                   "entity-role=24", f"entity=Patient/{made['id']}", "entity-type=1&entity-type:not=1", "policy=urn:x",
                   "site=x", "source=Device/x", "subtype:not=create", "type=x", "outcome:not=0", "patient:missing=true",
-                  "patient.family=nobody", "_filter=agent-name co \"bo\"", "_id:not=" + event["id"]):  # fmt: skip
+                  "patient.family=nobody", "_filter=agent-name co \"bo\"", "action=record:resource:created",
+                  "_id:not=" + event["id"]):  # fmt: skip
         assert event not in await events(api, query), query
-    for query in ("agent:above=Patient/1", "_sort=action", "_has:List:item:code=x", "_text=x", "nonsense=1"):
+    for query in ("agent:above=Patient/1", "_sort=action", "_has:List:item:code=x", "_text=x", "nonsense=1",
+                  "_filter=not (_text co \"x\")", "_filter=action eq C or _content co \"x\""):  # fmt: skip
         answer = await api.get(f"AuditEvent?{query}", Prefer="handling=strict")
         assert answer.status_code == 400, query
     assert (await api.get("AuditEvent?agent:Practitioner.identifier=1")).status_code == 200
@@ -132,6 +136,16 @@ async def test_what_comes_along(api: Api, stranger: Api) -> None:
     assert await along(stranger, f"Observation?_id={made['id']}&_revinclude=AuditEvent:entity") == set()
     everyone = await along(stranger, f"Patient?_id={stranger.patient}&_revinclude=AuditEvent:*")
     assert len([each for each in everyone if each[0] == "match"]) == 1
+    content = base64.b64encode(bytes(range(256)) * 160).decode()
+    whose = {"reference": f"Patient/{api.patient}"}
+    large = {"resourceType": "Binary", "contentType": "video/mp4", "securityContext": whose, "data": content}
+    made = await api.made(large)
+    entries = (await api.get("AuditEvent?_count=3&action=C&_include=AuditEvent:entity:Binary")).json()[
+        "entry"
+    ]
+    [brought] = [each["resource"] for each in entries if each["resource"]["id"] == made["id"]]
+    assert brought["data"] == content
+    assert "_data" not in brought
 
 
 async def test_pages(api: Api) -> None:
@@ -160,6 +174,34 @@ async def test_pages(api: Api) -> None:
     assert newest == same == oldest[::-1]
     for query, total in (("action=C&_count=0", 5), ("agent-name=ada&subtype=create&_summary=count", 4)):
         assert (await api.get(f"AuditEvent?{query}")).json()["total"] == total
+
+
+async def test_one_request_opens_so_many_events(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All entries of a Bundle together: a page ends early and goes on, a _revinclude stops, a total is left out."""
+    ids = [(await api.made(api.observation()))["id"] for _ in range(4)]
+    monkeypatch.setattr(calling, "MOST_OPENED", 3)
+    asked = [f"AuditEvent?agent-name=ada&_total=accurate&action={action}" for action in "CC"]
+    asked += ["AuditEvent?action=C", f"Observation?_id={ids[0]}&_revinclude=AuditEvent:entity"]
+    entries = [{"request": {"method": "GET", "url": url}} for url in asked]
+    answer = await api.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    pages = [each["resource"] for each in answer.json()["entry"]]
+    assert [len(each["entry"]) for each in pages] == [3, 1, 1, 1]
+    for page in pages[:3]:
+        assert "total" not in page
+        assert page["link"][-1]["relation"] == "next"
+    assert pages[3]["entry"][0]["resource"]["id"] == ids[0]
+    seen, path = set(), asked[0]
+    while path:
+        page = (await api.get(path)).json()
+        seen |= {each["resource"]["id"] for each in page.get("entry", [])}
+        links = {each["relation"]: each["url"] for each in page["link"]}
+        path = links.get("next", "").rpartition("/fhir/")[2]
+    monkeypatch.undo()
+    assert seen == {each["id"] for each in await events(api, "action=C&agent-name=ada")}
+    assert len(seen) >= 4
+    values = ",".join(map(str, range(99)))
+    many = "&".join([f"altid={values}"] * 31)
+    assert (await api.get(f"AuditEvent?{many}")).status_code == 400
 
 
 async def test_only_the_holder_reads_the_log(
