@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 from starlette.requests import Request
@@ -29,7 +30,7 @@ from server.storage.where import Where
 
 from . import trail
 from .conditional import etag
-from .rendered_blends import Picture, blended_pictures
+from .rendered_blends import Picture, blended_pictures, layers_again
 from .rendered_params import RenderedQuery
 from .urls import services_of
 from .wado import rows_of
@@ -65,15 +66,27 @@ async def pictures_of_state(
     some = list(islice(frames, MOST if everything else 1))
     if not some:
         raise NoFrame("None of the images that this presentation state is for is held here.")
+    kind = state.sop_class
+    return [
+        Picture(row, number, look, partial(state_of, metadata, kind, row.sop_uid, number))
+        for row, number in some
+    ]
 
-    def seen() -> list[Picture]:
-        kind = state.sop_class
-        return [
-            (row, number, replace(look, state=state_of(metadata, kind, row.sop_uid, number)))
-            for row, number in some
-        ]
 
-    return await asyncio.to_thread(seen)
+async def whole(request: Request, picture: Picture) -> tuple[InstanceRow, int, Look]:
+    """What drawing needs, made when the picture's turn comes: the header, the frame's place, the state, the layers.
+
+    Raises NotFound when something of it is no longer in reach.
+    """
+    row, number, look, state = picture
+    if not (row.metadata and row.table_first == number):
+        of = (row.study_uid, row.series_uid, row.sop_uid)
+        (row,) = await rows_of(request, Right.IMAGES, of=of, frames=(number, number), metadata=True)
+    if state is not None:
+        look = replace(look, state=await asyncio.to_thread(state))
+    if look.blend is not None:
+        look = replace(look, blend=await layers_again(request, look.blend))
+    return row, number, look
 
 
 async def _held(request: Request, state: InstanceRow, wanted: Sequence[Reference]) -> dict[str, InstanceRow]:
@@ -93,36 +106,38 @@ async def _held(request: Request, state: InstanceRow, wanted: Sequence[Reference
 
 async def look_by_state(
     request: Request, study_uid: str, series_uid: str, state_uid: str, picture: Picture
-) -> Picture:
-    """How the image looks by a state of its study (PS3.18, 9.1.2.2.3: presentationUID).
+) -> tuple[Picture, bytes]:
+    """How the image looks by a state of its study, and the state's digest (PS3.18, 9.1.2.2.3: presentationUID).
 
     Raises NotFound when there is no such state in reach, InvalidInput when it is not for this image.
     """
     (state,) = await rows_of(request, Right.IMAGES, of=(study_uid, series_uid, state_uid), metadata=True)
     if not is_presentation_state(state.sop_class):
         raise InvalidInput("presentationUID does not name a presentation state.")
-    row, number, look = picture
+    row, number, look, _ = picture
     metadata = await with_tables(services_of(request), state)
     if is_blending_state(state.sop_class):
         found = await blended_pictures(request, state, metadata, look, everything=False, of=(row, number))
         if not found:
             raise InvalidInput("This presentation state lays nothing on this image.")
-        return found[0]
+        return found[0], state.sha256
     if not any(each.sop_uid == row.sop_uid for each in references(metadata)):
         raise InvalidInput("This presentation state is not for this image.")
-    return row, number, replace(look, state=state_of(metadata, state.sop_class, row.sop_uid, number))
+    later = partial(state_of, metadata, state.sop_class, row.sop_uid, number)
+    return Picture(row, number, look, later), state.sha256
 
 
 def tag_of(pictures: Sequence[Picture], *more: object) -> str:
     """The tag of pictures by one state, or by none: what is drawn, and how; `more` has the state's digest."""
-    shown = replace(pictures[0][2], state=None, blend=None)
-    drawn = [(row.sha256, number, look.blend and look.blend.facts) for row, number, look in pictures]
+    shown = replace(pictures[0].look, blend=None)
+    drawn = [(row.sha256, number, look.blend and look.blend.facts) for row, number, look, _ in pictures]
     return etag(drawn, shown, *more)
 
 
 async def seen(request: Request, pictures: Sequence[Picture]) -> None:
     """Tell the log of every study that is about to be shown, also of those whose images lie on others."""
-    rows = [row for row, _, _ in pictures]
-    rows += [layer.row for _, _, look in pictures if look.blend for layer in look.blend.layers.values()]
+    rows = [each.row for each in pictures]
+    blended = [each.look.blend for each in pictures if each.look.blend]
+    rows += [layer.row for blend in blended for layer in blend.layers.values()]
     for patient_id, study_uid in dict.fromkeys((row.patient_id, row.study_uid) for row in rows):
         await trail.viewed(request, patient_id, study_uid)

@@ -36,7 +36,7 @@ from .multipart import OutPart
 from .rendered_blends import Picture
 from .rendered_params import RenderedQuery, parse
 from .rendered_reports import tracing_answer, words_answer
-from .rendered_states import pictures_of_state, seen, tag_of
+from .rendered_states import pictures_of_state, seen, tag_of, whole
 from .representations import Wish, wishes
 from .streamed import streamed
 from .urls import accept_of, patient_of, root_of, services_of, uids_of
@@ -105,7 +105,7 @@ async def _answer(
     request: Request, pictures: Sequence[Picture], name: str, wish: Wish, state: bytes = b""
 ) -> Response:
     """The pictures, each a part where parts are asked for."""
-    row = pictures[0][0]
+    row = pictures[0].row
     await seen(request, pictures)
     # Of one image a date can tell; by a state it depends on two objects.
     stored = row.created_at if len(pictures) == 1 and not state else None
@@ -150,29 +150,29 @@ def _pictures(
     if frames:
         if max(frames) > rows[0].frame_count:  # all of them are there, before the first byte goes
             raise NoFrame(f"This instance has {rows[0].frame_count} frames.")
-        return [(rows[0], number, look) for number in frames]
-    every = ((row, number, look) for row in rows for number in range(1, row.frame_count + 1))
+        return [Picture(rows[0], number, look) for number in frames]
+    every = (Picture(row, number, look) for row in rows for number in range(1, row.frame_count + 1))
     if everything:
         return list(every)
     if moving and sum(row.frame_count for row in rows) > 1:
         return list(islice(every, MAX_MOVING))
-    return [(rows[len(rows) // 2], 1, look)]
+    return [Picture(rows[len(rows) // 2], 1, look)]
 
 
 async def _still(request: Request, picture: Picture) -> bytes:
-    row, number, look = await _whole(request, picture)
-    return await render.rendered(services_of(request), row, number, look)
+    return await render.rendered(services_of(request), *await whole(request, picture))
 
 
 async def _moving(request: Request, pictures: Sequence[Picture]) -> bytes:
     """Raises InvalidInput for a picture that would take more memory than one answer may."""
-    pixels = sum(_pixels(row, look) for row, _, look in pictures)
+    pixels = sum(_pixels(each.row, each.look) for each in pictures)
     if len(pictures) > MAX_MOVING or pixels > MAX_MOVING_PIXELS:
         raise InvalidInput(
             "This moving picture would be too large: ask for fewer frames, or a smaller viewport."
         )
-    whole = [await _whole(request, picture) for picture in pictures]
-    return await render.moving(services_of(request), whole)
+    stills = [await _still(request, picture) for picture in pictures]
+    (first, _, _) = await whole(request, pictures[0])
+    return await render.moving(stills, first.metadata)
 
 
 def _pixels(row: InstanceRow, look: Look) -> int:
@@ -182,16 +182,6 @@ def _pixels(row: InstanceRow, look: Look) -> int:
     return (row.pixel_rows or 1) * (row.pixel_columns or 1)
 
 
-async def _whole(request: Request, picture: Picture) -> Picture:
-    """The row with its header and the place of the frame."""
-    row, number, look = picture
-    if row.metadata and row.table_first == number:
-        return picture
-    of = (row.study_uid, row.series_uid, row.sop_uid)
-    rows = await rows_of(request, Right.IMAGES, of=of, frames=(number, number), metadata=True)
-    return rows[0], number, look
-
-
 def _parts(request: Request, pictures: Sequence[Picture], name: str, tag: str) -> Response:
     """One part a picture, each drawn when its turn comes."""
     boundary, root = multipart.new_boundary(), root_of(request)
@@ -199,7 +189,7 @@ def _parts(request: Request, pictures: Sequence[Picture], name: str, tag: str) -
     async def parts() -> AsyncIterator[bytes]:
         for picture in pictures:
             image = await _still(request, picture)
-            row, number, _ = picture
+            row, number = picture.row, picture.number
             base = root.of_patient(row.patient_id, row.study_uid, row.series_uid, row.sop_uid)
             yield OutPart(name, len(image), image, f"{base}/frames/{number}/rendered").head(boundary) + image
         yield multipart.closing(boundary)
@@ -260,7 +250,7 @@ async def _thumbnail_of_instance(request: Request, width: int, height: int) -> R
     kept = kept_of(request)
     image = kept.get((row.patient_id, tag))
     if image is None:
-        image = await _still(request, (row, number, look))
+        image = await _still(request, Picture(row, number, look))
         kept.put((row.patient_id, tag), image)
     return content_answer(request, image, "image/jpeg", tag, last_modified(row.created_at))
 

@@ -29,7 +29,7 @@ from .rendered_blends import Picture
 from .rendered_params import MAX_SIDE, annotation, window
 from .rendered_params import quality as quality_of
 from .rendered_reports import words_as, writers_of
-from .rendered_states import look_by_state, seen, tag_of
+from .rendered_states import look_by_state, seen, tag_of, whole
 from .representations import DICOM
 from .urls import is_identifier, services_of
 from .wado import rows_of, single_part
@@ -105,25 +105,27 @@ async def _picture(
         raise InvalidInput(f"frameNumber names none of the {row.frame_count} frames of this instance.")
     await trail.viewed(request, row.patient_id, row.study_uid)
     look = _with_region(look, asked, row)
+    picture = Picture(row, number, look)
     tag = etag(row.sha256, number, look)
     stored: datetime | None = row.created_at
     if any(asked.get(name) for name in _STATE):
-        picture = await _by_state(request, uids[0], asked, (row, number, look))
+        picture, state = await _by_state(request, uids[0], asked, picture)
         await seen(request, [picture])
-        look = picture[2]
-        tag, stored = tag_of([picture], look.state), None
+        tag, stored = tag_of([picture], state), None
     if (answer := not_modified(request, tag, stored)) is not None:
         return answer
-    image = await render.rendered(services_of(request), row, number, look)
+    image = await render.rendered(services_of(request), *await whole(request, picture))
     return content_answer(request, image, name, tag, last_modified(stored) if stored else None)
 
 
-async def _by_state(request: Request, study_uid: str, asked: Mapping[str, str], picture: Picture) -> Picture:
+async def _by_state(
+    request: Request, study_uid: str, asked: Mapping[str, str], picture: Picture
+) -> tuple[Picture, bytes]:
     """9.1.2.2.3: both UIDs name the state; the window and the region are its own then."""
     series_uid, state_uid = (asked.get(name, "") for name in _STATE)
     if not (is_identifier(series_uid) and is_identifier(state_uid)):
         raise InvalidInput("presentationSeriesUID and presentationUID come together.")
-    if picture[2].center is not None or picture[2].region is not None:
+    if picture.look.center is not None or picture.look.region is not None:
         raise InvalidInput("A presentation state says itself how it is windowed and what part is seen.")
     return await look_by_state(request, study_uid, series_uid, state_uid, picture)
 

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 
 from server.access.services import Services
 
-from .blending import Blend, fallen, mixed
+from .blending import Blend, Input, fallen, mixed
 from .catalogue import InstanceRow
 from .description import Description
 from .frames import NotDecoded, description_of, done, frame_bytes, stored_frame
-from .presentation import State
 from .room import room
-from .subtraction import with_all_frames
 from .transfer_syntax import EXPLICIT
 
 Pixels = NDArray[np.uint8]
@@ -30,23 +28,24 @@ LAYER = 24  # bytes a pixel of one layer while it is mixed
 async def blended(
     services: Services, row: InstanceRow, number: int, blend: Blend
 ) -> tuple[bytes, Description]:
-    """RGB pixels of the mixture and what is true of them. Raises NoFrame, NotDecoded, NotBlended."""
-    base, description = await _toned(services, row, number, blend.state)
+    """RGB pixels of the mixture and what is true of them; all rows were read with metadata and their frame's place.
+
+    Raises NoFrame, NotDecoded, NotBlended.
+    """
+    base, description = await _toned(services, row, number, blend.inputs[blend.base])
     layers = {blend.base: base}
     rows, columns = base.shape[:2]
     for name, layer in blend.layers.items():
-        pixels, _ = await _toned(services, layer.row, layer.frame, layer.state)
+        pixels, _ = await _toned(services, layer.row, layer.frame, blend.inputs[name])
         layers[name] = await asyncio.to_thread(fallen, pixels, layer.affine, rows, columns)
     mixture = await asyncio.to_thread(mixed, layers, blend.steps)
     now = Description(EXPLICIT, rows, columns, samples=3, photometric="RGB", aspect=description.aspect)
     return mixture.tobytes(), now
 
 
-async def _toned(
-    services: Services, row: InstanceRow, number: int, state: State
-) -> tuple[Pixels, Description]:
+async def _toned(services: Services, row: InstanceRow, number: int, of: Input) -> tuple[Pixels, Description]:
     """The frame as rows, columns and RGBA."""
-    row = await with_all_frames(services, row)
+    state = await asyncio.to_thread(of.state, row.sop_uid, number)
     description = await description_of(services, row, number, drawn=True)
     async with room().taken(frame_bytes(row, number)):
         header = {"job": "layer", "description": description.to_json(), "state": state.to_json()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from server.core.errors import NotAcceptable
 
 from .catalogue import InstanceRow
+from .chosen import Chosen
 from .description import Table, palette_of
 from .dicom_json import Json
 from .geometry import Affine
@@ -27,7 +29,7 @@ from .presentation import (
     State,
     images_in,
     references_in,
-    toned_by,
+    tones,
 )
 
 Array = NDArray[Any]
@@ -54,7 +56,13 @@ class Input:
 
     def state(self, sop_uid: str, frame: int) -> State:
         """How one of the frames is toned; its pixels stay where they are."""
-        return toned_by(self.model, sop_uid, frame, self.palette)
+        voi, modality = self._chosen
+        found = voi.item(sop_uid, frame) or {}
+        return tones(found, modality.item(sop_uid, frame) or self.model, self.palette)
+
+    @cached_property
+    def _chosen(self) -> tuple[Chosen, Chosen]:
+        return Chosen(self.model, "00283110"), Chosen(self.model, "00283001")
 
 
 @dataclass(frozen=True)
@@ -82,18 +90,18 @@ class Layer:
 
     row: InstanceRow
     frame: int
-    state: State
     affine: Affine | None
+    burned: bool  # words may lie in its pixels
 
 
 @dataclass(frozen=True)
 class Blend:
-    """One picture: the base's tones, what is laid on it, and in what order."""
+    """One picture: which set is the base, what is laid on it, and in what order; how each set is toned."""
 
     base: int
-    state: State
     layers: Mapping[int, Layer]
     steps: Sequence[Step]
+    inputs: Mapping[int, Input]
 
     @property
     def facts(self) -> list[tuple[int, bytes, int]]:
@@ -170,14 +178,18 @@ def _step(item: Json) -> Step:
 
 
 def _require_order(plan: Plan) -> None:
-    """Each step takes what is there by then, and the last that has no number is what is shown."""
+    """Each step takes what is there by then; the last, and it alone, has no number and is what is shown."""
+    numbers = [each.number for each in plan.inputs]
+    numbers += [step.result for step in plan.steps if step.result is not None]
+    if len(set(numbers)) < len(numbers):
+        raise NotBlended("A number stands for two inputs or results of this blending state.")
     there = {each.number for each in plan.inputs}
     for step in plan.steps:
         if not set(step.inputs) <= there:
             raise NotBlended("A step of this blending state takes what is not there.")
         there |= {step.result} if step.result is not None else set()
-    if len(there) == len(plan.inputs) + len(plan.steps) or plan.steps[-1].result is not None:
-        raise NotBlended("No step of this blending state is the one that is shown.")
+    if [step.result is None for step in plan.steps] != [False] * (len(plan.steps) - 1) + [True]:
+        raise NotBlended("Not the last step alone of this blending state is the one that is shown.")
 
 
 def _part(opacity: float | None) -> float:

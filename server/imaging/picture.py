@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +53,8 @@ class Look:
     blend: Blend | None = None  # what is laid over the image, before the pixels travel
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """What orjson writes; the blend stays behind, for its pixels are mixed before they travel."""
+        return {**vars(self), "blend": None}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Look:

@@ -8,7 +8,7 @@ DICOM PS3.3, A.33 (Softcopy Presentation States), C.10.4 (Displayed Area), C.10.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from .description import Description, Table, model_of, palette_of, table_in, windows_in
@@ -108,8 +108,8 @@ class State:
     graphics: list[Graphic] = field(default_factory=list)
 
     def to_json(self) -> Json:
-        """Plain values."""
-        return asdict(self)
+        """What orjson writes; tables of thousands of entries are shared, not copied."""
+        return dict(vars(self))
 
     @classmethod
     def from_json(cls, given: Json) -> State:
@@ -165,6 +165,11 @@ def toned_by(model: Json, sop_uid: str, frame: int, palette: list[Table] | None 
     """What a data set says of the gray values of this frame of this image, and no more: modality, VOI, colours."""
     voi = next((item for item in items(model, "00283110") if _is_for(item, sop_uid, frame)), {})
     each = next((item for item in items(model, "00283001") if _is_for(item, sop_uid, frame)), model)
+    return tones(voi, each, palette)
+
+
+def tones(voi: Json, each: Json, palette: list[Table] | None) -> State:
+    """The tones that the item for VOI and that for modality say."""
     modality = next(iter(items(each, "00283000")), None)
     return State(
         windows=windows_in(voi),

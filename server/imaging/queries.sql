@@ -485,6 +485,11 @@ SELECT metadata, frame_table FROM instance
 SELECT sop_uid, metadata FROM instance
  WHERE patient_id = :patient_id AND sop_uid = ANY(:uids) AND deleted_at IS NULL
 
+-- name: header_bytes_of_these
+-- How large those headers are together.
+SELECT coalesce(sum(octet_length(metadata)), 0) FROM instance
+ WHERE patient_id = :patient_id AND sop_uid = ANY(:uids) AND deleted_at IS NULL
+
 -- name: addressed_elsewhere
 -- Patients whose Endpoint carries another public address than this server has now.
 SELECT patient_id FROM resource

@@ -123,6 +123,8 @@ def _without_names(look: Look, row: InstanceRow) -> Look:
     pixels, where the object says that there are any, are made too small to be read.
     """
     burned = (model_of(row.metadata).get("00280301") or {}).get("Value") == ["YES"]
+    if look.blend is not None:  # what lies on it shows its own words, and of it less is known
+        burned = burned or any(layer.burned for layer in look.blend.layers.values())
     side = UNREADABLE_SIDE if burned else MAX_SIDE
     state = look.state and replace(look.state, graphics=[], overlays=[], active=[])
     width, height = min(look.width or side, side), min(look.height or side, side)
@@ -141,12 +143,11 @@ def _draw(content: bytes, description: Description, look: Look) -> bytes:
         raise NotDecoded("These pixels cannot be shown; they can be had as they are stored.") from error
 
 
-async def moving(services: Services, pictures: Sequence[tuple[InstanceRow, int, Look]]) -> bytes:
-    """Frames one after the other as a GIF, as fast as the first of them says."""
-    stills = [await rendered(services, row, number, look) for row, number, look in pictures]
+async def moving(stills: Sequence[bytes], metadata: bytes) -> bytes:
+    """Pictures one after the other as a GIF, as fast as the header of the first of them says."""
     width, height = Image.open(io.BytesIO(stills[0])).size
     async with room().taken(4 * width * height * len(stills)):
-        return await asyncio.to_thread(animated, stills, _milliseconds(pictures[0][0].metadata))
+        return await asyncio.to_thread(animated, stills, _milliseconds(metadata))
 
 
 def _milliseconds(metadata: bytes) -> int:

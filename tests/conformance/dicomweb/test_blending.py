@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,14 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
+from server.access.services import Services
 from server.audit import reading
 from server.audit.events import Event
+from server.imaging import render
+from server.imaging.blending import NotBlended, Step, plan_of
+from server.imaging.catalogue import InstanceRow
+from server.imaging.picture import Look
+from server.sharing import share
 from server.storage.where import Where
 from tests.conformance.dicomweb.conftest import Owner
 from tests.conformance.dicomweb.samples import CT, Sample, instance, store, written
@@ -20,6 +27,7 @@ from tests.conformance.dicomweb.samples import pixels as give_pixels
 from tests.conformance.dicomweb.test_8_3_5_rendering_parameters import PNG, pixels
 from tests.conftest import RunningServer
 from tests.factories import People, bearer
+from tests.sharing_steps import actor_of, consent_reach
 
 BLENDING, ADVANCED = "1.2.840.10008.5.1.4.1.1.11.4", "1.2.840.10008.5.1.4.1.1.11.8"
 AXIAL = [1, 0, 0, 0, 1, 0]
@@ -259,3 +267,84 @@ async def test_advanced_blending(web: httpx.AsyncClient, pair: Pair):
     assert (await store(web, cut)).status_code == 200
     refused = await web.get(f"/dicomweb{cut.path}/rendered", headers=PNG)
     assert (refused.status_code, "threshold" in refused.text) == (406, True)
+
+
+def test_steps_that_contradict_each_other_are_refused():
+    """C.11.33 and C.11.34: a number stands for one thing, and one step, the last, is what is shown."""
+
+    def number(tag: str, value: object) -> dict[str, Any]:
+        return {tag: {"vr": "US", "Value": [value]}}
+
+    def sequence(tag: str, *items: dict[str, Any]) -> dict[str, Any]:
+        return {tag: {"vr": "SQ", "Value": list(items)}}
+
+    def planned(inputs: list[int], *results: int | None) -> list[Step]:
+        sets = [number("00701B02", n) | number("0020000E", "1.4") for n in inputs]
+        display = sequence("00701B03", number("00701B02", 1))
+        steps = [
+            display | number("00701B06", "EQUAL") | (number("00701B02", n) if n is not None else {})
+            for n in results
+        ]
+        model = sequence("00701B01", *sets) | sequence("00701B04", *steps)
+        return plan_of(model, ADVANCED).steps
+
+    assert len(planned([1, 2], 3, None)) == 2
+    wrong = (([1, 1], (None,)), ([1, 2], (2, None)), ([1], (2, 2, None)), ([1], (None, None)))
+    for inputs, results in (*wrong, ([1], (None, 2)), ([1], (2,))):
+        with pytest.raises(NotBlended):
+            planned(inputs, *results)
+
+
+async def test_words_in_what_lies_on_an_image(web: httpx.AsyncClient, pair: Pair):
+    """10.4.3.3.4: a thumbnail has none that can be read, unless the layer says that there are none in its pixels."""
+    hot = np.full((4, 4), 1000, np.uint16)
+    for said, side in ({}, 128), ({"BurnedInAnnotation": "YES"}, 128), ({"BurnedInAnnotation": "NO"}, 256):
+        over = plane(hot, pair.reference, [4.5, 8.5, 2.4], 2, Modality="PT", **said)
+        both = fusion([pair.ct[1]], [over])
+        assert (await store(web, over, both)).status_code == 200
+        small = await web.get(f"/dicomweb{both.path}/thumbnail")
+        assert max(pixels(small).shape) == side, said
+
+
+async def test_another_state_by_the_old_address_is_another_picture(web: httpx.AsyncClient, pair: Pair):
+    """9: the state's own digest is in the tag; no cache shows what another state says."""
+    weak = fusion(pair.ct, [pair.pet])
+    again = fusion(pair.ct, [pair.pet], 0.75)
+    assert (await store(web, weak, again)).status_code == 200
+    asked = f"requestType=WADO&studyUID={pair.ct[1].study}&seriesUID={pair.ct[1].series}&objectUID={pair.ct[1].sop}"
+    tags = []
+    for each in (weak, again):
+        named = f"presentationSeriesUID={each.series}&presentationUID={each.sop}"
+        tags.append((await web.get(f"/dicomweb/wado?{asked}&{named}")).headers["etag"])
+    assert tags[0] != tags[1]
+
+
+async def test_a_share_that_ends_between_two_pictures(
+    web: httpx.AsyncClient, people: People, owner: Owner, pair: Pair, monkeypatch: pytest.MonkeyPatch
+):
+    """What lies on an image is asked for by the reach of the moment in which it is drawn; the answer is cut."""
+    both = fusion(pair.ct, [pair.pet])
+    assert (await store(web, both)).status_code == 200
+    doctor = await people.doctor()
+    studies = [pair.ct[0].study, pair.pet.study]
+    given = await people.share(owner.person, doctor, studies=studies)
+    headers = {
+        **bearer(await people.token(doctor, "user/*.rs")),
+        "Accept": 'multipart/related; type="image/png"',
+    }
+    assert (await web.get(f"/dicomweb{both.path}/rendered", headers=headers)).status_code == 200
+    draw, drawn = render.rendered, []
+
+    async def drawing(services: Services, row: InstanceRow, number: int, look: Look) -> bytes:
+        image = await draw(services, row, number, look)
+        drawn.append(row.sop_uid)
+        actor, reach = actor_of(owner.person), await consent_reach(people.services, owner.person)
+        less: Any = {"rights": ("images", "reports"), "studies": studies[:1], "until": None}
+        await share.change(people.services, given, **less, actor=actor, reach=reach)
+        return image
+
+    monkeypatch.setattr(render, "rendered", drawing)
+    with suppress(httpx.RemoteProtocolError):
+        cut = await web.get(f"/dicomweb{both.path}/rendered", headers=headers)
+        pytest.fail(f"whole: {cut.status_code}")
+    assert drawn == [pair.ct[0].sop]

@@ -12,7 +12,7 @@ import pytest
 from server.imaging.blending import Input, NotBlended, fallen
 from server.imaging.catalogue import InstanceRow
 from server.imaging.geometry import Stack, affine, plane_of
-from server.imaging.placing import frames_in
+from server.imaging.placing import candidates, frames_in, lying_of
 from server.imaging.presentation import Reference
 
 
@@ -104,10 +104,13 @@ def test_the_frames_of_a_set():
 
     def named(*images: Reference, of: str | None = None) -> list[tuple[str, int]]:
         wanted = Input(1, "1.2", of, list(images), {}, None)
-        return [(found.sop_uid, number) for found, number in frames_in(wanted, rows)]
+        lying = {
+            uid: lying_of(rows[uid].metadata, numbers) for uid, numbers in candidates(wanted, rows).items()
+        }
+        return [(found.sop_uid, number) for found, number in frames_in(wanted, rows, lying)]
 
     assert named(Reference("1.4", "1", segments=(2,))) == [("1", 2), ("1", 3)]
-    assert named(Reference("1.4", "2"), Reference("1.4", "1", (4, 9)), Reference("1.4", "2", (1,))) == [
+    assert named(Reference("1.4", "2"), Reference("1.4", "1", (4, 9, 4))) == [
         ("2", 1),
         ("2", 2),
         ("1", 4),
@@ -116,3 +119,8 @@ def test_the_frames_of_a_set():
     for images, series in (((), "1.4"), ((Reference("1.4", "3"),), None)):
         with pytest.raises(NotBlended):
             named(*images, of=series)
+    twice = (Reference("1.4", "2"), Reference("1.4", "2", (1,)))
+    much = (Reference("1.4", "2", (9,) * 40_000),), (Reference("1.4", "3", segments=(1,)),)
+    for images in (twice, *much):
+        with pytest.raises(NotBlended):
+            named(*images)
