@@ -1,7 +1,8 @@
 """Which studies somebody sees: the whole record, or a choice that is never left to empty boxes.
 
 Nothing ticked could mean everything or nothing; so the forms ask which of both, and a choice without a study is an
-error, and so is a form that says neither: where there is nothing to choose from, it says so and sends the whole. What is chosen already is always listed, however old it is, for what a form does not list it cannot send back.
+error, and so is a form that says neither: where there is nothing to choose from, it says so and sends the whole.
+What is chosen already is always listed, however old it is, for what a form does not list it cannot send back.
 """
 
 from __future__ import annotations
