@@ -32,7 +32,7 @@ from server.records.store import Stored
 
 from . import fhir_xml
 from .call import Call
-from .format import FHIR_JSON, FHIR_XML, VARY, Answer, acceptable, body_of, not_modified
+from .format import FHIR_JSON, FHIR_XML, VARY, Answer, acceptable, body_of, names_tag, not_modified
 
 _FHIR = (FHIR_JSON, "application/json", "text/json", FHIR_XML)
 _SAFE = {
@@ -119,21 +119,23 @@ def _with_data(resource: Json, body: bytes) -> Json:
 # -- out
 
 
-async def as_content(call: Call, stored: Stored) -> Response | None:
-    """The content itself, unless the request asks for FHIR; None for the resource."""
+async def as_content(call: Call, stored: Stored, *, tag: str = "") -> Response | None:
+    """The content itself, unless the request asks for FHIR; None for the resource.
+
+    `tag`: of content that changes without a version; then the date of the version says nothing of it either.
+    """
     request, binary = call.request, load(stored.json)
     kind = parse_media_type(binary.get("contentType", ""))
     if kind is None or not _wants_content(request, kind):
         return None
-    headers = {
-        **_SAFE,
-        "ETag": stored.etag,
-        "Last-Modified": format_datetime(stored.last_updated, usegmt=True),
-    }
-    if not_modified(stored, request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
+    headers = {**_SAFE, "ETag": tag or stored.etag}
+    if not tag:
+        headers["Last-Modified"] = format_datetime(stored.last_updated, usegmt=True)
+    known, since = request.headers.get("if-none-match"), request.headers.get("if-modified-since")
+    if names_tag(known, tag) if tag else not_modified(stored, known, since):
         return Response(status_code=304, headers=headers)
     found = await contents.content_of(call.services, binary, reach=await call.reach("Binary", Verb.READ))
-    part = byte_range(request, found.size, stored.etag)
+    part = byte_range(request, found.size, headers["ETag"])
     start, stop = part or (0, found.size)
     headers |= {
         **range_headers(part, found.size),

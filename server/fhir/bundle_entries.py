@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from server.core.errors import InvalidInput, NotAllowed, NotFound
+from server.imaging.to_fhir.manifest import KEY_OBJECTS_ID
 from server.records.document import FORBIDDEN_TEXT, Json, dump
 
-from . import everything, history
+from . import everything, history, manifest
 from .call import Call
 from .capability import statement
 from .create import create
@@ -148,6 +149,10 @@ async def _get(call: Call, one: Entry) -> Answer:
     match one.path:
         case ("metadata",):
             return json_answer(statement(call.services.settings.base_url))
+        case ("Bundle", id) if not id.startswith("_"):
+            return await manifest.document_of(call, id)
+        case ("Binary", id) if id.startswith(KEY_OBJECTS_ID):
+            return await manifest.key_objects_of(call, id.removeprefix(KEY_OBJECTS_ID))
         case (type, id) if not id.startswith("_"):
             stored = await read(call, type, id)
             if not_modified(stored, one.if_none_match, None):

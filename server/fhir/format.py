@@ -194,11 +194,16 @@ def version_number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
 
 
+def names_tag(if_none_match: str | None, tag: str) -> bool:
+    """Whether the header names this tag, or any (RFC 9110, 13.1.2: compared as weak ones)."""
+    tags = [each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")]
+    return "*" in tags or tag.removeprefix("W/") in tags
+
+
 def not_modified(stored: Stored, if_none_match: str | None, if_modified_since: str | None) -> bool:
     """Whether the caller has this version already (FHIR R4, 3.1.0.1.4; RFC 9110, 13.1)."""
     if if_none_match is not None:
-        tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-        return "*" in tags or f'"{stored.version}"' in tags
+        return names_tag(if_none_match, stored.etag)
     if if_modified_since is None:
         return False
     try:

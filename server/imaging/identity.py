@@ -17,6 +17,7 @@ from server.access.reach import Reach
 from server.access.services import Services
 from server.core.errors import Conflict, NotFound
 from server.records import people
+from server.records.names import givens
 from server.storage.sql import load
 
 from .entry import Identity
@@ -89,7 +90,7 @@ def _dicom_name(group: str) -> _Name:
 
 
 def _fhir_name(name: Json) -> _Name:
-    given = [word for each in name.get("given") or () for word in fold(str(each)).split()]
+    given = [word for each in givens(name) for word in fold(each).split()]
     family = fold(str(name.get("family") or ""))
     if not family and not given:
         return fold(str(name.get("text") or "")), ""

@@ -15,6 +15,7 @@ from server.access.services import Services
 from server.access.sign_in import SignedIn, address_of
 from server.core.texts import N_
 from server.records.fold import fold
+from server.records.names import spoken
 from server.storage.db import Record
 
 from . import sentences
@@ -135,9 +136,8 @@ async def _reach(request: Request, services: Services, signed_in: SignedIn) -> R
 def _profile(row: Record) -> Profile:
     resource: dict[str, Any] = orjson.loads(row["json"])
     name = (resource.get("name") or [{}])[0]
-    text = name.get("text") or " ".join([*name.get("given", []), name.get("family", "")])
     born = resource.get("birthDate", "")
-    return Profile(row["id"], text.strip() or NAMELESS, born, own=row["own"], guardian=row["guardian"])
+    return Profile(row["id"], spoken(name) or NAMELESS, born, own=row["own"], guardian=row["guardian"])
 
 
 def _what(row: Record) -> str:

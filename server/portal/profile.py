@@ -11,6 +11,7 @@ import orjson
 from server.access.action import Action, Verb
 from server.core.errors import NotFound
 from server.records import store
+from server.records.names import givens, spoken
 from server.sharing import holding
 
 from .visit import Visit
@@ -39,11 +40,11 @@ class Profile:
 
     @property
     def given(self) -> str:
-        return " ".join(self._name.get("given", []))
+        return " ".join(givens(self._name))
 
     @property
     def name(self) -> str:
-        return str(self._name.get("text") or f"{self.given} {self.family}".strip())
+        return spoken(self._name)
 
     @property
     def birth_date(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from server.access.action import Right
 from server.core import clock
 from server.core.errors import Unprocessable
+from server.records.names import spoken
 
 from . import pcf
 from .model import LIVING, Share, State
@@ -275,8 +276,8 @@ def _of_contained(consent: Json, local: str, name: str) -> tuple[str, str]:
 
 def _name_of(practitioner: Json) -> str:
     for name in practitioner.get("name", []):
-        if text := name.get("text") or " ".join([*name.get("given", []), name.get("family", "")]).strip():
-            return str(text)
+        if text := spoken(name):
+            return text
     return ""
 
 

@@ -15,6 +15,7 @@ from server.access.services import Services
 from server.audit.events import Event
 from server.core import clock
 from server.core.errors import Conflict, Forbidden, NotFound, Unprocessable
+from server.records.names import spoken
 from server.records.people import register_patient
 from server.storage.db import Record
 from server.storage.sql import load
@@ -189,5 +190,4 @@ async def _require(services: Services, patient_id: str, reach: Reach) -> None:
 def name_of(profile: bytes | None) -> str:
     """What the person of a profile is called; empty where it does not say."""
     names: list[dict[str, Any]] = (orjson.loads(profile) if profile else {}).get("name") or [{}]
-    first = names[0]
-    return str(first.get("text") or " ".join([*first.get("given", ()), first.get("family", "")]).strip())
+    return spoken(names[0])

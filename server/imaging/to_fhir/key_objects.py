@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from io import BytesIO
 from typing import Any, TypeAlias
 
 from server.imaging.rewritten import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+from server.records.names import givens
 
 from .manifest import Json, Manifest, oid
 
@@ -56,11 +57,12 @@ def key_objects(manifest: Manifest) -> bytes:
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(KEY_OBJECTS), UID(sop_uid(manifest))
     meta.TransferSyntaxUID = UID(_EXPLICIT)
     meta.ImplementationClassUID, meta.ImplementationVersionName = UID(IMPLEMENTATION_UID), IMPLEMENTATION_NAME
-    file, written = BytesIO(), datetime.fromisoformat(manifest.study["meta"]["lastUpdated"])
+    file, zone = BytesIO(), _zone(manifest.study)
+    written = datetime.fromisoformat(manifest.study["meta"]["lastUpdated"]).astimezone(zone)
     made = FileDataset(file, {}, file_meta=meta, preamble=b"\0" * 128)
     made.SpecificCharacterSet = "ISO_IR 192"
     made.SOPClassUID, made.SOPInstanceUID = KEY_OBJECTS, sop_uid(manifest)
-    made.TimezoneOffsetFromUTC = "+0000"
+    made.TimezoneOffsetFromUTC = written.strftime("%z")
     made.ContentDate, made.ContentTime = written.strftime("%Y%m%d"), written.strftime("%H%M%S")
     made.InstanceNumber, made.Manufacturer, made.InstitutionName = "1", "Lightbox", manifest.operator
     _say_patient(made, manifest.patient)
@@ -80,7 +82,7 @@ def _say_patient(made: Dataset, patient: Json | None) -> None:
     """PS3.3, C.7.1.1; empty where the reader may not see whose it is."""
     seen = patient or {}
     name: Json = next(iter(seen.get("name", [])), {})
-    parts = (name.get("family", name.get("text", "")), *(" ".join(name.get(one, [])) for one in ("given",)))
+    parts = (name.get("family") or name.get("text", ""), " ".join(givens(name)))
     made.PatientName = "^".join(_plain(str(part)) for part in parts).rstrip("^")
     known: Json = next((each for each in seen.get("identifier", []) if each.get("value")), {})
     made.PatientID = _plain(str(known.get("value", "")))
@@ -100,6 +102,14 @@ def _say_study(made: Dataset, study: Json) -> None:
     made.StudyTime = re.sub(r"[^\d].*$", "", time.replace(":", ""))
     made.StudyDescription = _plain(study.get("description", ""))
     made.AccessionNumber, made.ReferringPhysicianName, made.StudyID = _accession(study), "", ""
+
+
+def _zone(study: Json) -> tzinfo:
+    """Where the study's own date and time hold: they are told as the images tell them, and so is every other."""
+    try:
+        return datetime.fromisoformat(str(study.get("started", ""))).tzinfo or UTC
+    except ValueError:  # of no day, or partial
+        return UTC
 
 
 def _say_series(made: Dataset, manifest: Manifest) -> None:

@@ -114,6 +114,40 @@ async def test_the_key_object_selection(
         assert b"Moor" not in answer.content
 
 
+async def test_the_key_object_selection_by_what_its_reader_may(
+    client: httpx.AsyncClient, people: People, ada: Person, api: Api, ct: Sample
+) -> None:
+    """Its times are in the zone that it names; its tag is of its bytes; R4, 2.6.2.3: null among given names; decision
+    4: none without the right to download; in a batch as alone."""
+    [pointer] = await reference(api, "")
+    document, path = (each["attachment"]["url"] for each in pointer["content"])
+    first = await api.get(path, accept="application/dicom")
+    found = pydicom.dcmread(BytesIO(first.content))
+    assert (found.TimezoneOffsetFromUTC, found.StudyDate) == ("+0100", "20240131")
+    assert "last-modified" not in first.headers
+    for accept in ("application/dicom", "application/fhir+json"):
+        assert (await api.get(path, accept=accept, if_none_match=first.headers["etag"])).status_code == 304
+    patient = (await api.get(f"Patient/{api.patient}")).json()
+    hidden = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
+                             "valueCode": "masked"}]}  # fmt: skip
+    patient["name"] = [{"family": "Moor", "given": [None], "_given": [hidden]}]
+    assert (await api.put(f"Patient/{api.patient}", patient)).status_code == 200
+    later = await api.get(path, accept="application/dicom", if_none_match=first.headers["etag"])
+    assert (later.status_code, str(pydicom.dcmread(BytesIO(later.content)).PatientName)) == (200, "Moor")
+    entries = [{"request": {"method": "GET", "url": url}} for url in (document, path)]
+    answer = await api.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    alone, wrapped = (each["resource"] for each in answer.json()["entry"])
+    assert (alone["type"], b64decode(wrapped["data"])) == ("document", later.content)
+    for rights, status in ((("images", "reports"), 404), (("images", "reports", "download"), 200)):
+        doctor = await people.doctor()
+        await people.share(ada, doctor, rights=rights)
+        token = bearer(await people.token(doctor, "user/*.rs"))
+        assert (await client.get(f"/fhir/{document}", headers=token)).status_code == 200
+        for accept in ("application/dicom", "application/fhir+json"):
+            answer = await client.get(f"/fhir/{path}", headers=token | {"accept": accept})
+            assert answer.status_code == status, (rights, answer.text)
+
+
 async def test_it_shows_what_its_reader_may_see(
     client: httpx.AsyncClient, people: People, ada: Person, api: Api, stranger: Api, ct: Sample
 ) -> None:

@@ -15,6 +15,7 @@ from server.imaging.identity import asserted_value, compare_with_profile
 from server.imaging.report import StoreReport
 from server.imaging.store import receive
 from server.records import people
+from server.records.names import givens, spoken
 from server.storage.sql import Statement
 
 from .conftest import Holder
@@ -50,6 +51,17 @@ def test_a_profile_without_a_value_differs_from_nothing() -> None:
     assert not compare_with_profile(identity, {})
     assert not compare_with_profile(identity, {"birthDate": "1980"})
     assert compare_with_profile(identity, {"birthDate": "1981-01"})
+
+
+def test_a_given_name_without_a_value_is_none() -> None:
+    """FHIR R4, 2.6.2.3: null stands where a part of the name has extensions only."""
+    assert (givens({"given": [None, "Ada"]}), spoken({"given": [None], "family": "Moor"})) == (
+        ["Ada"],
+        "Moor",
+    )
+    for given in ([None], [None, "Ada"]):
+        profile = {"name": [{"family": "Moor", "given": given}]}
+        assert not compare_with_profile(Identity(names=("Moor^Ada", "", "")), profile)
 
 
 def test_another_group_of_the_name_may_agree() -> None:
