@@ -87,6 +87,14 @@ class NotAllowed(ServerError):
     status = 405
     issue = "not-supported"
 
+    def __init__(self, sentence: str | None = None, *, allow: str | None = None) -> None:
+        super().__init__(sentence)
+        self._allow = allow  # what is possible, where the routes of the address do not tell
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self._allow is None else {"Allow": self._allow}  # RFC 9110, 15.5.6
+
 
 class NotAcceptable(ServerError):
     """None of the representations asked for can be made."""

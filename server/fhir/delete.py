@@ -21,6 +21,7 @@ from server.records.store import Stored
 from . import conditional, consents, subscription, trail
 from .call import Call
 from .format import Answer, etag_version, respond
+from .writing import NOT_WRITTEN, READ_ONLY
 
 NOT_DELETED = {
     "Patient": "A profile is deleted by its holder, in the account's own pages.",
@@ -52,7 +53,7 @@ async def delete(call: Call, type: str, id: str, *, if_match: int | None = None)
     resource_type(type)
     reach = await call.reach(type, Verb.DELETE)
     if type in NOT_DELETED:
-        raise NotAllowed(NOT_DELETED[type])
+        raise NotAllowed(NOT_DELETED[type], allow=READ_ONLY if type in NOT_WRITTEN else None)
     try:
         async with call.services.db.transaction():
             before = await store.locked(call.services.db, type, id, reach=reach)

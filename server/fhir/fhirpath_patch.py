@@ -76,7 +76,7 @@ def _add(resource: Json, path: str, parts: Json) -> None:
     element = _element(type, str(parts.get("name")), _given(parts))
     value = _content(_given(parts), element.type)
     if element.many:
-        parent.setdefault(element.name, []).append(value)
+        _put_in(parent, element.name, None, value)
     elif element.name in parent:
         raise Unprocessable("The element that the patch adds is there already; replace it.")
     else:
@@ -161,23 +161,49 @@ def _insert(resource: Json, path: str, parts: Json) -> None:
     head, _, name = path.rpartition(".")
     parent, type = _parent(resource, head)
     element = _element(type, name, _given(parts))
-    members = _members(resource, path) if name in parent else []
-    members.insert(_index(parts, "index", len(members)), _content(_given(parts), element.type))
-    if element.many:
-        parent[name] = members
+    if not element.many:
+        raise Unprocessable("The element that the patch inserts into does not repeat; add or replace it.")
+    members: list[Any] = parent.get(name) or parent.get(f"_{name}") or []
+    _put_in(parent, name, _index(parts, "index", len(members)), _content(_given(parts), element.type))
+
+
+def _put_in(parent: Json, name: str, index: int | None, value: Any) -> None:
+    """A new member of a list, the last without an index; what others have beside their values stays theirs."""
+    beside = _beside(parent, name)
+    members = parent.setdefault(name, [None] * len(beside))
+    at = len(members) if index is None else index
+    members.insert(at, value)
+    if beside:
+        beside.insert(at, None)
+
+
+def _beside(parent: Json, name: str) -> list[Any]:
+    """The ids and extensions of the primitives of a list (R4, 2.6.2.3), one for each value; empty without any."""
+    found = parent.get(f"_{name}")
+    if not isinstance(found, list) or not found:
+        return []
+    if name in parent:
+        found += [None] * (len(parent[name]) - len(found))
+    return found
 
 
 def _move(resource: Json, path: str, parts: Json) -> None:
-    members = _members(resource, path)
+    parent, name = _holder(resource, path)
+    members = _members(parent, name)
     source = _index(parts, "source", len(members) - 1)
     destination = _index(parts, "destination", len(members) - 1)
-    members.insert(destination, members.pop(source))
+    for each in filter(None, (members, _beside(parent, name))):
+        each.insert(destination, each.pop(source))
 
 
-def _members(resource: Json, path: str) -> list[Any]:
-    """The list that the expression names as a whole."""
+def _holder(resource: Json, path: str) -> tuple[Json, str]:
+    """What has the list that the expression names as a whole, and its name there."""
     head, _, name = path.rpartition(".")
     parent, _ = _parent(resource, head)
+    return parent, name
+
+
+def _members(parent: Json, name: str) -> list[Any]:
     found = parent.get(name)
     if not isinstance(found, list):
         raise Unprocessable("A path of the patch does not lead to a list.")

@@ -65,9 +65,11 @@ async def of_type(call: Call, type: str, pairs: Pairs) -> Answer:
     resource_type(type)
     reach = await call.reach(type, Verb.SEARCH)
     if type in REGISTER:
-        raise NotAllowed(f"Each {type} has a history; all of them together would be a list of people.")
+        raise NotAllowed(
+            f"Each {type} has a history; all of them together would be a list of people.", allow=""
+        )
     if type == "AuditEvent":
-        raise NotAllowed("An AuditEvent never changes: it has no history.")
+        raise NotAllowed("An AuditEvent never changes: it has no history.", allow="")
     match = Where("old.type = :type", {"type": type})
     answer, _ = await _history(call, f"{type}/_history", match, reach.versions(), pairs)
     return answer

@@ -10,12 +10,14 @@ from server.records.document import Json
 from server.records.store import Stored
 
 from .call import Call
+from .writing import READ_ONLY
 
 
 async def create(call: Call, resource: Json, id: str | None = None) -> Stored:
     """An unclaimed profile with these demographics. Raises NotAllowed for people and their apps."""
     if not call.is_system or not call.actor.organization_id:
-        raise NotAllowed("A profile is made by signing up, or by an organization for its patient.")
+        sentence = "A profile is made by signing up, or by an organization for its patient."
+        raise NotAllowed(sentence, allow=READ_ONLY)
     await validate.check(resource)
     patient_id = await people.register_patient(
         call.services,

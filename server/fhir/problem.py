@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.core.challenge import headers_of
-from server.core.errors import NotAllowed, ServerError
+from server.core.errors import ServerError
 from server.records.document import Json, dump
 from server.records.validate import Invalid, Issue
 
@@ -26,8 +26,6 @@ def problem(request: Request, error: ServerError) -> Response:
     """The answer that says what went wrong."""
     response = _response(request, outcome_of(error), error.status)
     response.headers.update(headers_of(request, error))
-    if isinstance(error, NotAllowed):
-        response.headers.setdefault("Allow", "GET, HEAD")  # RFC 9110, 15.5.6
     return response
 
 

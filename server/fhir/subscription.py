@@ -65,7 +65,7 @@ async def update(
     caller = {"client": call.actor.client_id, "account": call.actor.account_id}
     if row is not None and (row["client_id"], row["account_id"]) != (caller["client"], caller["account"]):
         raise NotAllowed(
-            "A subscription is changed by the app that made it."
+            "A subscription is changed by the app that made it.", allow="GET, HEAD"
         )  # it would send with other rights
     off = resource.get("status") == "off"
     shown = {**topics.masked(resource), "status": "off" if off else "requested"}

@@ -22,7 +22,7 @@ from . import binary, conditional, consents, patients, studies, subscription, tr
 from .call import Call
 from .create import body_in, create, stored_new
 from .format import Answer, etag_version, not_modified, respond
-from .writing import Prefer, checked, require_type, writable, written
+from .writing import READ_ONLY, Prefer, checked, require_type, writable, written
 
 
 async def update_resource(request: Request) -> Response:
@@ -194,7 +194,9 @@ async def update_matching(
             )
         if id is None:
             return await create(call, type, resource, prefer=prefer, id=chosen)
-        return await update(call, type, id, resource, if_match=if_match, prefer=prefer)
+        return await update(
+            call, type, id, resource, if_match=if_match, if_none_match=if_none_match, prefer=prefer
+        )
 
     return await serializable(call.services.db, once)
 
@@ -203,7 +205,8 @@ async def _create_by_put(
     call: Call, type: str, id: str, resource: Json, *, if_match: int | None, prefer: Prefer
 ) -> Answer:
     if not call.is_system or type in ("Consent", "Subscription"):
-        raise NotAllowed("There is nothing at this address that you may update; create with POST instead.")
+        sentence = "There is nothing at this address that you may update; create with POST instead."
+        raise NotAllowed(sentence, allow=READ_ONLY)
     if if_match is not None:
         raise PreconditionFailed("If-Match names a version, but there is no such resource.")
     if primitives.problem_of("id", id) is not None:

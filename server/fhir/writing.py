@@ -26,6 +26,8 @@ NOT_WRITTEN = {
     "Endpoint": "Endpoints are made by this server, one for each patient with images.",
 }
 
+READ_ONLY = "GET, HEAD"  # what is possible at an address that nobody writes to, or not this caller
+
 
 @dataclass(frozen=True)
 class Prefer:
@@ -61,12 +63,13 @@ async def writable(call: Call, type: str, verb: Verb) -> Reach:
     resource_type(type)
     reach = await call.reach(type, verb)
     if type in NOT_WRITTEN:
-        raise NotAllowed(NOT_WRITTEN[type])
+        raise NotAllowed(NOT_WRITTEN[type], allow=READ_ONLY)
     # One that names a foreign Endpoint would lead apps there with the patient's token: only who is trusted writes it.
     if type == "ImagingStudy" and not call.actor.trusted:
-        raise NotAllowed("ImagingStudies are made from the images themselves: store those with STOW-RS.")
+        sentence = "ImagingStudies are made from the images themselves: store those with STOW-RS."
+        raise NotAllowed(sentence, allow=READ_ONLY)
     if not reach or (type in REGISTER and not call.is_system):
-        raise NotAllowed("Resources of this type cannot be written here.")
+        raise NotAllowed("Resources of this type cannot be written here.", allow=READ_ONLY)
     return reach
 
 

@@ -67,7 +67,7 @@ def leads_to(value: str, criterion: Criterion, searching: Searching) -> Where:
             "row.target_id = :target AND row.base = ANY (:bases::text[])",
             {"target": cut(text), "bases": ["", searching.base]},
         )
-        if is_id and criterion.modifier:
+        if is_id and criterion.modifier not in ("", "unequal"):  # else the modifier is a type
             return found & Where("row.target_type = :type", {"type": criterion.modifier})
         return found
     bases = ["", searching.base] if to.base in ("", searching.base) else [to.base]

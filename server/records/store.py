@@ -255,7 +255,8 @@ def _require_not_derived(row: Record) -> None:
     """What is made from images or said by the server itself changes with what it was made of, by no other hand."""
     if row["author"] == "server" and row["type"] in _DERIVED:
         raise NotAllowed(
-            "This was made by the server, from images or from what was stored; change or delete those."
+            "This was made by the server, from images or from what was stored; change or delete those.",
+            allow="GET, HEAD",
         )
 
 

@@ -51,6 +51,9 @@ async def test_preconditions_of_every_way(api: Api) -> None:
     for address in (path, where):
         assert (await api.put(address, made, if_none_match="*")).status_code == 412
         assert (await api.put(address, made, if_none_match='W/"7"')).status_code == 200
+    missing = "Observation?identifier=urn:n|nobody"  # the id of the body says which is meant
+    assert (await api.put(missing, made, if_none_match="*")).status_code == 412
+    assert (await api.put(missing, made, if_none_match='W/"7"')).status_code == 200
     again = {"if_none_exist": "identifier=urn:n|p", "prefer": "return=MINIMAL"}
     answer = await api.post("Observation", named(api, "p"), **again)
     assert (answer.status_code, answer.content) == (200, b"")

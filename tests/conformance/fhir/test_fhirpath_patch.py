@@ -105,6 +105,23 @@ async def test_choices_and_anonymous_types(api: Api) -> None:
     assert now["category"] == [{"text": "n"}]
 
 
+async def test_what_lies_beside_a_value_stays_with_it(api: Api) -> None:
+    """R4, 2.6.2.3: insert, move and add leave the extensions of a primitive at its own value."""
+    path, ext = "Patient.name[0].given", {"extension": [{"url": "urn:x", "valueCode": "v"}]}
+    patient = (await api.get(f"Patient/{api.patient}")).json()
+    patient["name"] = [{"family": "Moor", "given": ["A", "B"], "_given": [None, ext]}]
+    assert (await api.put(f"Patient/{api.patient}", patient)).status_code == 200
+    body = parameters(
+        {"type": "insert", "path": path, "index": 0, "value": "I"},
+        {"type": "move", "path": path, "source": 2, "destination": 0},
+        {"type": "add", "path": "Patient.name[0]", "name": "given", "value": "Z"},
+    )
+    answer = await api.patch(f"Patient/{api.patient}", body, **FHIR)
+    assert answer.status_code == 200, answer.text
+    [name] = answer.json()["name"]
+    assert (name["given"], name["_given"]) == (["B", "I", "A", "Z"], [ext, None, None, None])
+
+
 @pytest.mark.parametrize(
     ("operation", "status"),
     [
@@ -118,6 +135,7 @@ async def test_choices_and_anonymous_types(api: Api) -> None:
         ({"type": "delete", "path": "Observation.category"}, 422),
         ({"type": "delete", "path": "Observation"}, 422),
         ({"type": "insert", "path": "Observation.category", "index": 9, "value": "x"}, 422),
+        ({"type": "insert", "path": "Observation.bodySite", "index": 0, "value": NEW}, 422),
         ({"type": "fly", "path": "Observation.status"}, 400),
         ({"type": "replace", "path": "Observation.status"}, 400),
     ],

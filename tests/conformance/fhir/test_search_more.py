@@ -71,6 +71,9 @@ async def test_filter(api: Api, stranger: Api) -> None:
         "(date ge 2020-04 or status eq corrected) and not (date pr true)": {"text"},
         'has-member[value-string eq "part"].date sa 2019': {"whole"},
         "has-member.id eq " + part["id"]: {"whole"},
+        'has-member ne "123"': {"whole"},
+        "has-member ne " + part["id"]: set(),
+        f"subject ne {api.patient} or value-string eq angstrom": {"text"},
         'patient.name co "oor" and subject re Patient/' + api.patient: set(made.values()),
         f"status in {SETS}/observation-status": set(made.values()),
     }.items():

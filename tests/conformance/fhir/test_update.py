@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from tests.factories import bearer
+
 from .conftest import Api
 
 
@@ -70,8 +72,9 @@ async def test_a_deleted_resource_comes_back_by_put(api: Api) -> None:
 async def test_people_do_not_choose_ids(api: Api) -> None:
     """Decision 1: PUT to an unknown id is 405 for people and apps."""
     answer = await api.put("Observation/of-mine", api.observation(id="of-mine"))
-    assert answer.status_code == 405
-    assert "allow" in answer.headers
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    root = await api.client.delete("/fhir", headers=bearer(api.token))  # RFC 9110, 15.5.6
+    assert (root.status_code, root.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
 async def test_a_resource_does_not_move_to_another_patient(api: Api, stranger: Api) -> None:
