@@ -16,29 +16,10 @@ from server.imaging.rewritten import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from server.records.names import givens
 
 from .manifest import Json, Manifest, oid
+from .value_types import value_type
 
 KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 _EXPLICIT = "1.2.840.10008.1.2.1"
-_STORAGE = "1.2.840.10008.5.1.4.1.1."
-# What is no image (PS3.4, B.5): waveforms, presentation states, raw data and registrations, reports and documents.
-_WAVEFORMS = ("9.",)
-_COMPOSITES = (
-    "11.",
-    "66",
-    "67",
-    "68.",
-    "78.",
-    "79.",
-    "80.",
-    "81.",
-    "88.",
-    "104.",
-    "481.3",
-    "481.4",
-    "481.5",
-    "481.8",
-)
-_SEGMENTATION = "66.4"
 _SEXES = {"male": "M", "female": "F", "other": "O"}
 _LONGEST = 64  # characters of LO and of a part of a name
 
@@ -138,7 +119,7 @@ def _say_content(made: Dataset, manifest: Manifest) -> None:
     made.ContentSequence = [
         _item(
             RelationshipType="CONTAINS",
-            ValueType=_value_type(_sop_class(one)),
+            ValueType=value_type(_sop_class(one)),
             ReferencedSOPSequence=[_reference(one)],
         )
         for one in _instances(series)
@@ -167,14 +148,6 @@ def _instances(series: list[Json]) -> Iterator[Json]:
 
 def _sop_class(instance: Json) -> str:
     return str(instance["sopClass"]["code"]).removeprefix("urn:oid:")
-
-
-def _value_type(sop_class: str) -> str:
-    """How a document refers to an object of this class (PS3.3, C.17.3.2.1)."""
-    kind = sop_class.removeprefix(_STORAGE)
-    if kind.startswith(_WAVEFORMS):
-        return "WAVEFORM"
-    return "COMPOSITE" if kind.startswith(_COMPOSITES) and not kind.startswith(_SEGMENTATION) else "IMAGE"
 
 
 def _study_uid(study: Json) -> str:
