@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from server.access.services import Services
@@ -17,7 +18,8 @@ from .catalogue import InstanceRow, address_of
 from .dicom_json import little
 from .elements import PIXEL_DATA, DataSet, Element
 from .frames import inflated
-from .header import header_of, read_header
+from .header import Header, header_of, read_header
+from .room import inflated_room
 from .transfer_syntax import encoding
 
 _WINDOW = 1 << 20
@@ -57,16 +59,42 @@ class Bulk:
         return little(part, self.vr, self.big)
 
 
-async def find(services: Services, row: InstanceRow, path: Sequence[str]) -> Bulk:
-    """The value at `path`: tags, and numbers of items (from 1) between them. Raises NotFound."""
+@dataclass(frozen=True)
+class Opened:
+    """An object whose header was read, for however many of its values; a deflated one is held inflated."""
+
+    services: Services
+    row: InstanceRow
+    source: Address | bytes
+    header: Header
+
+    def find(self, path: Sequence[str]) -> Bulk:
+        """The value at `path`: tags, and numbers of items (from 1) between them. Raises NotFound."""
+        return _bulk(self, path)
+
+
+@asynccontextmanager
+async def opened(services: Services, row: InstanceRow) -> AsyncIterator[Opened]:
+    """The object for all of its values, read once; inflated, it takes its room as long as they are sent."""
     address = address_of(services, row)
-    source: Address | bytes = address
-    if encoding(row.transfer_syntax).deflated:
-        content = await services.objects.read(address)
-        header = await asyncio.to_thread(header_of, content)
-        source = await asyncio.to_thread(inflated, content)
-    else:
+    if not encoding(row.transfer_syntax).deflated:
         header = await asyncio.to_thread(lambda: read_header(services.objects.reader(address)))
+        yield Opened(services, row, address, header)
+        return
+    content = await services.objects.read(address)
+    header = await asyncio.to_thread(header_of, content)
+    async with inflated_room().taken(header.size):
+        yield Opened(services, row, await asyncio.to_thread(inflated, content), header)
+
+
+async def find(services: Services, row: InstanceRow, path: Sequence[str]) -> Bulk:
+    """One value of an object (`Opened.find`). Raises NotFound."""
+    async with opened(services, row) as held:
+        return held.find(path)
+
+
+def _bulk(held: Opened, path: Sequence[str]) -> Bulk:
+    services, row, source, header = held.services, held.row, held.source, held.header
     data, element = _at(header.data, path)
     if element.tag == PIXEL_DATA and header.fragments is not None and data is header.data:
         return Bulk(services, source, element.offset, element.offset, element.vr, False, encapsulated=True)

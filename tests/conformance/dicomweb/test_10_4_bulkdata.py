@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from contextlib import AbstractAsyncContextManager
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -10,6 +12,10 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
+from server.access.services import Services
+from server.dicomweb import bulkdata_all
+from server.imaging import bulk
+from server.imaging.catalogue import InstanceRow
 from tests.conformance.dicomweb.samples import Sample, file, instance, parts, store, written
 from tests.conformance.dicomweb.test_10_4_frames import held
 from tests.factories import People, bearer
@@ -122,8 +128,18 @@ async def test_compressed_pixels_come_frame_by_frame(web: httpx.AsyncClient):
     assert {len(content) for _, content in parts(decoded)} == {64 * 64 * 2}
 
 
-async def test_all_of_an_instance(web: httpx.AsyncClient, document: Sample):
+async def test_all_of_an_instance(web: httpx.AsyncClient, document: Sample, monkeypatch: pytest.MonkeyPatch):
+    """Each of its values, and its header is read once for all of them."""
+    opened: list[InstanceRow] = []
+
+    def counted(services: Services, row: InstanceRow) -> AbstractAsyncContextManager[bulk.Opened]:
+        opened.append(row)
+        return bulk.opened(services, row)
+
+    # What works behind the scenes reads headers too, so only those for this answer are counted.
+    monkeypatch.setattr(bulkdata_all, "bulk", SimpleNamespace(opened=counted))
     found = parts(await web.get(f"/dicomweb{document.path}/bulkdata"))
+    assert len(opened) == 1
     assert {headers["content-location"].partition("/bulkdata/")[2] for headers, _ in found} == {
         "00420011",
         "0040A730/2/00420011",
@@ -155,6 +171,23 @@ async def test_all_of_a_series_and_a_study(web: httpx.AsyncClient, document: Sam
     assert (await web.get(f"/dicomweb{study}/pixeldata", headers=again)).status_code == 304
     refused = await web.get(f"/dicomweb{study}/bulkdata", headers={"Accept": "image/png"})
     assert refused.status_code == 406
+
+
+async def test_frames_that_are_missing(web: httpx.AsyncClient):
+    """10.4.3: nobody gets a part for the whole; 406 before the first byte, and after it the answer is cut off."""
+    packed = dcmread(io.BytesIO(instance(NumberOfFrames=3, InstanceNumber=2).data))
+    packed.PixelData = encapsulate_buffer([b"\xff\x4f\xff\x51" + bytes(60)] * 4)  # which are of which frame?
+    packed["PixelData"].VR, packed["PixelData"].is_undefined_length = "OB", True
+    assert (await store(web, written(packed, "1.2.840.10008.1.2.4.90"))).status_code in (200, 202)
+    study = f"/dicomweb/studies/{packed.StudyInstanceUID}"
+    for name in ("bulkdata", "pixeldata"):
+        refused = await web.get(f"{study}/{name}")
+        assert refused.status_code == 406
+    whole = instance(packed.StudyInstanceUID, packed.SeriesInstanceUID, InstanceNumber=1)
+    assert (await store(web, whole)).status_code == 200
+    for name in ("bulkdata", "pixeldata"):
+        with pytest.raises(httpx.RemoteProtocolError):
+            await web.get(f"{study}/{name}")
 
 
 async def test_absent(web: httpx.AsyncClient, document: Sample):
