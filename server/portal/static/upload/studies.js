@@ -18,7 +18,8 @@ function claimedNames(value) {
 function profileNames(names) {
   return (names ?? []).map((name) => {
     const family = folded(name.family ?? "");
-    const given = (name.given ?? []).flatMap((each) => folded(each).split(" "))[0] ?? "";
+    // JSON has null where a given name has extensions only (R4, 2.6.2.3).
+    const given = (name.given ?? []).filter(Boolean).flatMap((each) => folded(each).split(" "))[0] ?? "";
     return family || given ? { family, given } : { family: folded(name.text ?? ""), given: "" };
   }).filter(said);
 }

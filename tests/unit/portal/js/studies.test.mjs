@@ -21,6 +21,7 @@ test("what one side does not say does not differ", () => {
   assert.deepEqual(differences({ name: "Doe^Jane" }, { names: [], birthDate: "" }), []);
   assert.deepEqual(differences({ name: "", birthDate: "" }, profile), []);
   assert.deepEqual(differences({ birthDate: "19800101" }, { names: [], birthDate: "1980" }), []);
+  assert.deepEqual(differences({ name: "Moor^Ada" }, { names: [{ family: "Moor", given: [null] }] }), []);
 });
 
 test("a name as people write it", () => {
