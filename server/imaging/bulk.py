@@ -19,7 +19,7 @@ from .dicom_json import little
 from .elements import PIXEL_DATA, DataSet, Element
 from .frames import inflated
 from .header import Header, header_of, read_header
-from .room import inflated_room
+from .room import TOTAL, inflated_room
 from .transfer_syntax import encoding
 
 _WINDOW = 1 << 20
@@ -83,7 +83,7 @@ async def opened(services: Services, row: InstanceRow) -> AsyncIterator[Opened]:
         return
     content = await services.objects.read(address)
     header = await asyncio.to_thread(header_of, content)
-    async with inflated_room().taken(header.size):
+    async with inflated_room().taken(min(header.size, TOTAL)):  # one that is larger goes alone
         yield Opened(services, row, await asyncio.to_thread(inflated, content), header)
 
 
