@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -70,7 +70,7 @@ async def events_of(
     rows = await sealed_events_of(
         db, reach=reach, match=match, limit=limit, offset=offset, oldest_first=oldest_first
     )
-    return [opened(row, keyring) for row in rows]
+    return list(map(Opener(keyring), rows))
 
 
 async def sealed_events_of(
@@ -90,7 +90,8 @@ async def sealed_events_of(
 async def actors_of(db: Database, keyring: KeyRing, *, reach: Where) -> dict[UUID, Happened]:
     """Everyone who acted on the record, by pseudonym, with the latest of what they did."""
     rows = await db.fetch_all(await _statement(db, "actors_of", reach), {}, reach=reach)
-    return {row["actor"]: opened(row, keyring) for row in rows}
+    opened = Opener(keyring)
+    return {row["actor"]: opened(row) for row in rows}
 
 
 def by_subject(subject: str) -> Where:
@@ -113,10 +114,25 @@ async def _statement(db: Database, name: str, reach: Where) -> Statement:
     return _WITH_MERGED[name] if merged else _PLAIN[name]
 
 
-def opened(row: Record, keyring: KeyRing) -> Happened:
-    """One of `sealed_events_of` with its details. Raises KeyUnusable."""
-    payload = orjson.loads(row["payload"])
-    plain = orjson.loads(keyring.open(row["wrapped"], b64decode(payload["sealed"]), context=row["id"].bytes))
+class Opener:
+    """Opens what `sealed_events_of` gives. It unwraps a patient's key once: made for a request, and gone with it."""
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self._keyring = keyring
+        self._known: dict[bytes, Callable[[bytes, bytes], bytes]] = {}
+
+    def __call__(self, row: Record) -> Happened:
+        """The event with its details. Raises KeyUnusable."""
+        wrapped = row["wrapped"]
+        if wrapped not in self._known:
+            self._known[wrapped] = self._keyring.opener(wrapped)
+        payload = orjson.loads(row["payload"])
+        return _happened(
+            row, orjson.loads(self._known[wrapped](b64decode(payload["sealed"]), row["id"].bytes))
+        )
+
+
+def _happened(row: Record, plain: Any) -> Happened:
     who = Who(**plain["who"])
     return Happened(
         id=row["id"],

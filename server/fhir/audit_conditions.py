@@ -70,13 +70,23 @@ def narrowed(conditions: Sequence[Condition], base: str) -> Where:
     return all_of(*(_narrowed(one, base) for one in conditions))
 
 
-def left(conditions: Sequence[Condition]) -> list[Condition]:
+def left(conditions: Sequence[Condition], base: str) -> list[Condition]:
     """What has to be asked of each event."""
-    return [one for one in conditions if not _is_exact(one)]
+    return [one for one in conditions if not _is_exact(one, base)]
 
 
-def _is_exact(condition: Condition) -> bool:
-    return isinstance(condition, Criterion) and not condition.modifier and condition.param.name in _EXACT
+def _is_exact(condition: Condition, base: str) -> bool:
+    if not isinstance(condition, Criterion):
+        return False
+    if condition.param.name == "patient" and condition.modifier in ("", "Patient"):
+        return all(_names_patient(_typed(value, condition), base) for value in condition.values)
+    return not condition.modifier and condition.param.name in _EXACT
+
+
+def _names_patient(value: str, base: str) -> bool:
+    """Whether it names one of the patients whose chains the log is made of."""
+    found = here(unescaped(value), base)
+    return found is not None and found.type == "Patient"
 
 
 def _narrowed(condition: Condition, base: str) -> Where:

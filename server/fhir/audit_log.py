@@ -61,7 +61,7 @@ class Log:
             raise InvalidInput(
                 f"A search of AuditEvents has at most {MOST_VALUES} values, those of chains included."
             )
-        return cls(call, allowed, narrowed(conditions, call.base), left(conditions), oldest_first)
+        return cls(call, allowed, narrowed(conditions, call.base), left(conditions, call.base), oldest_first)
 
     def after(self, position: tuple[object, ...]) -> Log:
         """What comes after an event, by time and id; new ones move nothing."""
@@ -88,6 +88,7 @@ class Log:
     async def opened(self, limit: int) -> AsyncIterator[Happened]:
         """Up to so many events, in order; between two of them others have their turn."""
         read, rest, cost = 0, self, self._cost
+        opened = reading.Opener(self.call.services.keyring)
         while read < limit:
             wanted = min(limit - read, AT_ONCE)
             found = await reading.sealed_events_of(
@@ -99,7 +100,7 @@ class Log:
             )
             for row in found:
                 self.call.opening.left -= cost
-                yield reading.opened(row, self.call.services.keyring)
+                yield opened(row)
                 await asyncio.sleep(0)
             read += len(found)
             if len(found) < wanted:

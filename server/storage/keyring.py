@@ -199,11 +199,19 @@ class KeyRing:
 
     def open(self, wrapped_patient_key: bytes | None, sealed: bytes, context: bytes) -> bytes:
         """What was sealed; raises KeyUnusable for another key, another context or altered bytes."""
-        if sealed[:1] != _VERSION:
-            raise KeyUnusable()
-        nonce, body = sealed[1 : 1 + _NONCE_SIZE], sealed[1 + _NONCE_SIZE :]
+        return self.opener(wrapped_patient_key)(sealed, context)
+
+    def opener(self, wrapped_patient_key: bytes | None) -> Callable[[bytes, bytes], bytes]:
+        """`open` for much that is sealed alike: the key is unwrapped once, and should not be kept for long."""
         keys = self._sealing_keys(wrapped_patient_key)
-        return _first(keys, lambda key: AESGCM(key).decrypt(nonce, body, context))
+
+        def opened(sealed: bytes, context: bytes) -> bytes:
+            if sealed[:1] != _VERSION:
+                raise KeyUnusable()
+            nonce, body = sealed[1 : 1 + _NONCE_SIZE], sealed[1 + _NONCE_SIZE :]
+            return _first(keys, lambda key: AESGCM(key).decrypt(nonce, body, context))
+
+        return opened
 
     def _sealing_keys(self, wrapped_patient_key: bytes | None) -> tuple[bytes, ...]:
         if wrapped_patient_key is None:
