@@ -44,6 +44,8 @@ PARAMETERS = {
     "maintenance_work_mem": "64MB",
     "effective_cache_size": "1GB",
     "random_page_cost": "1.1",
+    # Right after a disc or a thousand studies came in, lists are planned without statistics: not for a minute.
+    "autovacuum_naptime": "15s",
     "max_wal_size": "1GB",
     "wal_compression": "on",
     "fsync": "on",
