@@ -12,6 +12,7 @@ from .to_fhir.imaging_study import Instance, Series, Study
 
 
 def study_of(row: Record, series: Sequence[Series], orders: Sequence[str]) -> Study:
+    """A row of `study`, with its series and the orders that it was made for."""
     return Study(
         id=row["fhir_id"],
         uid=row["study_uid"],
@@ -26,6 +27,7 @@ def study_of(row: Record, series: Sequence[Series], orders: Sequence[str]) -> St
 
 
 def series_of(row: Record, instances: Sequence[Instance]) -> Series:
+    """A row of `series`, with its instances."""
     return Series(
         uid=row["series_uid"],
         modality=row["modality"],
@@ -39,4 +41,5 @@ def series_of(row: Record, instances: Sequence[Instance]) -> Series:
 
 
 def instance_of(row: Record) -> Instance:
+    """A row of `instance`."""
     return Instance(row["sop_uid"], row["sop_class"], row["instance_number"])
