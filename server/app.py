@@ -107,19 +107,20 @@ def routes() -> list[BaseRoute]:
     """Every address of the server."""
     dicomweb_surface = Surface(dicomweb_routes, dicomweb_problem)
     return [
-        Route("/health/live", live),
-        Route("/health/ready", ready),
-        Route("/metrics", metrics),
+        # They are tried one after the other: what is asked most comes first.
+        Mount("/patients/{patient}/dicomweb", app=dicomweb_surface, name="patient-dicomweb"),
+        Mount("/dicomweb", app=dicomweb_surface, name="dicomweb"),
         *(
             # A Mount would want a slash at the end; a Route takes an application too, and leaves the path whole.
             Route(route.path, Surface([route], oauth_problem), name=route.name)
             for route in well_known_routes
         ),
-        Mount("/dicomweb", app=dicomweb_surface, name="dicomweb"),
-        Mount("/patients/{patient}/dicomweb", app=dicomweb_surface, name="patient-dicomweb"),
-        Mount("/link/{guest}/dicomweb", app=dicomweb_surface, name="link-dicomweb"),
-        Route("/fhir", Surface(fhir_base_routes, fhir_problem), name="fhir-base"),
         Mount("/fhir", app=Surface(fhir_routes, fhir_problem), name="fhir"),
+        Route("/fhir", Surface(fhir_base_routes, fhir_problem), name="fhir-base"),
+        Mount("/link/{guest}/dicomweb", app=dicomweb_surface, name="link-dicomweb"),
+        Route("/health/live", live),
+        Route("/health/ready", ready),
+        Route("/metrics", metrics),
         # App State of SMART is a small FHIR API of the authorization server, and says what is wrong in FHIR's words.
         Mount(app_state.PATH, app=Surface(app_state.routes, fhir_problem), name="app-state"),
         Mount("/oauth", app=Surface(oauth_routes, oauth_problem), name="oauth"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -53,3 +53,20 @@ class Asked:
     now: datetime = field(default_factory=clock.now)
     # `root` stands in an address that somebody kept: that record may be merged by now.
     by_address: bool = False
+
+
+def widest(lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
+    """Less those that another holds whole: beside all that a trusted client reaches, what its organization brought
+    or was lent, narrowed alike, adds nothing but work."""
+    wide = {
+        replace(lane, ground=Ground.SERVER, holder="", rights=()) for lane in lanes if lane.ground in _WITHIN
+    }
+    held = wide.intersection(lanes)
+    return tuple(
+        lane
+        for lane in lanes
+        if lane.ground not in _WITHIN or replace(lane, ground=Ground.SERVER, holder="", rights=()) not in held
+    )
+
+
+_WITHIN = frozenset({Ground.BROUGHT, Ground.SHARE, Ground.SHARE_ORGANIZATION})

@@ -16,7 +16,7 @@ from functools import lru_cache
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
 from .action import Action, Verb
-from .lanes import Asked, Ground, Lane
+from .lanes import Asked, Ground, Lane, widest
 from .liveness import alive
 from .resource_rows import ResourceRow, VersionRow
 from .rows import PatientRow, Row, StoringRow, StudyRow
@@ -85,6 +85,7 @@ def _condition(kind: Callable[[str, Asked], Row], alias: str, reach: Reach) -> W
     """
     if not reach.lanes:
         return FALSE
+    reach = replace(reach, lanes=widest(reach.lanes))
     row = kind(alias, reach)
     open_to = any_of(*(row.lane(lane, number) for number, lane in enumerate(reach.lanes)))
     return all_of(open_to, *row.bounds(), *row.root(), *alive(reach.credential, reach.now))

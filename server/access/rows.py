@@ -94,8 +94,10 @@ class Row:
 
     @property
     def _look_up(self) -> str:
-        """Beside other lanes, what an EXISTS ends with: asked of each row, or the planner reads all there is first."""
-        return " OFFSET 0" if len(self.reach.lanes) > 1 else ""
+        """Beside other lanes, and where a lane is of everybody's, what an EXISTS ends with: asked of each row, or the
+        planner reads all there is first."""
+        lanes = self.reach.lanes
+        return " OFFSET 0" if len(lanes) > 1 or any(lane.ground is Ground.SERVER for lane in lanes) else ""
 
     def _own(self, lane: Lane, number: int) -> Where:
         return Where(

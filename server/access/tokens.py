@@ -9,11 +9,12 @@ import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from joserfc import jwt
 from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
 from joserfc.jws import extract_compact
 from joserfc.jwt import JWTClaimsRegistry
 
@@ -59,6 +60,14 @@ class AccessToken:
     expires_at: datetime
 
 
+class _Known(NamedTuple):
+    """A token that was read before, and the keys of which one is its own."""
+
+    kid: str
+    keys: KeySet
+    token: AccessToken
+
+
 class Tokens:
     """Issues and reads access tokens."""
 
@@ -66,7 +75,7 @@ class Tokens:
         self.keys = keys
         self._issuer = settings.base_url
         self._audience = settings.fhir_base
-        self._read: OrderedDict[bytes, tuple[str, AccessToken]] = OrderedDict()
+        self._read: OrderedDict[bytes, _Known] = OrderedDict()
 
     async def issue(self, bearer: Bearer, scopes: Scopes, *, lifetime: timedelta) -> tuple[str, AccessToken]:
         """A new token, as text and as what it says."""
@@ -83,15 +92,16 @@ class Tokens:
             raise NotAuthenticated(_DEAD)
         digest = hashlib.sha256(text.encode(errors="surrogatepass")).digest()
         known = self._read.get(digest)
-        kid = known[0] if known else _kid(text)
+        kid = known.kid if known else _kid(text)
         keys = await self.keys.verifying(FOR_ACCESS, kid)
-        if not any(key.kid == kid for key in keys.keys):
+        if known is None or known.keys is not keys:
+            if not any(key.kid == kid for key in keys.keys):
+                raise NotAuthenticated(_DEAD)
+            known = _Known(kid, keys, known.token if known else self._verify(text, keys))
+        if known.token.expires_at <= clock.now():
             raise NotAuthenticated(_DEAD)
-        token = known[1] if known else self._verify(text, keys)
-        if token.expires_at <= clock.now():
-            raise NotAuthenticated(_DEAD)
-        self._remember(digest, kid, token)
-        return token
+        self._remember(digest, known)
+        return known.token
 
     def _verify(self, text: str, keys: Any) -> AccessToken:
         rules = JWTClaimsRegistry(
@@ -109,9 +119,9 @@ class Tokens:
         except (JoseError, ValueError, KeyError, TypeError) as exc:
             raise NotAuthenticated(_DEAD) from exc
 
-    def _remember(self, digest: bytes, kid: str, token: AccessToken) -> None:
+    def _remember(self, digest: bytes, known: _Known) -> None:
         """A signature that held once holds; its key and its time are looked at every time."""
-        self._read[digest] = (kid, token)
+        self._read[digest] = known
         self._read.move_to_end(digest)
         while len(self._read) > _REMEMBERED:
             self._read.popitem(last=False)

@@ -76,12 +76,16 @@ class AuditLog:
         entry = _Entry(event, who or SYSTEM, patient_id, outcome, detail or {})
         if fold is None:
             await self._append(entry, None)
-        elif fold not in self._known:
+        elif not self.knows(fold):
             async with self._db.raw() as connection:
                 may_roll_back = connection.is_in_transaction()
             await self._append_once(entry, fold)
             if not may_roll_back:  # else it may yet not have happened
                 self._remember(fold)
+
+    def knows(self, fold: str) -> bool:
+        """Whether this process has recorded the event of that key: not so says nothing."""
+        return fold in self._known
 
     async def record_all(
         self,

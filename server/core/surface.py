@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import InvalidInput, NotAllowed, NotFound, ServerError
+from .web import METHODS
 
 Problem = Callable[[Request, ServerError], Response]
 
@@ -29,7 +30,7 @@ class Surface:
 
     def __init__(self, routes: Sequence[BaseRoute], problem: Problem) -> None:
         self.routes = list(routes)  # walked by the test of every route
-        self._routers: dict[int, ASGIApp] = {}
+        self._routers: dict[tuple[str, int], ASGIApp] = {}
         self._problem = problem
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,13 +57,20 @@ class Surface:
             await response(scope, receive, send)
 
     def _router(self, scope: Scope) -> ASGIApp:
-        """The router of the routes as deep as the address: one that tries them all costs more than the answer."""
-        path: str = scope["path"]
+        """The router of the routes as deep as the address: one that tries them all costs more than the answer.
+
+        Those of the request's method come first. The others stay, for an address that is there answers 405.
+        """
+        path, method = scope["path"], scope.get("method", "")
         depth = min(path.removeprefix(scope.get("root_path", "")).count("/"), _DEEPEST)
-        if depth not in self._routers:
+        known = self._routers.get((method, depth))
+        if known is None:
             fitting = [route for route in self.routes if _may_match(route, depth)]
-            self._routers[depth] = Router(routes=fitting, redirect_slashes=False)
-        return self._routers[depth]
+            fitting.sort(key=lambda route: not _may_answer(route, method))
+            known = Router(routes=fitting, redirect_slashes=False)
+            if method in METHODS:  # others are endless
+                self._routers[method, depth] = known
+        return known
 
     def _methods(self, scope: Scope) -> list[str]:
         """What else this address answers to."""
@@ -78,6 +86,10 @@ def _may_match(route: BaseRoute, depth: int) -> bool:
     ):
         return True
     return route.path.count("/") == depth
+
+
+def _may_answer(route: BaseRoute, method: str) -> bool:
+    return not isinstance(route, Route) or route.methods is None or method in route.methods
 
 
 def as_server_error(error: Exception) -> ServerError:

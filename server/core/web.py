@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -50,8 +51,8 @@ class Observed:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seconds = time.perf_counter() - began
-                SECONDS.labels(surface).observe(seconds)
-                REQUESTS.labels(surface, method if method in METHODS else "other", message["status"]).inc()
+                _seconds(surface).observe(seconds)
+                _requests(surface, method if method in METHODS else "other", message["status"]).inc()
                 log.debug(
                     "answered", surface=surface, method=method, status=message["status"], seconds=seconds
                 )
@@ -60,21 +61,32 @@ class Observed:
         await self.app(scope, receive, sending)
 
 
+@cache
+def _seconds(surface: str) -> Histogram:
+    """The child of a label, which looks it up under a lock each time."""
+    return SECONDS.labels(surface)
+
+
+@cache
+def _requests(surface: str, method: str, status: int) -> Counter:
+    return REQUESTS.labels(surface, method, status)
+
+
 class Headed:
     """Headers every answer carries: nosniff, no referrer, HSTS on https; a surface's own stand."""
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
-        self._headers = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+        self._headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
         if https:
-            self._headers["strict-transport-security"] = "max-age=31536000; includeSubDomains"
+            self._headers.append((b"strict-transport-security", b"max-age=31536000; includeSubDomains"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                given = {name for name, _ in message["headers"]}
+                missing = [each for each in self._headers if each[0] not in given]
+                message["headers"] = [*message["headers"], *missing]
             await send(message)
 
         await self.app(scope, receive, sending if scope["type"] == "http" else send)

@@ -78,13 +78,11 @@ async def searched(request: Request, patients: Iterable[str]) -> None:
 async def _once_an_hour(request: Request, event: Event, patient_id: str, study_uid: str) -> None:
     services = services_of(request)
     actor = await services.gate.actor(request)
-    await services.audit.record(
-        event,
-        who=actor.who(),
-        patient_id=patient_id,
-        detail={"study": study_uid},
-        fold=f"{event} {actor.key} {patient_id} {study_uid} {clock.now():%Y-%m-%dT%H}",
-    )
+    fold = f"{event} {actor.key} {patient_id} {study_uid} {clock.now():%Y-%m-%dT%H}"
+    if not services.audit.knows(fold):
+        await services.audit.record(
+            event, who=actor.who(), patient_id=patient_id, detail={"study": study_uid}, fold=fold
+        )
     await share.note_look(services, patient_id, actor.practitioner_id)
 
 

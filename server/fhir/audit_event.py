@@ -5,7 +5,6 @@ FHIR R4, AuditEvent. The parts of the log that a search looks at: `audit_log.py`
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
 from uuid import UUID
 
 from server.access.action import Verb
@@ -52,7 +51,7 @@ async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -
     before = page.offset if page else 0
     found, last = await _page(log.after(page.position) if page and page.position else log, asked)
     total = await _total(log, asked, before + len(found), more=last is not None)
-    await trail.searched(call, "AuditEvent", urlencode(asked.used), [*asked.query.patients()])
+    await trail.searched(call, "AuditEvent", asked.used, [*asked.query.patients()])
     path = f"Patient/{patients}/AuditEvent" if patients is not None else "AuditEvent"
     following = (last.at, str(last.id)) if last is not None and asked.count else None
     links = links_of(call, path, asked.used, page, following, offset=before + len(found))

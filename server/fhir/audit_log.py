@@ -39,7 +39,7 @@ class Event:
     def found(self) -> Found:
         """As a result of a search; it has no row among the resources."""
         one = self.happened
-        return Found(0, "AuditEvent", str(one.id), 1, one.at, one.patient_id, None, dump(self.json))
+        return Found(0, one.patient_id, "AuditEvent", str(one.id), 1, one.at, None, dump(self.json))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ FHIR R4, Bundle; 3.1.1.2 (searchset: total, links, search.mode).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from server.core import clock
 from server.core.ids import new_id
@@ -23,6 +24,20 @@ def entry(full_url: str, json: bytes, extra: Mapping[str, Json]) -> bytes:
         parts += [comma, dump(name), b":", dump(value)]
         comma = b","
     return b"".join([*parts, b"}"])
+
+
+def shown(base: str, type: str, id: str, json: bytes, mode: str) -> bytes:
+    """An entry of a search: `mode` is why it is there (FHIR R4, Bundle.entry.search.mode)."""
+    return b'{"fullUrl":%b%b","resource":%b%b' % (_address_of(base, type), id.encode(), json, _ENDS[mode])
+
+
+_ENDS = {mode: b',"search":{"mode":"%b"}}' % mode.encode() for mode in ("match", "include", "outcome")}
+
+
+@lru_cache(maxsize=512)
+def _address_of(base: str, type: str) -> bytes:
+    """The JSON text of an address as far as the id, of which none needs an escape (R4, datatypes: id)."""
+    return dump(f"{base}/{type}/")[:-1]
 
 
 def bundle(

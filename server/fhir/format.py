@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -84,7 +85,7 @@ async def respond(request: Request, answer: Answer) -> Response:
     body = answer.json
     if media_type in _XML:
         body = await aside(body, _as_xml)
-    elif request.query_params.get("_pretty") == "true":
+    elif request.scope["query_string"] and request.query_params.get("_pretty") == "true":
         body = dump(load_exact(body), pretty=True)
     if len(body) > WORTHWHILE and takes_gzip(request):
         body = await gzipped(body)
@@ -103,7 +104,7 @@ async def aside(body: bytes, work: Callable[[bytes], T]) -> T:
 
 def acceptable(request: Request) -> str:
     """The media type of the answer; raises NotAcceptable. `_format` comes before Accept (R4, 3.1.0.1.11)."""
-    wanted = request.query_params.get("_format")
+    wanted = request.query_params.get("_format") if request.scope["query_string"] else None
     if wanted:
         name = _FORMATS.get(wanted.partition(";")[0].strip().lower())
         if name is None or not _is_r4(parse_media_type(wanted)):
@@ -112,6 +113,7 @@ def acceptable(request: Request) -> str:
     return _by_accept(request.headers.get("accept"))
 
 
+@lru_cache(maxsize=512)
 def _by_accept(accept: str | None) -> str:
     if accept is None:
         return FHIR_JSON

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -124,7 +123,7 @@ async def _history(
     last = shown[-1] if shown and len(found) > asked.count else None
     following = (last.last_updated, last.type, last.id, last.version) if last is not None else None
     links = links_of(call, path, asked.used, page, following)
-    await trail.searched(call, path, urlencode(asked.used), [one.patient_id for one in shown])
+    await trail.searched(call, path, asked.used, [one.patient_id for one in shown])
     jsons = await binary.filled(call, [one.json for one in shown])
     shaped = [
         asked.shape.apply(one.type, json) if json else json for one, json in zip(shown, jsons, strict=True)

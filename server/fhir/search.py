@@ -7,7 +7,6 @@ other search is filtered by the statement itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,7 +21,7 @@ from server.records.search_references import Searching
 from server.storage.where import FALSE
 
 from . import audit_event, binary, studies, trail
-from .bundle import bundle, entry
+from .bundle import bundle, shown
 from .call import Call
 from .format import Answer, body_of, respond
 from .include import included
@@ -55,7 +54,7 @@ async def search_compartment(request: Request) -> Response:
 
 async def pairs_of_request(request: Request) -> list[tuple[str, str]]:
     """The parameters of the URL, and of the form in the body of a POST."""
-    pairs = pairs_of(request.url.query)
+    pairs = pairs_of(request.scope["query_string"])
     if request.method == "POST":
         body = await body_of(request, limit=MOST_FORM)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -106,10 +105,15 @@ async def _answer(
     more = len(found) > asked.count
     found = found[: asked.count]
     await _require(call, asked, found, reach=reach)
-    along = await included(call, found, asked.includes, asked.revincludes)
-    await trail.searched(call, asked.query.type.name, urlencode(asked.used), _concerned(asked, found))
+    along: list[Found] = []
+    if asked.includes or asked.revincludes:
+        along = await included(call, found, asked.includes, asked.revincludes)
+    await trail.searched(call, asked.query.type.name, asked.used, _concerned(asked, found))
     links = links_of(call, path, asked.used, page, found[-1].position if more else None)
-    entries = [*await _entries(call, asked, found, "match"), *await _entries(call, asked, along, "include")]
+    entries = [
+        *await entries_of(call, asked, found, "match"),
+        *await entries_of(call, asked, along, "include"),
+    ]
     return Answer(200, bundle("searchset", entries, total=total, links=links))
 
 
@@ -187,9 +191,12 @@ def _concerned(asked: Asked, found: Sequence[Found]) -> list[str]:
     return [*asked.query.patients(), *(one.patient_id for one in found)]
 
 
-async def _entries(call: Call, asked: Asked, found: Sequence[Found], mode: str) -> list[bytes]:
-    jsons = await binary.filled(call, [one.json for one in found])
+async def entries_of(call: Call, asked: Asked, found: Sequence[Found], mode: str) -> list[bytes]:
+    """What was found, in the shape that is asked for, as entries of the answer."""
+    if not found:
+        return []
+    jsons, base, shape = await binary.filled(call, [one.json for one in found]), call.base, asked.shape
     return [
-        entry(call.address(one.type, one.id), asked.shape.apply(one.type, json), {"search": {"mode": mode}})
+        shown(base, one.type, one.id, shape.apply(one.type, json), mode)
         for one, json in zip(found, jsons, strict=True)
     ]

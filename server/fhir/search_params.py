@@ -55,10 +55,11 @@ class Asked:
         return self.count == 0 or self.shape.summary == "count"
 
 
-def pairs_of(query: str) -> list[tuple[str, str]]:
+def pairs_of(query: str | bytes) -> list[tuple[str, str]]:
     """The parameters of a query string; raises InvalidInput for more than sixty."""
     try:
-        return parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_PAIRS, errors="strict")
+        text = query.decode() if isinstance(query, bytes) else query
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PAIRS, errors="strict")
     except ValueError as error:
         raise InvalidInput(f"The query cannot be read, or has more than {MOST_PAIRS} parameters.") from error
 

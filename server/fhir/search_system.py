@@ -7,7 +7,6 @@ parameter must be one that all of them have. Types that were not named come as f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,12 +18,12 @@ from server.records import search as records
 from server.records.registry import resource_type, types
 from server.records.search import Found
 
-from . import binary, studies, trail
-from .bundle import bundle, entry
+from . import studies, trail
+from .bundle import bundle
 from .call import REGISTER, Call
 from .format import Answer, respond
 from .paging import Page, Position, links_of, open_page
-from .search import pairs_of_request, search, searching_for, strict_of
+from .search import entries_of, pairs_of_request, search, searching_for, strict_of
 from .search_params import Asked, Pairs, parse, require_findable, says_more
 
 PATH = ""  # links of this search lead to [base] itself
@@ -108,15 +107,9 @@ async def _answer(call: Call, names: list[str] | None, wanted: _Wanted) -> Answe
     if not counted and asked.total != "none" and following is None and wanted.page is None:
         counted, total = True, len(found)
     concerned = [one.patient_id for one in found] + ([wanted.compartment] if wanted.compartment else [])
-    await trail.searched(call, ",".join(open_types), urlencode(used), concerned)
+    await trail.searched(call, ",".join(open_types), used, concerned)
     links = links_of(call, wanted.path, said, wanted.page, following, offset=next_type)
-    jsons = await binary.filled(call, [one.json for one in found])
-    entries = [
-        entry(
-            call.address(one.type, one.id), asked.shape.apply(one.type, json), {"search": {"mode": "match"}}
-        )
-        for one, json in zip(found, jsons, strict=True)
-    ]
+    entries = await entries_of(call, asked, found, "match")
     return Answer(200, bundle("searchset", entries, total=total if counted else None, links=links))
 
 

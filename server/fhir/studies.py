@@ -22,11 +22,12 @@ UP_TO_DATE = Where(
 
 def behind(patients: Sequence[str]) -> Where:
     """Whether a study waits to be made anew: of these patients, or of any when none is named."""
-    return Where(
-        "EXISTS (SELECT 1 FROM study AS behind WHERE behind.fhir_stale"
-        " AND (:behind::text[] IS NULL OR behind.patient_id = ANY (:behind)))",
-        {"behind": list(patients) or None},
-    )
+    stale = "EXISTS (SELECT 1 FROM study AS behind WHERE behind.fhir_stale"
+    if not patients:
+        return Where(f"{stale})")
+    if len(patients) == 1:
+        return Where(f"{stale} AND behind.patient_id = :behind)", {"behind": patients[0]})
+    return Where(f"{stale} AND behind.patient_id = ANY (:behind::text[]))", {"behind": list(patients)})
 
 
 async def fresh(call: Call, reach: Reach, patients: Sequence[str] = ()) -> bool:

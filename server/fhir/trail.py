@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlencode
 
 from server.audit.events import Event
 from server.core import clock
@@ -17,6 +19,8 @@ from server.records.store import Stored
 from server.sharing import share
 
 from .call import Call
+
+Pairs = Sequence[tuple[str, str]]
 
 WINDOW = 1.0  # seconds within which the same search is told once
 REMEMBERED = 10_000
@@ -31,14 +35,15 @@ async def read(call: Call, stored: Stored, *, old: bool = False) -> None:
     through = call.actor.client_id or "session"
     seen = f"{stored.type}/{stored.id}" + (f"/{stored.version}" if old else "")
     fold = f"fhir {caller} {through} {seen} {clock.now():%Y-%m-%dT%H}"
-    await call.services.audit.record(
-        Event.RECORD_READ,
-        who=call.actor.who(),
-        patient_id=stored.patient_id,
-        detail={"type": stored.type, "id": stored.id, "version": stored.version}
-        | ({"old": True} if old else {}),
-        fold=fold,
-    )
+    if not call.services.audit.knows(fold):
+        await call.services.audit.record(
+            Event.RECORD_READ,
+            who=call.actor.who(),
+            patient_id=stored.patient_id,
+            detail={"type": stored.type, "id": stored.id, "version": stored.version}
+            | ({"old": True} if old else {}),
+            fold=fold,
+        )
     await share.note_look(call.services, stored.patient_id, call.actor.practitioner_id)
 
 
@@ -52,24 +57,22 @@ async def wrote(call: Call, event: Event, stored: Stored) -> None:
     )
 
 
-async def searched(call: Call, type: str, query: str, patients: Iterable[str]) -> None:
+async def searched(call: Call, type: str, used: Pairs, patients: Iterable[str]) -> None:
     """A search is about to be answered, about these patients; about one alone, somebody looked at them."""
     concerned = [patient for patient in dict.fromkeys(patients) if patient]
-    detail: dict[str, object] = {"type": type}
-    if len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
-        detail["query"] = query
-        await share.note_look(call.services, concerned[0], call.actor.practitioner_id)
     if len(concerned) > MOST_PATIENTS:
-        detail["patients"] = len(concerned)
-        concerned = []
-        _later(call, None, detail)
-    for patient in concerned:
-        _later(call, patient, detail)
+        _later(call, None, type, patients=len(concerned))
+    elif len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
+        await share.note_look(call.services, concerned[0], call.actor.practitioner_id)
+        _later(call, concerned[0], type, query=tuple(used))
+    else:
+        for patient in concerned:
+            _later(call, patient, type)
 
 
-def _later(call: Call, patient: str | None, detail: dict[str, object]) -> None:
+def _later(call: Call, patient: str | None, type: str, **more: Any) -> None:
     actor, moment = call.actor, asyncio.get_running_loop().time()
-    key = (actor.account_id, actor.client_id, patient, *detail.values())
+    key = (actor.account_id, actor.client_id, patient, type, *more.values())
     seen = _recent(call)
     if moment - seen.get(key, -WINDOW) < WINDOW:
         return
@@ -77,8 +80,10 @@ def _later(call: Call, patient: str | None, detail: dict[str, object]) -> None:
     seen.move_to_end(key)
     if len(seen) > REMEMBERED:
         seen.popitem(last=False)
+    if "query" in more:
+        more["query"] = urlencode(more["query"])
     call.services.audit.record_later(
-        Event.RECORD_SEARCHED, who=actor.who(), patient_id=patient, detail=detail
+        Event.RECORD_SEARCHED, who=actor.who(), patient_id=patient, detail={"type": type, **more}
     )
 
 

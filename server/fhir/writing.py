@@ -6,6 +6,7 @@ FHIR R4, 3.1.0.1.7 (Prefer), 3.1.0.8 (create), 3.1.0.4 (update).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from server.access.action import Verb
 from server.access.policy import AUTHORED
@@ -37,6 +38,7 @@ class Prefer:
     strict: bool = False
 
     @classmethod
+    @lru_cache(maxsize=256)
     def read(cls, header: str | None) -> Prefer:
         wishes = {
             name.strip().lower(): value.strip().strip('"')

@@ -23,6 +23,7 @@ ENCAPSULATED = "00420011"  # the file in an encapsulated document (PS3.3, C.24.2
 INLINE = 16 * 2**20  # bytes of content that an answer made in memory has room for
 _PART = 3 << 18  # bytes, a multiple of three: base64 of the parts is base64 of the whole
 _HERE = "3f1d0a5e-content-comes-here"
+_APART = APART.encode()
 _SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
@@ -62,7 +63,7 @@ class Content:
 
 def is_apart(json: bytes) -> bool:
     """Whether content may lie beside this resource: cheap, and to be asked of every resource that goes out."""
-    return APART.encode() in json
+    return _APART in json
 
 
 async def content_of(services: Services, binary: Json, *, reach: Reach) -> Content:

@@ -175,7 +175,7 @@ SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.v
 -- name: first_page
 -- The first of a search, each with how much that is, counted up to [most]: one walk over the keys, and the resources
 -- of what is shown, and what is asked aside. The parts are those of "page".
-SELECT shown.*, found.counted, {aside} AS aside[positions] FROM (
+SELECT shown.*[positions], found.counted, {aside} AS aside FROM (
     SELECT page.*, count(*) OVER () AS counted, row_number() OVER () AS place FROM (
         SELECT resource.key[columns]
           FROM resource [joins]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from server.access.reach import Reach
@@ -55,20 +55,23 @@ class Query:
 
     def patients(self) -> list[str]:
         """The patients it names."""
-        named = [patient for condition in self.conditions for patient in patients_named(condition)]
-        return [self.compartment, *named] if self.compartment is not None else named
+        return list(self._patients)
+
+    @cached_property
+    def _patients(self) -> tuple[str, ...]:
+        named = (patient for condition in self.conditions for patient in patients_named(condition))
+        return tuple(named) if self.compartment is None else (self.compartment, *named)
 
 
-@dataclass(frozen=True)
-class Found:
-    """A resource that a search found, or one that belongs to it."""
+class Found(NamedTuple):
+    """A resource that a search found, or one that belongs to it; in the order of the columns that are asked for."""
 
     key: int
+    patient_id: str
     type: str
     id: str
     version: int
     last_updated: datetime
-    patient_id: str
     study_uid: str | None
     json: bytes
     position: tuple[Any, ...] = ()  # where the next page begins
@@ -371,14 +374,8 @@ def _beyond(sort: Sort, value: Any, place: int) -> Where | None:
 
 
 def _found(row: Record, sorts: int) -> Found:
-    return Found(
-        row["key"],
-        row["type"],
-        row["id"],
-        row["version"],
-        row["last_updated"],
-        row["patient_id"],
-        row["study_uid"],
-        row["json"],
-        tuple(row[f"position{place}"] for place in range(sorts)),
-    )
+    """A row: the columns, then those that it is sorted by."""
+    return Found._make((*row[:_COLUMNS], row[_COLUMNS : _COLUMNS + sorts]))
+
+
+_COLUMNS = len(Found._fields) - 1  # less its position

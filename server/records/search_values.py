@@ -83,7 +83,7 @@ def split(text: str, separator: str) -> Iterator[str]:
 
 def unescaped(text: str) -> str:
     """`a\\,b` -> `a,b`."""
-    return re.sub(r"\\([\\,|$])", r"\1", text)
+    return re.sub(r"\\([\\,|$])", r"\1", text) if "\\" in text else text
 
 
 def escaped(text: str) -> str:
