@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -56,17 +56,25 @@ class Asked:
 
 
 def widest(lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
-    """Less those that another holds whole: beside all that a trusted client reaches, what its organization brought
-    or was lent, narrowed alike, adds nothing but work."""
-    wide = {
-        replace(lane, ground=Ground.SERVER, holder="", rights=()) for lane in lanes if lane.ground in _WITHIN
-    }
-    held = wide.intersection(lanes)
-    return tuple(
-        lane
-        for lane in lanes
-        if lane.ground not in _WITHIN or replace(lane, ground=Ground.SERVER, holder="", rights=()) not in held
+    """Less those that another one holds whole: they open nothing more, and each is asked of every row."""
+    kept: list[Lane] = []
+    for lane in lanes:
+        if not any(_holds(other, lane) for other in kept):
+            kept = [*(other for other in kept if not _holds(lane, other)), lane]
+    return tuple(kept)
+
+
+def _holds(wide: Lane, lane: Lane) -> bool:
+    """Whether every row of `lane` is one of `wide`: on the same ground or on one above it, and narrowed no further."""
+    same = (wide.ground, wide.holder) == (lane.ground, lane.holder) and set(wide.rights) <= set(lane.rights)
+    above = wide.ground is Ground.SERVER and lane.ground in _BELOW_SERVER
+    open_to = (
+        (wide.patient, lane.patient),
+        (wide.resource, lane.resource),
+        (wide.study, lane.study),
     )
+    narrowed = wide.filters and (wide.filters, wide.scoped) != (lane.filters, lane.scoped)
+    return (same or above) and not narrowed and all(one in (None, other) for one, other in open_to)
 
 
-_WITHIN = frozenset({Ground.BROUGHT, Ground.SHARE, Ground.SHARE_ORGANIZATION})
+_BELOW_SERVER = frozenset({Ground.BROUGHT, Ground.SHARE, Ground.SHARE_ORGANIZATION})
