@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -73,7 +72,10 @@ class Gate:
 
         A token in the Authorization header (RFC 6750, 2.1) comes before a cookie; none is taken from a URL.
         """
-        known: Actor | None = getattr(request.state, "actor", None)
+        state = request.scope.setdefault(
+            "state", {}
+        )  # of `request.state`, which is slow to say that it has none
+        known: Actor | None = state.get("actor")
         if known is not None:
             return known
         if "guest" in request.path_params:  # below a guest's link, only its own cookie counts
@@ -82,7 +84,7 @@ class Gate:
             actor = await self._from_header(header, request)
         else:
             actor = await self._from_cookie(request)
-        request.state.actor = actor
+        state["actor"] = actor
         return actor
 
     async def reach_for(
@@ -104,9 +106,8 @@ class Gate:
         if not lazily:
             await self.confirm(request)
         try:
-            reach = await self.reach_for_actor(actor, action, patient_id=patient_id, right=right)
             by_address = patient_id is not None and request.path_params.get("patient") == patient_id
-            return replace(reach, by_address=True) if by_address else reach
+            return self._reach(actor, action, patient_id, right, by_address=by_address)
         except InsufficientScope:
             await self.confirm(request)  # a dead token is told that first
             await self._note_refusal(actor, action, patient_id)
@@ -119,10 +120,15 @@ class Gate:
 
         Raises InsufficientScope.
         """
+        return self._reach(actor, action, patient_id, right)
+
+    def _reach(
+        self, actor: Actor, action: Action, root: str | None, right: Right | None, *, by_address: bool = False
+    ) -> Reach:
         lanes = self._decided(actor, action, right)
         if lanes is None:
             raise InsufficientScope(f"The access token has no scope for {action.type}.{action.verb}.")
-        return Reach(action, lanes, actor.credential, patient_id, clock.now())
+        return Reach(action, lanes, actor.credential, root, clock.now(), by_address)
 
     def _decided(self, actor: Actor, action: Action, right: Right | None) -> tuple[Lane, ...] | None:
         """What the policy says of these facts, asked once a caller; None without a scope that names the action."""

@@ -16,6 +16,7 @@ from functools import lru_cache
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
 from .action import Action, Verb
+from .actor import Credential
 from .lanes import Asked, Ground, Lane, widest
 from .liveness import alive
 from .resource_rows import ResourceRow, VersionRow
@@ -67,7 +68,9 @@ class Reach(Asked):
 
     def _where(self, kind: Callable[[str, Asked], Row], alias: str) -> Where:
         """The condition as it is for every request of this caller, asked of this moment."""
-        timeless = _condition(kind, alias, replace(self, now=_ANY))
+        timeless = _condition(
+            kind, alias, self.action, self.lanes, self.credential, self.root, self.by_address
+        )
         if _NOW not in timeless.values:
             return timeless
         return Where(timeless.sql, {**timeless.values, _NOW: self.now})
@@ -78,14 +81,22 @@ _ANY = datetime.fromtimestamp(0, UTC)
 
 
 @lru_cache(maxsize=2_000)
-def _condition(kind: Callable[[str, Asked], Row], alias: str, reach: Reach) -> Where:
+def _condition(
+    kind: Callable[[str, Asked], Row],
+    alias: str,
+    action: Action,
+    lanes: tuple[Lane, ...],
+    credential: Credential,
+    root: str | None,
+    by_address: bool,
+) -> Where:
     """What is asked of a row, made once for a caller and an action: text and values follow from them alone.
 
     Whether it holds is asked of living rows each time; nothing of that is kept.
     """
-    if not reach.lanes:
+    if not lanes:
         return FALSE
-    reach = replace(reach, lanes=widest(reach.lanes))
+    reach = Asked(action, widest(lanes), credential, root, _ANY, by_address)
     row = kind(alias, reach)
     open_to = any_of(*(row.lane(lane, number) for number, lane in enumerate(reach.lanes)))
     return all_of(open_to, *row.bounds(), *row.root(), *alive(reach.credential, reach.now))
