@@ -26,7 +26,7 @@ from .search_sql import date_elements, dates_at_once, is_happened, where
 from .store import QUERIES
 
 MOST_SORTS = 5
-COUNTED = 250  # totals are exact up to here; beyond, only when they are asked for
+COUNTED = 100  # totals are exact up to here; beyond, only when they are asked for
 
 
 @dataclass(frozen=True)
