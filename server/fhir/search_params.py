@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from server.core.errors import InvalidInput, UnknownParameter
-from server.records import criteria, search
+from server.records import criteria, search_order
 from server.records.conditions import Condition, Criterion, Group, Negated
 from server.records.registry import Kind, Param, ResourceType, resource_type, types
-from server.records.search import Query, Sort
+from server.records.search import Query
+from server.records.search_order import Sort
 
 from .call import REGISTER
 from .summary import Shape, shape_of
@@ -139,7 +140,7 @@ class _Reading:
     def take_sort(self, name: str, value: str) -> None:
         if self.type.name == "AuditEvent" and value.strip().lstrip("-") not in ("date", "_lastUpdated"):
             raise UnknownParameter("AuditEvents are sorted by date only.")
-        self.sorts = search.sort(self.type, [part.strip() for part in value.split(",") if part.strip()])
+        self.sorts = search_order.sort(self.type, [part.strip() for part in value.split(",") if part.strip()])
 
     def take_total(self, name: str, value: str) -> None:
         if value not in _TOTALS:

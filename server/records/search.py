@@ -6,42 +6,26 @@ neither repeats nor hides anything; without `_sort` they go by the immutable key
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from server.access.reach import Reach
-from server.core.errors import InvalidInput, UnknownParameter
 from server.storage.db import Database, Record, planned_by_value
 from server.storage.sql import Statement
-from server.storage.where import FALSE, TRUE, Where, all_of, any_of
+from server.storage.where import FALSE, Where, all_of
 
 from .conditions import Chain, Condition, Criterion, Group, Has, Negated
-from .criteria import WORDS
-from .registry import Kind, Param, ResourceType
+from .registry import Param, ResourceType
+from .search_order import Sort, beyond, counted_statement, ordered, page_statement
+from .search_plan import is_sharp, leading
 from .search_references import Searching, patients_named, trees_passed
-from .search_sql import date_elements, dates_at_once, is_happened, where
+from .search_sql import date_elements, dates_at_once, rows_met, where
 from .store import QUERIES
 
-MOST_SORTS = 5
 COUNTED = 100  # totals are exact up to here; beyond, only when they are asked for
-
-
-@dataclass(frozen=True)
-class Sort:
-    """One key to sort by."""
-
-    expression: str  # SQL over `resource` or over a lateral join
-    join: str = ""
-    descending: bool = False
-    nullable: bool = True
-
-    @property
-    def order(self) -> str:
-        nulls = " NULLS LAST" if self.nullable else ""
-        return f"{self.expression} {'DESC' if self.descending else 'ASC'}{nulls}"
 
 
 @dataclass(frozen=True)
@@ -85,51 +69,6 @@ class FirstPage(NamedTuple):
     aside: bool  # what was asked beside the search; not asked where nothing was found
 
 
-def sort(type: ResourceType, names: Sequence[str]) -> tuple[Sort, ...]:
-    """Parse `_sort`; raises UnknownParameter. FHIR R4, 3.1.1.5.1."""
-    if len(names) > MOST_SORTS:
-        raise InvalidInput(f"_sort takes at most {MOST_SORTS} keys.")
-    return tuple(
-        _sort(type, name.lstrip("-"), name.startswith("-"), place) for place, name in enumerate(names)
-    )
-
-
-def _sort(type: ResourceType, name: str, descending: bool, place: int) -> Sort:
-    if name == "_id":
-        return Sort("resource.id", descending=descending, nullable=False)
-    if name == "_lastUpdated":
-        return Sort("resource.last_updated", descending=descending, nullable=False)
-    param = type.params.get(name)
-    if param is None or param.kind not in _SORTED_BY:
-        raise UnknownParameter(f"{type.name} cannot be sorted by this.")
-    if type.happened is not None and param.kind is Kind.DATE and param.path == type.happened:
-        return Sort("resource.happened", descending=descending)
-    return _joined(param, descending, place)
-
-
-# R4: several values sort by the one that comes first in the order asked for.
-_SORTED_BY = {
-    Kind.TOKEN: ("index_token", "code"),
-    Kind.STRING: ("index_string", "folded"),
-    Kind.DATE: ("index_date", "low"),
-    Kind.REFERENCE: ("index_reference", "target_id"),
-    Kind.URI: ("index_uri", "value"),
-    Kind.QUANTITY: ("index_quantity", "low"),
-    Kind.NUMBER: ("index_quantity", "low"),
-}
-
-
-def _joined(param: Param, descending: bool, place: int) -> Sort:
-    table, column = _SORTED_BY[param.kind]
-    collate = ' COLLATE "C"' if param.kind in (Kind.TOKEN, Kind.STRING, Kind.REFERENCE, Kind.URI) else ""
-    first = "max" if descending else "min"
-    join = (  # names from this file and the registry
-        f"LEFT JOIN LATERAL (SELECT {first}(row.{column}{collate}) AS value FROM {table} AS row"  # noqa: S608
-        f" WHERE row.key = resource.key AND row.param = '{param.key}') AS sort{place} ON true"
-    )
-    return Sort(f"sort{place}.value", join, descending)
-
-
 async def page(
     db: Database,
     query: Query,
@@ -140,14 +79,12 @@ async def page(
     after: tuple[Any, ...] | None = None,
 ) -> list[Found]:
     """Up to `limit` resources, from the beginning or after the position of the last one of the page before."""
-    sorts = (*query.sorts, Sort("resource.key", descending=_ends_descending(query.sorts), nullable=False))
-    bounded = _is_bounded(query, reach)
-    asked = match(query, replace(searching, bounded=bounded))
+    walk = _walk(query, searching, reach)
     if after is not None:
-        asked = asked & _after(sorts, after)
+        walk.parts["match"] &= beyond(walk.sorts, after)
     values = {"type": query.type.name, "limit": limit}
-    rows = await _rows(db, _page_statement(sorts), values, query, reach, asked)
-    return [_found(row, len(sorts)) for row in rows]
+    rows = await _rows(db, page_statement(walk.sorts), values, query, reach, walk.parts)
+    return [_found(row, len(walk.sorts)) for row in rows]
 
 
 async def first_page(
@@ -161,21 +98,20 @@ async def first_page(
     aside: Where = FALSE,
 ) -> FirstPage:
     """The first resources, how many there are in all (up to `counted`), and what was asked aside: in one walk."""
-    sorts = (*query.sorts, Sort("resource.key", descending=_ends_descending(query.sorts), nullable=False))
-    asked = match(query, replace(searching, bounded=_is_bounded(query, reach)))
+    walk = _walk(query, searching, reach)
     values = {"type": query.type.name, "shown": limit}
-    rows = await _rows(db, _counted(sorts, counted), values, query, reach, asked, aside=aside)
+    statement = counted_statement(walk.sorts, counted)
+    rows = await _rows(db, statement, values, query, reach, {**walk.parts, "aside": aside})
     if not rows:
         return FirstPage([], 0, False)
-    return FirstPage([_found(row, len(sorts)) for row in rows], rows[0]["counted"], rows[0]["aside"])
+    return FirstPage([_found(row, len(walk.sorts)) for row in rows], rows[0]["counted"], rows[0]["aside"])
 
 
 async def count(db: Database, query: Query, searching: Searching, *, reach: Reach, limit: int | None) -> int:
     """How many there are; counted up to `limit` where one is given."""
-    bounded = _is_bounded(query, reach)
     values = {"type": query.type.name, "limit": limit}
-    asked = match(query, replace(searching, bounded=bounded))
-    rows = await _rows(db, QUERIES["count_found"], values, query, reach, asked)
+    asked = match(query, replace(searching, bounded=_is_bounded(query, reach)))
+    rows = await _rows(db, QUERIES["count_found"], values, query, reach, {"match": asked})
     return int(rows[0][0])
 
 
@@ -276,101 +212,45 @@ def _is_bounded(query: Query, reach: Reach) -> bool:
     return bool(reach.lanes) and all(lane.patient is not None for lane in reach.lanes)
 
 
+class _Walk(NamedTuple):
+    """How a search is gone through."""
+
+    sorts: tuple[Sort, ...]
+    parts: dict[str, Where]  # what is asked of each resource, and of the rows of an index that lead to it
+
+
+def _walk(query: Query, searching: Searching, reach: Reach) -> _Walk:
+    """In the order asked for; newest first, what leads to all that can be found is put in order before the rest of
+    the conditions and the reach are asked, of each by itself, until there are enough."""
+    bounded = _is_bounded(query, reach)
+    led = None if bounded or query.sorts else leading(query.conditions)
+    if led is None:
+        return _Walk(ordered(query.sorts), {"match": match(query, replace(searching, bounded=bounded))})
+    lead, others = rows_met(led, searching), tuple(each for each in query.conditions if each is not led)
+    asked = match(replace(query, conditions=others), replace(searching, bounded=True))
+    return _Walk(ordered((), lead.table), {"match": asked, "lead": lead.match})
+
+
 async def _rows(
     db: Database,
     statement: Statement,
     values: dict[str, Any],
     query: Query,
     reach: Reach,
-    asked: Where,
-    **parts: Where,
+    parts: Mapping[str, Where],
 ) -> list[Record]:
     """The rows. A plan is made once, and again each time only for what may be in many rows or in few (a modality):
     there the best way depends on the value."""
     within = reach.resources()
-    sharp = not query.conditions or _is_bounded(query, reach) or any(map(_is_sharp, query.conditions))
+    sharp = not query.conditions or _is_bounded(query, reach) or any(map(is_sharp, query.conditions))
     if sharp:
-        return await db.fetch_all(statement, values, match=asked, reach=within, **parts)
-    text, args = statement.bind(values, match=asked, reach=within, **parts)
+        return await db.fetch_all(statement, values, reach=within, **parts)
+    text, args = statement.bind(values, reach=within, **parts)
     with planned_by_value():
         async with db.raw() as connection:
             prepared = await connection.prepare(text)
             rows: list[Record] = await prepared.fetch(*args)
             return rows
-
-
-_BLUNT = frozenset(
-    {"not", "missing", "text", "contains", "in", "not-in", "above", "below", "unequal", "ends"}
-)
-_NAMES_OF_ONE = frozenset({"_id", "identifier", "instance", "series", "email", "phone", "telecom"})
-
-
-def _is_sharp(condition: Condition) -> bool:
-    """Whether few rows can meet it, whatever the value (names, identifiers, references), or the order that is walked
-    anyway finds them (when it was written, when it happened)."""
-    if isinstance(condition, Chain):
-        return all(_is_sharp(inner) for _, inner in condition.targets)
-    if isinstance(condition, Has):
-        return _is_sharp(condition.inner)
-    if isinstance(condition, Group | Negated) or condition.param.name in WORDS:
-        return False
-    if condition.modifier in _BLUNT:
-        return False
-    kinds = (Kind.REFERENCE, Kind.STRING, Kind.URI)
-    named = condition.param.kind in kinds or condition.param.name in _NAMES_OF_ONE
-    return named or condition.param.name == "_lastUpdated" or is_happened(condition.param)
-
-
-def _ends_descending(sorts: Sequence[Sort]) -> bool:
-    return sorts[-1].descending if sorts else True
-
-
-@lru_cache(maxsize=256)
-def _page_statement(sorts: tuple[Sort, ...], name: str = "page") -> Statement:
-    """The page's statement with its joins and order: names from the registry, nothing from the request."""
-    joins = " ".join(dict.fromkeys(sort.join for sort in sorts if sort.join))
-    columns = "".join(f", {sort.expression} AS position{place}" for place, sort in enumerate(sorts))
-    text = QUERIES[name].text
-    for place, part in (
-        ("columns", columns),
-        ("joins", joins),
-        ("order", ", ".join(s.order for s in sorts)),
-        ("positions", "".join(f", found.position{place}" for place in range(len(sorts)))),
-    ):
-        text = text.replace(f"[{place}]", part)
-    return Statement(name, text)
-
-
-@lru_cache(maxsize=256)
-def _counted(sorts: tuple[Sort, ...], most: int) -> Statement:
-    """The page's statement, which shows the first of what it finds and tells how much that is, up to `most`: a number
-    in the text, so that the plan knows it."""
-    statement = _page_statement(sorts, "first_page")
-    return Statement(statement.name, statement.text.replace("[most]", str(most)))
-
-
-def _after(sorts: Sequence[Sort], position: tuple[Any, ...]) -> Where:
-    """Rows that come after this position in the order (keyset)."""
-    if len(position) != len(sorts):
-        raise InvalidInput("The paging link does not fit the search.")
-    ways, equal = [], TRUE
-    for place, (one, value) in enumerate(zip(sorts, position, strict=True)):
-        beyond = _beyond(one, value, place)
-        if beyond is not None:
-            ways.append(all_of(equal, beyond))
-        same = Where(f"{one.expression} IS NOT DISTINCT FROM :at{place}", {f"at{place}": value})
-        if value is None:
-            same = Where(f"{one.expression} IS NULL")
-        equal = all_of(equal, same)
-    return any_of(*ways)
-
-
-def _beyond(sort: Sort, value: Any, place: int) -> Where | None:
-    if value is None:
-        return None  # nulls are last: nothing comes after them by this key
-    sign = "<" if sort.descending else ">"
-    beyond = Where(f"{sort.expression} {sign} :at{place}", {f"at{place}": value})
-    return beyond | Where(f"{sort.expression} IS NULL") if sort.nullable else beyond
 
 
 def _found(row: Record, sorts: int) -> Found:

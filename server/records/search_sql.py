@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
 from server.storage.where import FALSE, TRUE, Where, all_of, any_of
 
@@ -72,9 +73,27 @@ def _present(param: Param, searching: Searching, alias: str) -> Where:
     return any_of(*(_exists(searching, table, key, TRUE, alias) for table, key in rows))
 
 
+class Rows(NamedTuple):
+    """Rows of an index."""
+
+    table: str
+    match: Where  # over `row`
+
+
+def rows_met(criterion: Criterion, searching: Searching) -> Rows:
+    """The rows that meet a condition on a string, or on a reference to a resource."""
+    is_string = criterion.param.kind is Kind.STRING
+    match = _strings(criterion) if is_string else _references(criterion, searching)
+    return Rows(_TABLES[criterion.param.kind], _of(criterion.param.key, match))
+
+
+def _of(key: str, match: Where) -> Where:
+    return all_of(Where("row.param = :param", {"param": key}), match)
+
+
 def _exists(searching: Searching, table: str, key: str, match: Where, alias: str) -> Where:
     """Whether the resource has such a row in this index."""
-    both = all_of(Where("row.param = :param", {"param": key}), match)
+    both = _of(key, match)
     # OFFSET 0 keeps the planner from turning the question round (who has such a row?) for one patient's few rows.
     each = " OFFSET 0" if searching.bounded else ""
     text = f"EXISTS (SELECT 1 FROM {table} AS row WHERE row.key = {alias}.key AND {both.sql}{each})"  # noqa: S608
@@ -131,11 +150,14 @@ _STRINGS = {"exact": rows.exact, "contains": rows.contains, "equal": rows.equal,
 
 
 def _string(criterion: Criterion, searching: Searching, alias: str) -> Where:
+    return _exists(searching, "index_string", criterion.param.key, _strings(criterion), alias)
+
+
+def _strings(criterion: Criterion) -> Where:
     one = (
         rows.phonetic if criterion.param.name == "phonetic" else _STRINGS.get(criterion.modifier, rows.begins)
     )
-    found = ~_any(rows.equal, criterion) if criterion.modifier == "unequal" else _any(one, criterion)
-    return _exists(searching, "index_string", criterion.param.key, found, alias)
+    return ~_any(rows.equal, criterion) if criterion.modifier == "unequal" else _any(one, criterion)
 
 
 def _reference(criterion: Criterion, searching: Searching, alias: str) -> Where:
@@ -149,10 +171,12 @@ def _reference(criterion: Criterion, searching: Searching, alias: str) -> Where:
     owned = is_owner(param) and modifier != "unequal"
     if owned and (named := patients(criterion, searching)) is not None:
         return Where(f"{alias}.patient_id = ANY (:patients::text[])", {"patients": named})
+    return _exists(searching, "index_reference", param.key, _references(criterion, searching), alias)
+
+
+def _references(criterion: Criterion, searching: Searching) -> Where:
     found = any_of(*(leads_to(value, criterion, searching) for value in criterion.values))
-    if modifier == "unequal":
-        found = ~found
-    return _exists(searching, "index_reference", param.key, found, alias)
+    return ~found if criterion.modifier == "unequal" else found
 
 
 def _date(criterion: Criterion, searching: Searching, alias: str) -> Where:
