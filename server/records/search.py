@@ -223,10 +223,10 @@ def _walk(query: Query, searching: Searching, reach: Reach) -> _Walk:
     """In the order asked for; newest first, what leads to all that can be found is put in order before the rest of
     the conditions and the reach are asked, of each by itself, until there are enough."""
     bounded = _is_bounded(query, reach)
-    led = None if bounded or query.sorts else leading(query.conditions)
-    if led is None:
+    led = [] if bounded or query.sorts else leading(query.conditions)
+    if not led:
         return _Walk(ordered(query.sorts), {"match": match(query, replace(searching, bounded=bounded))})
-    lead, others = rows_met(led, searching), tuple(each for each in query.conditions if each is not led)
+    lead, others = rows_met(led, searching), tuple(each for each in query.conditions if each not in led)
     asked = match(replace(query, conditions=others), replace(searching, bounded=True))
     return _Walk(ordered((), lead.table), {"match": asked, "lead": lead.match})
 

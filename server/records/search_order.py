@@ -80,17 +80,17 @@ def _joined(param: Param, descending: bool, place: int) -> Sort:
     return Sort(f"sort{place}.value", join, descending)
 
 
-def ordered(sorts: Sequence[Sort], table: str | None = None) -> tuple[Sort, ...]:
+def ordered(sorts: Sequence[Sort], rows: str | None = None) -> tuple[Sort, ...]:
     """What is asked for, down to the key, which no two share; without `_sort` the newest come first.
 
-    Where rows of one index lead to all that can be found, their keys are put in order before anything is asked of the
-    resources, so that the walk ends with the page: which rows is `{lead}`.
+    Where `rows` lead to all that can be found (those that meet `{lead}`), their keys are put in order before anything
+    is asked of the resources, so that the walk ends with the page.
     """
-    if table is None or sorts:
+    if rows is None or sorts:
         descending = sorts[-1].descending if sorts else True
         return (*sorts, Sort("resource.key", descending=descending, nullable=False))
     join = (
-        f"JOIN (SELECT DISTINCT row.key FROM {table} AS row WHERE {{lead}} ORDER BY row.key DESC) AS lead"  # noqa: S608
+        f"JOIN (SELECT DISTINCT row.key FROM {rows} WHERE {{lead}} ORDER BY row.key DESC) AS lead"  # noqa: S608
         " ON lead.key = resource.key"
     )
     return (Sort("lead.key", join, descending=True, nullable=False),)

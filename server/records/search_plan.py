@@ -9,6 +9,7 @@ from .criteria import WORDS
 from .registry import Kind
 from .search_references import is_owner
 from .search_sql import is_happened
+from .search_values import dated
 
 _BLUNT = frozenset(
     {"not", "missing", "text", "contains", "in", "not-in", "above", "below", "unequal", "ends"}
@@ -32,17 +33,34 @@ def is_sharp(condition: Condition) -> bool:
     return named or condition.param.name == "_lastUpdated" or is_happened(condition.param)
 
 
-def leading(conditions: Sequence[Condition]) -> Criterion | None:
-    """The name or the reference that a search of all patients begins with: the one condition that is sharp, where the
-    others are codes, which are asked of each resource it leads to."""
-    sharp = [each for each in conditions if is_sharp(each)]
-    codes = [each for each in conditions if isinstance(each, Criterion) and each.param.kind is Kind.TOKEN]
-    if len(sharp) != 1 or len(codes) != len(conditions) - 1 or sharp[0] in codes:
-        return None
-    return sharp[0] if isinstance(sharp[0], Criterion) and _leads(sharp[0]) else None
+def leading(conditions: Sequence[Condition]) -> list[Chain | Criterion]:
+    """What a search of all patients begins with: a name, a reference, a chain, or from when to when; where whatever
+    else is asked are codes, which are asked of each resource that this leads to."""
+    sharp = [each for each in conditions if isinstance(each, Chain | Criterion) and is_sharp(each)]
+    others = (each for each in conditions if each not in sharp)
+    codes = all(isinstance(each, Criterion) and each.param.kind is Kind.TOKEN for each in others)
+    return sharp if codes and _leads(sharp) else []
 
 
-def _leads(criterion: Criterion) -> bool:
-    if criterion.param.kind is Kind.REFERENCE:
-        return criterion.modifier != "identifier" and not is_owner(criterion.param)
-    return criterion.param.kind is Kind.STRING
+def _leads(sharp: Sequence[Chain | Criterion]) -> bool:
+    dates = [each for each in sharp if isinstance(each, Criterion) and is_happened(each.param)]
+    if dates:
+        return len(dates) == len(sharp) and _is_range(dates)
+    if len(sharp) != 1:
+        return False
+    [one] = sharp
+    if isinstance(one, Chain):
+        return len(one.targets) == 1
+    if one.param.kind is Kind.REFERENCE:
+        return one.modifier != "identifier" and not is_owner(one.param)
+    return one.param.kind is Kind.STRING
+
+
+_FROM = frozenset({"eq", "ap", "ge", "gt", "sa"})
+_UNTIL = frozenset({"eq", "ap", "le", "lt", "eb"})
+
+
+def _is_range(dates: Sequence[Criterion]) -> bool:
+    """Whether they end on both sides: what is open on one may be nearly all, which the newest are soon found of."""
+    prefixes = [{dated(value, each.param.name).prefix for value in each.values} for each in dates]
+    return any(each <= _FROM for each in prefixes) and any(each <= _UNTIL for each in prefixes)

@@ -74,17 +74,26 @@ def _present(param: Param, searching: Searching, alias: str) -> Where:
 
 
 class Rows(NamedTuple):
-    """Rows of an index."""
+    """Rows that lead to resources by their key."""
 
-    table: str
-    match: Where  # over `row`
+    table: str  # and its alias, `row`
+    match: Where
 
 
-def rows_met(criterion: Criterion, searching: Searching) -> Rows:
-    """The rows that meet a condition on a string, or on a reference to a resource."""
-    is_string = criterion.param.kind is Kind.STRING
-    match = _strings(criterion) if is_string else _references(criterion, searching)
-    return Rows(_TABLES[criterion.param.kind], _of(criterion.param.key, match))
+def rows_met(conditions: Sequence[Chain | Criterion], searching: Searching) -> Rows:
+    """The rows that meet a condition on a string or a reference, the end of a chain, or dates of the same element,
+    which stand beside the resource."""
+    first = conditions[0]
+    if isinstance(first, Chain):
+        [(type, inner)] = first.targets
+        return _linked(first.param, type, inner, searching, "resource")
+    dates = [each for each in conditions if isinstance(each, Criterion)]
+    if first.param.kind is Kind.DATE:
+        living = Where("row.type = :type AND NOT row.deleted", {"type": first.param.type})
+        return Rows("resource AS row", living & dates_at_once(dates, searching, "row"))
+    is_string = first.param.kind is Kind.STRING
+    match = _strings(dates[0]) if is_string else _references(dates[0], searching)
+    return Rows(f"{_TABLES[first.param.kind]} AS row", _of(first.param.key, match))
 
 
 def _of(key: str, match: Where) -> Where:
@@ -276,6 +285,15 @@ def _chain(chain: Chain, searching: Searching, alias: str) -> Where:
 
 
 def _link(param: Param, type: str, inner: Condition, searching: Searching, alias: str) -> Where:
+    linked = _linked(param, type, inner, searching, alias)
+    return Where(
+        f"EXISTS (SELECT 1 FROM {linked.table} WHERE row.key = {alias}.key AND {linked.match.sql})",  # noqa: S608
+        linked.match.values,
+    )
+
+
+def _linked(param: Param, type: str, inner: Condition, searching: Searching, alias: str) -> Rows:
+    """The references, with what they lead to."""
     other = f"{alias}_to"
     met = all_of(
         Where(
@@ -286,12 +304,8 @@ def _link(param: Param, type: str, inner: Condition, searching: Searching, alias
         where(inner, searching, other),
         searching.may_see(type, other),
     )
-    return Where(
-        f"EXISTS (SELECT 1 FROM index_reference AS row JOIN resource AS {other}"  # noqa: S608
-        f" ON {other}.type = row.target_type AND {other}.id = row.target_id AND NOT {other}.deleted"
-        f" WHERE row.key = {alias}.key AND {met.sql})",
-        met.values,
-    )
+    joined = f"{other}.type = row.target_type AND {other}.id = row.target_id AND NOT {other}.deleted"
+    return Rows(f"index_reference AS row JOIN resource AS {other} ON {joined}", met)
 
 
 def _has(has: Has, searching: Searching, alias: str) -> Where:

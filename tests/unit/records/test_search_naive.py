@@ -151,6 +151,12 @@ async def answers(db: Database, type: str, asked: list[tuple[str, str]], reach: 
     searching = Searching(BASE, REACHES)
     found = await search.page(db, query, searching, reach=reach, limit=100)
     assert await search.count(db, query, searching, reach=reach, limit=None) == len(found)
+    assert [one.key for one in found] == sorted({one.key for one in found}, reverse=True)
+    first = await search.first_page(db, query, searching, reach=reach, limit=2, counted=4)
+    assert (first.found, first.counted) == (found[:2], min(len(found), 4))
+    if len(found) > 2:
+        later = {"limit": 100, "after": first.found[-1].position}
+        assert await search.page(db, query, searching, reach=reach, **later) == found[2:]
     return {one.id for one in found}
 
 
