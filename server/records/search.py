@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
-from server.access.reach import Reach
+from server.access.reach import Ground, Reach
 from server.storage.db import Database, Record, planned_by_value
 from server.storage.sql import Statement
 from server.storage.where import FALSE, Where, all_of
@@ -110,7 +110,7 @@ async def first_page(
 async def count(db: Database, query: Query, searching: Searching, *, reach: Reach, limit: int | None) -> int:
     """How many there are; counted up to `limit` where one is given."""
     values = {"type": query.type.name, "limit": limit}
-    asked = match(query, replace(searching, bounded=_is_bounded(query, reach)))
+    asked = _asked(query, searching, reach, _led(query, reach))
     rows = await _rows(db, QUERIES["count_found"], values, query, reach, {"match": asked})
     return int(rows[0][0])
 
@@ -222,13 +222,38 @@ class _Walk(NamedTuple):
 def _walk(query: Query, searching: Searching, reach: Reach) -> _Walk:
     """In the order asked for; newest first, what leads to all that can be found is put in order before the rest of
     the conditions and the reach are asked, of each by itself, until there are enough."""
-    bounded = _is_bounded(query, reach)
-    led = [] if bounded or query.sorts else leading(query.conditions)
+    led = _led(query, reach)
+    if not led or query.sorts or not _is_wide(reach):
+        return _Walk(ordered(query.sorts), {"match": _asked(query, searching, reach, led)})
+    lead, others = rows_met(led, searching), _without(query, led)
+    return _Walk(
+        ordered((), lead.table),
+        {"match": match(others, replace(searching, bounded=True)), "lead": lead.match},
+    )
+
+
+def _asked(query: Query, searching: Searching, reach: Reach, led: Sequence[Condition]) -> Where:
+    """Every condition: what leads, and of each resource that this leads to, the others."""
     if not led:
-        return _Walk(ordered(query.sorts), {"match": match(query, replace(searching, bounded=bounded))})
-    lead, others = rows_met(led, searching), tuple(each for each in query.conditions if each not in led)
-    asked = match(replace(query, conditions=others), replace(searching, bounded=True))
-    return _Walk(ordered((), lead.table), {"match": asked, "lead": lead.match})
+        return match(query, replace(searching, bounded=_is_bounded(query, reach)))
+    leads, others = replace(query, conditions=tuple(led)), _without(query, led)
+    return match(leads, searching) & match(others, replace(searching, bounded=True))
+
+
+def _led(query: Query, reach: Reach) -> list[Chain | Criterion]:
+    return [] if _is_bounded(query, reach) else leading(query.conditions)
+
+
+def _without(query: Query, led: Sequence[Condition]) -> Query:
+    return replace(query, conditions=tuple(each for each in query.conditions if each not in led))
+
+
+def _is_wide(reach: Reach) -> bool:
+    """Whether it may hold a great part of all patients; a person's few are what a plan begins with."""
+    return any(lane.ground not in _A_PERSON_S for lane in reach.lanes)
+
+
+_A_PERSON_S = frozenset({Ground.OWN, Ground.SHARE, Ground.LINK, Ground.EMERGENCY})
 
 
 async def _rows(
