@@ -80,7 +80,8 @@ def _joined(param: Param, descending: bool, place: int) -> Sort:
     return Sort(f"sort{place}.value", join, descending)
 
 
-def ordered(sorts: Sequence[Sort], rows: str | None = None) -> tuple[Sort, ...]:
+@lru_cache(maxsize=256)
+def ordered(sorts: tuple[Sort, ...], rows: str | None = None) -> tuple[Sort, ...]:
     """What is asked for, down to the key, which no two share; without `_sort` the newest come first.
 
     Where `rows` lead to all that can be found (those that meet `{lead}`), their keys are put in order before anything

@@ -69,6 +69,9 @@ def measured(value: str, name: str) -> Measured:
 
 def split(text: str, separator: str) -> Iterator[str]:
     """Split at separators that are not escaped; the parts stay escaped (FHIR R4, 3.1.1.4.19)."""
+    if "\\" not in text:
+        yield from text.split(separator)
+        return
     part: list[str] = []
     escaped = False
     for char in text:
