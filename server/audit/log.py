@@ -14,7 +14,7 @@ import uuid
 from base64 import b64encode
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -249,7 +249,7 @@ class AuditLog:
         if entry.patient_id is None and entry.who.account_id is not None:
             wrapped = await self._account_key(uuid.UUID(str(entry.who.account_id)))
             whole = wrapped is not None  # an account that is gone is not named again
-        names = {name: value for name, value in asdict(entry.who).items() if value and whole}
+        names = {name: value for name, value in entry.who._asdict().items() if value and whole}
         plain = orjson.dumps({"who": names, "detail": dict(entry.detail)}, default=str)
         return self._keyring.seal(wrapped, plain, context=event_id.bytes)
 

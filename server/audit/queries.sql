@@ -115,6 +115,22 @@ SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happe
  WHERE {reach} AND {match}
  ORDER BY [order] LIMIT :limit OFFSET :offset
 
+-- name: events_of_few
+-- The same of few patients: the first events of each chain, found by its index, and never the whole of a long log.
+SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happened.outcome, happened.actor,
+       happened.payload, key.wrapped, own.accounts AS own_accounts
+  FROM patient
+  CROSS JOIN LATERAL (SELECT ARRAY(SELECT account_id FROM holder WHERE holder.patient_id = patient.id
+                                      AND holder.as_what = 'self') AS accounts OFFSET 0) AS own
+  [chains]
+  JOIN pseudonym ON pseudonym.subject = 'patient:' || [part]
+  LEFT JOIN keys.patient_key AS key ON key.patient_id = [part]
+  CROSS JOIN LATERAL (SELECT happened.* FROM audit_event AS happened
+                       WHERE happened.chain = pseudonym.pseudonym AND {match}
+                       ORDER BY [order] LIMIT :limit::bigint + :offset::bigint) AS happened
+ WHERE {reach}
+ ORDER BY [order] LIMIT :limit OFFSET :offset
+
 -- name: actors_of
 -- Everyone who acted, each by the latest event.
 SELECT DISTINCT ON (happened.actor) patient.id AS patient_id, happened.id, happened.at, happened.event,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
+from binascii import a2b_base64
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -24,23 +24,25 @@ _MERGED = (
     " WHERE merger.patient_id = patient.id AND merger.undone_at IS NULL) AS part (id) ON true"
 )
 
-
 _NEWEST, _OLDEST = "happened.at DESC, happened.id", "happened.at, happened.id DESC"
+_ORDERED = ("events_of", "events_of_few")
 
 
-def _filled(chains: str, part: str) -> dict[str, Statement]:
-    names = ("events_of", "actors_of", "count_events_of")
+def _filled(chains: str, part: str) -> dict[tuple[str, bool], Statement]:
+    """The statements by their names and whether the oldest come first."""
+    names = (*_ORDERED, "actors_of", "count_events_of")
     texts = {name: QUERIES[name].text.replace("[chains]", chains).replace("[part]", part) for name in names}
-    texts["oldest_of"] = texts["events_of"].replace("[order]", _OLDEST)
-    texts["events_of"] = texts["events_of"].replace("[order]", _NEWEST)
-    return {name: Statement(name, text) for name, text in texts.items()}
+    return {
+        (name, oldest): Statement(name, text.replace("[order]", _OLDEST if oldest else _NEWEST))
+        for name, text in texts.items()
+        for oldest in ((False, True) if name in _ORDERED else (False,))
+    }
 
 
 _PLAIN, _WITH_MERGED = _filled("", "patient.id"), _filled(_MERGED, "part.id")
 
 
-@dataclass(frozen=True)
-class Happened:
+class Happened(NamedTuple):
     """One event as its patient may read it."""
 
     id: UUID
@@ -48,8 +50,8 @@ class Happened:
     event: str
     outcome: str
     patient_id: str
-    who: Who = field(default_factory=Who)
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    who: Who = Who()
+    detail: Mapping[str, Any] = MappingProxyType({})
     by_patient: bool = False  # the record's own holder did it
 
 
@@ -81,9 +83,16 @@ async def sealed_events_of(
     limit: int = 50,
     offset: int = 0,
     oldest_first: bool = False,
+    few: bool = False,
 ) -> list[Record]:
-    """The same, each still to be opened: for who reads many, and lets others work between two of them."""
-    statement = await _statement(db, "oldest_of" if oldest_first else "events_of", reach)
+    """The same, each still to be opened: for who reads many, and lets others work between two of them.
+
+    `few`: `reach` leaves few patients, so the chain of each is read from its end; of many, the log of all.
+    """
+    if few:
+        statement = _WITH_MERGED["events_of_few", oldest_first]
+    else:
+        statement = await _statement(db, "events_of", reach, oldest_first)
     return await db.fetch_all(statement, {"limit": limit, "offset": offset}, reach=reach, match=match)
 
 
@@ -108,10 +117,10 @@ async def count_events_of(db: Database, *, reach: Where, match: Where = TRUE) ->
     return int(await db.fetch_val(statement, {}, reach=reach, match=match))
 
 
-async def _statement(db: Database, name: str, reach: Where) -> Statement:
+async def _statement(db: Database, name: str, reach: Where, oldest_first: bool = False) -> Statement:
     """Over the chain of each patient; where records were merged, over the chains of those too, which is rare."""
     merged = await db.fetch_val(QUERIES["any_merged"], {}, reach=reach)
-    return _WITH_MERGED[name] if merged else _PLAIN[name]
+    return (_WITH_MERGED if merged else _PLAIN)[name, oldest_first]
 
 
 class Opener:
@@ -126,10 +135,8 @@ class Opener:
         wrapped = row["wrapped"]
         if wrapped not in self._known:
             self._known[wrapped] = self._keyring.opener(wrapped)
-        payload = orjson.loads(row["payload"])
-        return _happened(
-            row, orjson.loads(self._known[wrapped](b64decode(payload["sealed"]), row["id"].bytes))
-        )
+        sealed = a2b_base64(orjson.loads(row["payload"])["sealed"])
+        return _happened(row, orjson.loads(self._known[wrapped](sealed, row["id"].bytes)))
 
 
 def _happened(row: Record, plain: Any) -> Happened:

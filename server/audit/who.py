@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 
-@dataclass(frozen=True)
-class Who:
+class Who(NamedTuple):
     """The person or system that acted, the app it acted through, and from where."""
 
     name: str = ""

@@ -66,7 +66,7 @@ async def about(
         if not left:
             return
         event = log.shown(one)
-        if event is not None and not wanted.isdisjoint(_targets(event.json, params, call.base)):
+        if event is not None and not wanted.isdisjoint(_targets(load(event.json), params, call.base)):
             left -= 1
             yield event.found()
 

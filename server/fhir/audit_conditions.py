@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 from uuid import UUID
 
 from server.access.action import Verb
@@ -65,22 +66,36 @@ async def _led_to(call: Call, chain: Chain, type: str, inner: Condition) -> Cond
     return Criterion(chain.param, "", values) if values else Group((), any=True)
 
 
-def narrowed(conditions: Sequence[Condition], base: str) -> Where:
-    """What the statement can ask: never less than all that meets the conditions."""
-    return all_of(*(_narrowed(one, base) for one in conditions))
+class Parts(NamedTuple):
+    """Where the conditions of a search are asked."""
+
+    whose: Where | None  # in the statement, over `patient`; None where nobody was named
+    match: Where  # in the statement, over `happened`: never less than all that meets the conditions
+    left: list[Condition]  # of each event, once it is open
 
 
-def left(conditions: Sequence[Condition], base: str) -> list[Condition]:
-    """What has to be asked of each event."""
-    return [one for one in conditions if not _is_exact(one, base)]
+def parted(conditions: Sequence[Condition], base: str) -> Parts:
+    """The conditions by where they are asked."""
+    whose = [one for one in conditions if _names_patients(one, base)]
+    others = [one for one in conditions if one not in whose]
+    return Parts(
+        all_of(*(_narrowed(one, base) for one in whose)) if whose else None,
+        all_of(*(_narrowed(one, base) for one in others)),
+        [one for one in others if not _is_exact(one)],
+    )
 
 
-def _is_exact(condition: Condition, base: str) -> bool:
-    if not isinstance(condition, Criterion):
+def _is_exact(condition: Condition) -> bool:
+    return isinstance(condition, Criterion) and not condition.modifier and condition.param.name in _EXACT
+
+
+def _names_patients(condition: Condition, base: str) -> bool:
+    """Whether it asks for events of patients by their ids, and for nothing else."""
+    if not isinstance(condition, Criterion) or condition.param.name != "patient":
         return False
-    if condition.param.name == "patient" and condition.modifier in ("", "Patient"):
-        return all(_names_patient(_typed(value, condition), base) for value in condition.values)
-    return not condition.modifier and condition.param.name in _EXACT
+    return condition.modifier in ("", "Patient") and all(
+        _names_patient(_typed(value, condition), base) for value in condition.values
+    )
 
 
 def _names_patient(value: str, base: str) -> bool:

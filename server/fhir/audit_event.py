@@ -5,25 +5,25 @@ FHIR R4, AuditEvent. The parts of the log that a search looks at: `audit_log.py`
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from server.access.action import Verb
 from server.access.reach import Reach
 from server.audit.reading import Happened
 from server.core.errors import InvalidInput
-from server.records.document import dump
-from server.records.search import Found
 from server.records.store import Stored
 from server.storage.where import Where
 
 from . import binary, trail
-from .audit_log import Log
-from .audit_render import render
+from .audit_log import Event, Log
+from .audit_render import rendered
 from .bundle import bundle, entry
 from .call import Call
 from .format import Answer
 from .include import included
-from .paging import Page, links_of
+from .paging import Page, Position, links_of
 from .search_params import Asked
 
 MOST_OPENED = 5000  # events that one page opens to ask what no column knows; the next link goes on
@@ -37,55 +37,92 @@ async def read(call: Call, id: str) -> Stored | None:
     except ValueError:
         return None
     async for one in Log(call, reach.patients(), match).opened(1):
-        return Stored("AuditEvent", id, 1, one.at, one.patient_id, dump(render(one, call.base)))
+        return Stored("AuditEvent", id, 1, one.at, one.patient_id, rendered(one, call.base))
     return None
 
 
+class _Part(NamedTuple):
+    """A page of the log."""
+
+    events: list[Event]
+    last: Happened | None  # the one after which the next page begins; None on the last one
+    proved: frozenset[str] = (
+        frozenset()
+    )  # patients of whom events were read: the statement asked for the rights
+
+
 async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -> Answer:
-    """Events that the criteria select, by their time."""
-    patients, allowed = asked.query.compartment, reach.patients()
-    if patients is not None:
-        allowed = allowed & Where("patient.id = :compartment", {"compartment": patients})
-    oldest_first = bool(asked.query.sorts) and not asked.query.sorts[0].descending
-    log = await Log.of(call, allowed, asked.query.conditions, oldest_first)
-    before = page.offset if page else 0
-    found, last = await _page(log.after(page.position) if page and page.position else log, asked)
-    total = await _total(log, asked, before + len(found), more=last is not None)
-    await trail.searched(call, "AuditEvent", asked.used, [*asked.query.patients()])
-    path = f"Patient/{patients}/AuditEvent" if patients is not None else "AuditEvent"
-    following = (last.at, str(last.id)) if last is not None and asked.count else None
-    links = links_of(call, path, asked.used, page, following, offset=before + len(found))
-    along = await included(call, found, asked.includes, asked.revincludes)
-    entries = [_entry(call, asked, one, one.json, "match") for one in found]
+    """Events that the criteria select, by their time.
+
+    Raises Forbidden for a patient outside of the caller's, NotAuthenticated for a token that died meanwhile.
+    """
+    named = asked.query.patients()
+    log = await Log.of(call, asked.query, reach=reach)
+    part = await _part(log.after(page.position) if page and page.position else log, asked)
+    await _require(call, named, part, reach=reach)
+    shown = (page.offset if page else 0) + len(part.events)
+    total = await _total(log, asked, shown, more=part.last is not None)
+    await trail.searched(call, "AuditEvent", asked.used, named)
+    links = links_of(call, _path(asked), asked.used, page, _position(part, asked), offset=shown)
+    return Answer(200, bundle("searchset", await _entries(call, asked, part), total=total, links=links))
+
+
+async def _require(call: Call, named: Iterable[str], part: _Part, *, reach: Reach) -> None:
+    """Ask what the events that were read leave open: without any, whether the token lives; who else is in reach."""
+    if not part.proved:
+        await call.confirm()
+    await call.require_patients(reach, [each for each in named if each not in part.proved])
+
+
+def _path(asked: Asked) -> str:
+    patient = asked.query.compartment
+    return f"Patient/{patient}/AuditEvent" if patient is not None else "AuditEvent"
+
+
+def _position(part: _Part, asked: Asked) -> Position | None:
+    return (part.last.at, str(part.last.id)) if part.last is not None and asked.count else None
+
+
+async def _entries(call: Call, asked: Asked, part: _Part) -> list[bytes]:
+    """The events, and what comes along with them."""
+    place, shape = call.address("AuditEvent", ""), asked.shape
+    entries = [
+        entry(
+            place + str(one.happened.id), shape.apply("AuditEvent", one.json), {"search": {"mode": "match"}}
+        )
+        for one in part.events
+    ]
+    if not asked.includes and not asked.revincludes:
+        return entries
+    along = await included(call, [one.found() for one in part.events], asked.includes, asked.revincludes)
     jsons = await binary.filled(call, [one.json for one in along])
-    entries += [_entry(call, asked, one, json, "include") for one, json in zip(along, jsons, strict=True)]
-    return Answer(200, bundle("searchset", entries, total=total, links=links))
+    return entries + [
+        entry(call.address(one.type, one.id), shape.apply(one.type, json), {"search": {"mode": "include"}})
+        for one, json in zip(along, jsons, strict=True)
+    ]
 
 
-def _entry(call: Call, asked: Asked, one: Found, json: bytes, mode: str) -> bytes:
-    shown = asked.shape.apply(one.type, json)
-    return entry(call.address(one.type, one.id), shown, {"search": {"mode": mode}})
-
-
-async def _page(log: Log, asked: Asked) -> tuple[list[Found], Happened | None]:
-    """The events of a page, and the one after which the next begins; None where there is none.
+async def _part(log: Log, asked: Asked) -> _Part:
+    """The events of a page.
 
     A page is shorter than was asked where what it looks for is rare, or where the request has opened enough: then it
     goes on after what was opened, which is one event at least.
     """
-    shown: list[Found] = []
+    shown: list[Event] = []
     last: Happened | None = None
     if asked.only_count:
-        return shown, None
+        return _Part(shown, None)
     wanted = MOST_OPENED if log.asked else asked.count + 1
-    opened, limit = 0, max(1, log.most(wanted))
+    opened, limit, proved = 0, max(1, log.most(wanted)), set[str]()
     async for one in log.opened(limit):
         if len(shown) == asked.count:
-            return shown, last
+            return _Part(shown, last, frozenset(proved))
         opened, last = opened + 1, one
+        proved.add(one.patient_id)
         if (event := log.shown(one)) is not None:
-            shown.append(event.found())
-    return shown, last if opened == limit and (log.asked or limit < wanted) else None
+            shown.append(event)
+    more = opened == limit and (log.asked or limit < wanted)
+    return _Part(shown, last if more else None, frozenset(proved))
 
 
 async def _total(log: Log, asked: Asked, shown: int, *, more: bool) -> int | None:

@@ -8,38 +8,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from server.access.reach import Reach
 from server.audit import reading
 from server.audit.reading import Happened
 from server.core.errors import InvalidInput
 from server.records.conditions import Condition, Criterion, Group, Negated
-from server.records.document import Json, dump
+from server.records.document import load
 from server.records.in_memory import Seen, met
-from server.records.search import Found
+from server.records.search import Found, Query
 from server.storage.where import TRUE, Where
 
-from .audit_conditions import followed, left, narrowed
-from .audit_render import render
+from .audit_conditions import followed, parted
+from .audit_render import rendered
 from .call import Call
 
 AT_ONCE = 250
 MOST_VALUES = 3000  # in one search, those that its chains lead to among them
+TURN = 25  # events, and what is asked of them, that are opened at a stretch
 MATCHED = 100  # values that are asked of an event for about what it costs to open it
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """An event of the log and how it looks."""
 
     happened: Happened
-    json: Json
+    json: bytes
 
     def found(self) -> Found:
         """As a result of a search; it has no row among the resources."""
         one = self.happened
-        return Found(0, one.patient_id, "AuditEvent", str(one.id), 1, one.at, None, dump(self.json))
+        return Found(0, one.patient_id, "AuditEvent", str(one.id), 1, one.at, None, self.json)
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,25 @@ class Log:
     match: Where = TRUE  # over `happened`, `patient`
     asked: Sequence[Condition] = ()  # of each event, once it is open
     oldest_first: bool = False
+    few: bool = False  # patients that are allowed
     values: dict[Hashable, Any] = field(default_factory=dict)  # of the conditions, as read (in_memory.py)
 
     @classmethod
-    async def of(cls, call: Call, allowed: Where, asked: Sequence[Condition], oldest_first: bool) -> Log:
-        """The part that the conditions select. Raises InvalidInput for more values than a search may have."""
-        conditions = [await followed(call, one) for one in asked]
+    async def of(cls, call: Call, query: Query, *, reach: Reach) -> Log:
+        """The part that a search selects. Raises InvalidInput for more values than a search may have."""
+        conditions = [await followed(call, one) for one in query.conditions]
         if _values(conditions) > MOST_VALUES:
             raise InvalidInput(
                 f"A search of AuditEvents has at most {MOST_VALUES} values, those of chains included."
             )
-        return cls(call, allowed, narrowed(conditions, call.base), left(conditions, call.base), oldest_first)
+        allowed, (whose, match, left) = reach.patients(), parted(conditions, call.base)
+        if query.compartment is not None:
+            allowed = allowed & Where("patient.id = :compartment", {"compartment": query.compartment})
+        if whose is not None:
+            allowed = allowed & whose
+        oldest_first = bool(query.sorts) and not query.sorts[0].descending
+        few = whose is not None or query.compartment is not None
+        return cls(call, allowed, match, left, oldest_first, few)
 
     def after(self, position: tuple[object, ...]) -> Log:
         """What comes after an event, by time and id; new ones move nothing."""
@@ -86,8 +95,8 @@ class Log:
         return 1 + _values(self.asked) // MATCHED
 
     async def opened(self, limit: int) -> AsyncIterator[Happened]:
-        """Up to so many events, in order; between two of them others have their turn."""
-        read, rest, cost = 0, self, self._cost
+        """Up to so many events, in order; after some of them others have their turn."""
+        read, rest, cost, worked = 0, self, self._cost, 0
         opened = reading.Opener(self.call.services.keyring)
         while read < limit:
             wanted = min(limit - read, AT_ONCE)
@@ -97,11 +106,15 @@ class Log:
                 match=rest.match,
                 limit=wanted,
                 oldest_first=self.oldest_first,
+                few=self.few,
             )
             for row in found:
                 self.call.opening.left -= cost
                 yield opened(row)
-                await asyncio.sleep(0)
+                worked += cost
+                if worked >= TURN:
+                    worked = 0
+                    await asyncio.sleep(0)
             read += len(found)
             if len(found) < wanted:
                 return
@@ -109,9 +122,12 @@ class Log:
 
     def shown(self, one: Happened) -> Event | None:
         """The event where it meets all that is asked."""
-        json = render(one, self.call.base)
-        seen = Seen(json, self.call.base, values=self.values)
-        return Event(one, json) if all(met(each, seen) for each in self.asked) else None
+        json = rendered(one, self.call.base)
+        if self.asked:
+            seen = Seen(load(json), self.call.base, values=self.values)
+            if not all(met(each, seen) for each in self.asked):
+                return None
+        return Event(one, json)
 
     async def count(self) -> int | None:
         """How many there are; None where too many would have to be opened for that."""

@@ -7,13 +7,15 @@ entities patient, data and query; the token by its jti.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
+
+import orjson
 
 from server.audit.events import Event, Outcome
 from server.audit.reading import Happened
-from server.records.document import Json, instant
+from server.records.document import Json, dump, instant
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 TYPES = "http://terminology.hl7.org/CodeSystem/audit-event-type"
@@ -21,7 +23,6 @@ INTERACTIONS = "http://hl7.org/fhir/restful-interaction"
 ROLES = "urn:lightbox:role"
 _ENTITY = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
-_REST = {"system": TYPES, "code": "rest", "display": "RESTful Operation"}
 OUTCOMES = {Outcome.SUCCESS: "0", Outcome.REFUSED: "4", Outcome.FAILED: "8"}
 
 # Event -> action (C R U D E), subtype. What is missing is an execution of something: E, its own name.
@@ -55,81 +56,133 @@ _AUTHOR = {"system": _PARTICIPATION, "code": "AUT", "display": "author (originat
 _SOURCE = {"system": DCM, "code": "110153", "display": "Source Role ID"}
 _DESTINATION = {"system": DCM, "code": "110152", "display": "Destination Role ID"}
 
+# What many events show alike is written once and put in as it is: never what names anybody.
+Written: TypeAlias = orjson.Fragment
 
-def render(event: Happened, base: str) -> Json:
-    """The event as an AuditEvent."""
-    action, interaction = kind_of(event.event)
-    if interaction == "read" and event.detail.get("old"):
-        interaction = "vread"
-    meta: Json = {"versionId": "1", "lastUpdated": instant(event.at)}
-    if profile := _profile(event):
-        meta["profile"] = [profile]
+
+def _written(value: Any) -> Written:
+    return Written(dump(value))
+
+
+_REST = _written({"system": TYPES, "code": "rest", "display": "RESTful Operation"})
+_PERSON = _written({"system": _ENTITY, "code": "1", "display": "Person"})
+_PATIENT = _written({"system": _ROLE, "code": "1", "display": "Patient"})
+_OBJECT = _written({"system": _ENTITY, "code": "2", "display": "System Object"})
+_RESOURCE = _written({"system": _ROLE, "code": "4", "display": "Domain Resource"})
+_QUERY = _written({"system": _ROLE, "code": "24", "display": "Query"})
+
+
+class _Kind(NamedTuple):
+    """What all events of a kind show alike."""
+
+    action: str
+    subtype: Written
+    user: Written  # roles of who asked
+    app: Written  # and of what they asked through
+    server: Written
+    source: Written
+
+
+@lru_cache(maxsize=1000)
+def _alike(event: str, old: bool, base: str) -> _Kind:
+    """Of events with this name; of a read, of an old version or not."""
+    action, interaction = kind_of(event)
+    codes = [
+        {"system": INTERACTIONS, "code": "vread" if old and interaction == "read" else interaction},
+        {"system": "urn:lightbox:audit-event", "code": event},
+    ]
+    # Data flows from the source role to the destination role. A search flows from the client too: its question does
+    # (BALP, Query).
+    app, server = (_DESTINATION, _SOURCE) if action == "R" else (_SOURCE, _DESTINATION)
+    # Who reads receives information; who writes gives it, and receives the answer.
+    user = [_RECIPIENT] if action in "RE" else [_AUTHOR, _RECIPIENT]
+    return _Kind(
+        action,
+        _written(codes),
+        _written({"coding": user}),
+        _written({"coding": [app]}),
+        _written(_server(server, base)),
+        _written(_observed(base)),
+    )
+
+
+def _server(role: Json, base: str) -> Json:
+    """This server, as an agent."""
     return {
-        "resourceType": "AuditEvent",
-        "id": str(event.id),
-        "meta": meta,
-        "type": _REST,
-        "subtype": [
-            {"system": INTERACTIONS, "code": interaction},
-            {"system": "urn:lightbox:audit-event", "code": event.event},
-        ],
-        "action": action,
-        "recorded": instant(event.at),
-        "outcome": OUTCOMES.get(Outcome(event.outcome), "8"),
-        "agent": list(_agents(event, base)),
-        "source": {
-            "site": base,
-            "observer": {"identifier": {"value": base}, "display": "Lightbox"},
-            "type": [{"system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4"}],
-        },
-        "entity": list(_entities(event)),
-    }
-
-
-def kind_of(event: str) -> tuple[str, str]:
-    return _INTERACTIONS.get(event, ("E", "operation"))
-
-
-def _agents(event: Happened, base: str) -> Iterable[Json]:
-    """Who asked, through what, and this server. Data flows from the source role to the destination role."""
-    who = event.who
-    action, _ = kind_of(event.event)
-    user: Json = {"type": {"coding": _user_roles(action)}, "who": _who(event), "requestor": True}
-    if who.name:
-        user["name"] = who.name
-    if who.role:
-        user["role"] = [{"coding": [{"system": ROLES, "code": who.role}]}]
-    if who.token_id:
-        user["policy"] = [f"urn:ietf:params:oauth:jti:{who.token_id}"]
-    yield user
-    # A search flows from the client too: its question does (BALP, Query).
-    client, server = (_DESTINATION, _SOURCE) if action == "R" else (_SOURCE, _DESTINATION)
-    app: Json = {"display": who.client_name or who.client_id or "Lightbox"}
-    if who.client_id:
-        app = {"identifier": {"value": who.client_id}, **app}
-    agent: Json = {"type": {"coding": [client]}, "who": app, "requestor": False}
-    if who.address:
-        agent["network"] = {"address": who.address, "type": "2"}
-    yield agent
-    yield {
-        "type": {"coding": [server]},
+        "type": {"coding": [role]},
         "who": {"identifier": {"value": base}, "display": "Lightbox"},
         "requestor": False,
         "network": {"address": urlsplit(base).hostname or base, "type": "1"},
     }
 
 
-def _user_roles(action: str) -> list[Json]:
-    """Who reads receives information; who writes gives it, and receives the answer."""
-    return [_RECIPIENT] if action in "RE" else [_AUTHOR, _RECIPIENT]
+def _observed(base: str) -> Json:
+    """This server, as the source of the event."""
+    return {
+        "site": base,
+        "observer": {"identifier": {"value": base}, "display": "Lightbox"},
+        "type": [{"system": "http://terminology.hl7.org/CodeSystem/security-source-type", "code": "4"}],
+    }
 
 
-def _profile(event: Happened) -> str | None:
+def rendered(event: Happened, base: str) -> bytes:
+    """The event as an AuditEvent."""
+    kind = _alike(event.event, bool(event.detail.get("old")), base)
+    at = instant(event.at)
+    meta: Json = {"versionId": "1", "lastUpdated": at}
+    if profile := _profile(event, kind.action):
+        meta["profile"] = [profile]
+    return dump(
+        {
+            "resourceType": "AuditEvent",
+            "id": str(event.id),
+            "meta": meta,
+            "type": _REST,
+            "subtype": kind.subtype,
+            "action": kind.action,
+            "recorded": at,
+            "outcome": OUTCOMES[Outcome(event.outcome)],
+            "agent": [_user(event, kind), _app(event, kind), kind.server],
+            "source": kind.source,
+            "entity": _entities(event),
+        }
+    )
+
+
+def kind_of(event: str) -> tuple[str, str]:
+    return _INTERACTIONS.get(event, ("E", "operation"))
+
+
+def _user(event: Happened, kind: _Kind) -> Json:
+    """Who asked."""
+    who = event.who
+    user: Json = {"type": kind.user, "who": _who(event), "requestor": True}
+    if who.name:
+        user["name"] = who.name
+    if who.role:
+        user["role"] = [{"coding": [{"system": ROLES, "code": who.role}]}]
+    if who.token_id:
+        user["policy"] = [f"urn:ietf:params:oauth:jti:{who.token_id}"]
+    return user
+
+
+def _app(event: Happened, kind: _Kind) -> Json:
+    """Through what they asked."""
+    who = event.who
+    app: Json = {"display": who.client_name or who.client_id or "Lightbox"}
+    if who.client_id:
+        app = {"identifier": {"value": who.client_id}, **app}
+    agent: Json = {"type": kind.app, "who": app, "requestor": False}
+    if who.address:
+        agent["network"] = {"address": who.address, "type": "2"}
+    return agent
+
+
+def _profile(event: Happened, action: str) -> str | None:
     """The pattern of BALP that the event is an example of; it wants to know all of who, from where, whose and what."""
-    action, interaction = kind_of(event.event)
     if event.outcome != Outcome.SUCCESS or not event.patient_id or not event.who.address:
         return None
-    if interaction == "search":
+    if kind_of(event.event)[1] == "search":
         return f"{_BALP}.PatientQuery" if event.detail.get("query") and not _what(event.detail) else None
     name = {"C": "Create", "R": "Read", "U": "Update", "D": "Delete"}.get(action)
     return f"{_BALP}.Patient{name}" if name and _what(event.detail) else None
@@ -148,26 +201,18 @@ def _who(event: Happened) -> Json:
     return {"display": who.name or who.client_name or "Lightbox"}
 
 
-def _entities(event: Happened) -> Iterable[Json]:
+def _entities(event: Happened) -> list[Json]:
+    """Whose record it was, what it was done to, and what was searched for."""
+    entities: list[Json] = []
     if event.patient_id:
-        yield {
-            "what": {"reference": f"Patient/{event.patient_id}"},
-            "type": {"system": _ENTITY, "code": "1", "display": "Person"},
-            "role": {"system": _ROLE, "code": "1", "display": "Patient"},
-        }
-    detail = event.detail
-    if what := _what(detail):
-        yield {
-            "what": what,
-            "type": {"system": _ENTITY, "code": "2", "display": "System Object"},
-            "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"},
-        }
-    if query := detail.get("query"):
-        yield {
-            "type": {"system": _ENTITY, "code": "2", "display": "System Object"},
-            "role": {"system": _ROLE, "code": "24", "display": "Query"},
-            "query": b64encode(str(query).encode()).decode(),
-        }
+        whose = {"reference": f"Patient/{event.patient_id}"}
+        entities.append({"what": whose, "type": _PERSON, "role": _PATIENT})
+    if what := _what(event.detail):
+        entities.append({"what": what, "type": _OBJECT, "role": _RESOURCE})
+    if query := event.detail.get("query"):
+        asked = b64encode(str(query).encode()).decode()
+        entities.append({"type": _OBJECT, "role": _QUERY, "query": asked})
+    return entities
 
 
 def _what(detail: Any) -> Json | None:

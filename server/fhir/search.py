@@ -79,8 +79,6 @@ async def search(
     asked = parse(type, page.pairs if page else pairs, strict=strict, compartment=compartment)
     require_findable(asked.query)
     if type == "AuditEvent":
-        await call.confirm()
-        await call.require_patients(reach, asked.query.patients())
         return await audit_event.search(call, asked, reach=reach, page=page)
     searching = await searching_for(call, asked.query)
     return await _answer(call, asked, searching, path, reach=reach, page=page)
