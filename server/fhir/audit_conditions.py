@@ -76,10 +76,15 @@ class Parts(NamedTuple):
 
 def parted(conditions: Sequence[Condition], base: str) -> Parts:
     """The conditions by where they are asked."""
-    whose = [one for one in conditions if _names_patients(one, base)]
-    others = [one for one in conditions if one not in whose]
+    whose, others = list[Where](), list[Condition]()
+    for one in conditions:
+        ids = _patients(one, base)
+        if ids is None:
+            others.append(one)
+        else:
+            whose.append(any_of(*(Where("patient.id = :event_patient", {"event_patient": id}) for id in ids)))
     return Parts(
-        all_of(*(_narrowed(one, base) for one in whose)) if whose else None,
+        all_of(*whose) if whose else None,
         all_of(*(_narrowed(one, base) for one in others)),
         [one for one in others if not _is_exact(one)],
     )
@@ -89,19 +94,15 @@ def _is_exact(condition: Condition) -> bool:
     return isinstance(condition, Criterion) and not condition.modifier and condition.param.name in _EXACT
 
 
-def _names_patients(condition: Condition, base: str) -> bool:
-    """Whether it asks for events of patients by their ids, and for nothing else."""
+def _patients(condition: Condition, base: str) -> list[str] | None:
+    """Whose events it asks for; None where it may ask for something else than patients by their ids."""
     if not isinstance(condition, Criterion) or condition.param.name != "patient":
-        return False
-    return condition.modifier in ("", "Patient") and all(
-        _names_patient(_typed(value, condition), base) for value in condition.values
-    )
-
-
-def _names_patient(value: str, base: str) -> bool:
-    """Whether it names one of the patients whose chains the log is made of."""
-    found = here(unescaped(value), base)
-    return found is not None and found.type == "Patient"
+        return None
+    if condition.modifier not in ("", "Patient"):
+        return None
+    found = [here(unescaped(_typed(value, condition)), base) for value in condition.values]
+    ids = [one.id for one in found if one is not None and one.type == "Patient"]
+    return ids if len(ids) == len(found) else None
 
 
 def _narrowed(condition: Condition, base: str) -> Where:
@@ -132,13 +133,6 @@ def _by_id(value: str, base: str) -> Where:
 def _by_date(value: str, base: str) -> Where:
     found = last_updated_within(dated(value, "date"), "happened")
     return Where(found.sql.replace("happened.last_updated", "happened.at"), found.values)
-
-
-def _by_patient(value: str, base: str) -> Where:
-    found = here(unescaped(value), base)
-    if found is None or found.type != "Patient":
-        return TRUE
-    return Where("patient.id = :event_patient", {"event_patient": found.id})
 
 
 def _by_kind(place: int) -> Callable[[str, str], Where]:
@@ -200,6 +194,5 @@ _NARROWING: dict[str, Callable[[str, str], Where]] = {
     "agent": _by_agent,
     "date": _by_date,
     "outcome": _by_outcome,
-    "patient": _by_patient,
     "subtype": _by_kind(1),
 }

@@ -23,7 +23,7 @@ INTERACTIONS = "http://hl7.org/fhir/restful-interaction"
 ROLES = "urn:lightbox:role"
 _ENTITY = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
 _ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
-OUTCOMES = {Outcome.SUCCESS: "0", Outcome.REFUSED: "4", Outcome.FAILED: "8"}
+OUTCOMES: dict[str, str] = {Outcome.SUCCESS: "0", Outcome.REFUSED: "4", Outcome.FAILED: "8"}
 
 # Event -> action (C R U D E), subtype. What is missing is an execution of something: E, its own name.
 _INTERACTIONS: dict[str, tuple[str, str]] = {
@@ -141,7 +141,7 @@ def rendered(event: Happened, base: str) -> bytes:
             "subtype": kind.subtype,
             "action": kind.action,
             "recorded": at,
-            "outcome": OUTCOMES[Outcome(event.outcome)],
+            "outcome": OUTCOMES.get(event.outcome, "8"),
             "agent": [_user(event, kind), _app(event, kind), kind.server],
             "source": kind.source,
             "entity": _entities(event),

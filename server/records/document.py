@@ -89,7 +89,8 @@ def identified(resource: Json, *, id: str, version: int, last_updated: datetime)
 
 def instant(moment: datetime) -> str:
     """FHIR `instant`, in UTC with milliseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # Without its zone, which takes as long to write as all the rest.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat("T", "milliseconds") + "Z"
 
 
 def content_hash(resource: Json) -> bytes:

@@ -48,6 +48,7 @@ _HEAD = (
 )
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 class KeyUnusable(ServerError):
@@ -203,13 +204,13 @@ class KeyRing:
 
     def opener(self, wrapped_patient_key: bytes | None) -> Callable[[bytes, bytes], bytes]:
         """`open` for much that is sealed alike: the key is unwrapped once, and should not be kept for long."""
-        keys = self._sealing_keys(wrapped_patient_key)
+        ciphers = [AESGCM(key) for key in self._sealing_keys(wrapped_patient_key)]
 
         def opened(sealed: bytes, context: bytes) -> bytes:
             if sealed[:1] != _VERSION:
                 raise KeyUnusable()
             nonce, body = sealed[1 : 1 + _NONCE_SIZE], sealed[1 + _NONCE_SIZE :]
-            return _first(keys, lambda key: AESGCM(key).decrypt(nonce, body, context))
+            return _first(ciphers, lambda cipher: cipher.decrypt(nonce, body, context))
 
         return opened
 
@@ -245,7 +246,7 @@ def _stamp(path: Path | None) -> _Stamp | None:
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
-def _first(keys: Sequence[bytes], attempt: Callable[[bytes], T]) -> T:
+def _first(keys: Sequence[K], attempt: Callable[[K], T]) -> T:
     """The result of the first key that fits."""
     for key in keys:
         try:

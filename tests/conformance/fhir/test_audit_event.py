@@ -7,8 +7,11 @@ import base64
 import httpx
 import pytest
 
+from server.core import clock
 from server.fhir import call as calling
 from server.records import validate
+from server.storage.sql import Statement
+from tests.conftest import RunningServer
 from tests.factories import People, Person
 from tests.waiting import tries
 
@@ -218,6 +221,28 @@ async def test_only_the_holder_reads_the_log(
         each for each in await events(api, f"agent=Practitioner/{doctor.fhir_id}") if each["action"] == "R"
     ]
     assert seen[0]["agent"][0]["who"]["reference"] == f"Practitioner/{doctor.fhir_id}"
+
+
+async def test_events_of_one_patient_prove_no_other(
+    api: Api, stranger: Api, ada: Person, server: RunningServer
+) -> None:
+    """Decision 1: whoever else is named beside is 403; a token that died is 401, events or none."""
+    await api.made(api.observation())
+    mine = f"AuditEvent?patient={api.patient}"
+    assert (await api.get(mine)).json()["entry"]
+    for other in (stranger.patient, "nobody"):
+        for both in (
+            f"{mine},{other}",
+            f"{mine}&patient=Patient/{other}",
+            f"{mine}&_filter=not (patient eq {other})",
+        ):
+            assert (await api.get(both)).status_code == 403, both
+        assert (await api.get(f"AuditEvent?_count=0&patient={other}")).status_code == 403
+        assert (await api.get(f"Patient/{other}/AuditEvent")).status_code == 403
+    ended = Statement("end", "UPDATE app_grant SET ended_at = :now WHERE account_id = :account")
+    await server.services.db.execute(ended, {"now": clock.now(), "account": ada.account_id})
+    for query in ("", "&_count=0", "&action=D&_sort=date", ",nobody"):
+        assert (await api.get(mine + query)).status_code == 401, query
 
 
 def coded(agent: Json) -> set[str]:

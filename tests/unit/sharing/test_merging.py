@@ -15,7 +15,7 @@ import pytest
 from server.access.action import Action, Verb
 from server.access.services import Services
 from server.audit import chain
-from server.audit.reading import events_of
+from server.audit.reading import events_of, sealed_events_of
 from server.imaging import rebuild
 from server.imaging.verify import verify
 from server.jobs.queue import Job
@@ -257,6 +257,20 @@ async def test_erasure_backup_and_latecomers(
                 there.services.db, there.services.keyring, reach=reach.patients(), limit=200
             )
             assert {each.who.name for each in told} >= {"Ada Moor", "Dora Dale"}
+            for oldest in (True, False):  # by the chains of both, or by the log of all: the same
+                by_chain, by_time = [
+                    await sealed_events_of(
+                        there.services.db,
+                        reach=reach.patients(),
+                        limit=9,
+                        offset=2,
+                        oldest_first=oldest,
+                        few=few,
+                    )
+                    for few in (True, False)
+                ]
+                assert by_chain == by_time
+                assert len(by_chain) == 9
     finally:
         drop_database(cluster, name)
 
