@@ -103,7 +103,7 @@ SELECT EXISTS (SELECT FROM merger JOIN patient ON patient.id = merger.patient_id
 
 -- name: events_of
 -- What happened to the patients in reach, newest first, or oldest.
-SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happened.outcome, happened.actor,
+SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happened.outcome,
        happened.payload, key.wrapped,
        ARRAY(SELECT account_id FROM holder
               WHERE holder.patient_id = patient.id AND holder.as_what = 'self') AS own_accounts
@@ -117,7 +117,7 @@ SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happe
 
 -- name: events_of_few
 -- The same of few patients: the first events of each chain, found by its index, and never the whole of a long log.
-SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happened.outcome, happened.actor,
+SELECT patient.id AS patient_id, happened.id, happened.at, happened.event, happened.outcome,
        happened.payload, key.wrapped, own.accounts AS own_accounts
   FROM patient
   CROSS JOIN LATERAL (SELECT ARRAY(SELECT account_id FROM holder WHERE holder.patient_id = patient.id

@@ -141,13 +141,6 @@ class Opener:
 
 def _happened(row: Record, plain: Any) -> Happened:
     who = Who(**plain["who"])
-    return Happened(
-        id=row["id"],
-        at=row["at"],
-        event=row["event"],
-        outcome=row["outcome"],
-        patient_id=row["patient_id"],
-        who=who,
-        detail=plain["detail"],
-        by_patient=who.account_id is not None and str(who.account_id) in map(str, row["own_accounts"]),
-    )
+    by_patient = who.account_id is not None and str(who.account_id) in map(str, row["own_accounts"])
+    place = row["id"], row["at"], row["event"], row["outcome"], row["patient_id"]
+    return Happened(*place, who, plain["detail"], by_patient)

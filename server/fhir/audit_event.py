@@ -18,7 +18,7 @@ from server.storage.where import Where
 
 from . import binary, trail
 from .audit_log import Event, Log
-from .audit_render import rendered
+from .audit_render import Renderer
 from .bundle import bundle, entry
 from .call import Call
 from .format import Answer
@@ -37,7 +37,7 @@ async def read(call: Call, id: str) -> Stored | None:
     except ValueError:
         return None
     async for one in Log(call, reach.patients(), match).opened(1):
-        return Stored("AuditEvent", id, 1, one.at, one.patient_id, rendered(one, call.base))
+        return Stored("AuditEvent", id, 1, one.at, one.patient_id, Renderer(call.base)(one))
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from server.records.search import Found, Query
 from server.storage.where import TRUE, Where
 
 from .audit_conditions import followed, parted
-from .audit_render import rendered
+from .audit_render import Renderer
 from .call import Call
 
 AT_ONCE = 250
@@ -90,6 +91,10 @@ class Log:
         """How many of the wanted events this request may still open."""
         return self.call.opening.most(wanted, self._cost)
 
+    @cached_property
+    def _rendered(self) -> Renderer:
+        return Renderer(self.call.base)
+
     @property
     def _cost(self) -> int:
         return 1 + _values(self.asked) // MATCHED
@@ -122,7 +127,7 @@ class Log:
 
     def shown(self, one: Happened) -> Event | None:
         """The event where it meets all that is asked."""
-        json = rendered(one, self.call.base)
+        json = self._rendered(one)
         if self.asked:
             seen = Seen(load(json), self.call.base, values=self.values)
             if not all(met(each, seen) for each in self.asked):

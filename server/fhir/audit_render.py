@@ -125,28 +125,42 @@ def _observed(base: str) -> Json:
     }
 
 
-def rendered(event: Happened, base: str) -> bytes:
-    """The event as an AuditEvent."""
-    kind = _alike(event.event, bool(event.detail.get("old")), base)
-    at = instant(event.at)
-    meta: Json = {"versionId": "1", "lastUpdated": at}
-    if profile := _profile(event, kind.action):
-        meta["profile"] = [profile]
-    return dump(
-        {
-            "resourceType": "AuditEvent",
-            "id": str(event.id),
-            "meta": meta,
-            "type": _REST,
-            "subtype": kind.subtype,
-            "action": kind.action,
-            "recorded": at,
-            "outcome": OUTCOMES.get(event.outcome, "8"),
-            "agent": [_user(event, kind), _app(event, kind), kind.server],
-            "source": kind.source,
-            "entity": _entities(event),
-        }
-    )
+class Renderer:
+    """Renders the events of one request: who acted in one often acted in the next. What it knows is gone with it."""
+
+    def __init__(self, base: str) -> None:
+        self._base = base
+        self._known: dict[tuple[object, ...], Written] = {}
+
+    def __call__(self, event: Happened) -> bytes:
+        """The event as an AuditEvent."""
+        kind = _alike(event.event, bool(event.detail.get("old")), self._base)
+        at = instant(event.at)
+        meta: Json = {"versionId": "1", "lastUpdated": at}
+        if profile := _profile(event, kind.action):
+            meta["profile"] = [profile]
+        return dump(
+            {
+                "resourceType": "AuditEvent",
+                "id": str(event.id),
+                "meta": meta,
+                "type": _REST,
+                "subtype": kind.subtype,
+                "action": kind.action,
+                "recorded": at,
+                "outcome": OUTCOMES.get(event.outcome, "8"),
+                "agent": self._agents(event, kind),
+                "source": kind.source,
+                "entity": _entities(event),
+            }
+        )
+
+    def _agents(self, event: Happened, kind: _Kind) -> Written:
+        """All that the agents are made of is in the key."""
+        key = (event.who, event.by_patient, event.patient_id, kind.action)
+        if key not in self._known:
+            self._known[key] = _written([_user(event, kind), _app(event, kind), kind.server])
+        return self._known[key]
 
 
 def kind_of(event: str) -> tuple[str, str]:
