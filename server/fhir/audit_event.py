@@ -46,9 +46,7 @@ class _Part(NamedTuple):
 
     events: list[Event]
     last: Happened | None  # the one after which the next page begins; None on the last one
-    proved: frozenset[str] = (
-        frozenset()
-    )  # patients of whom events were read: the statement asked for the rights
+    proved: frozenset[str] = frozenset()  # patients of whom events were read: they are in reach
 
 
 async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -> Answer:
@@ -85,12 +83,9 @@ def _position(part: _Part, asked: Asked) -> Position | None:
 
 async def _entries(call: Call, asked: Asked, part: _Part) -> list[bytes]:
     """The events, and what comes along with them."""
-    place, shape = call.address("AuditEvent", ""), asked.shape
+    place, shape, match = call.address("AuditEvent", ""), asked.shape, {"search": {"mode": "match"}}
     entries = [
-        entry(
-            place + str(one.happened.id), shape.apply("AuditEvent", one.json), {"search": {"mode": "match"}}
-        )
-        for one in part.events
+        entry(f"{place}{one.happened.id}", shape.apply("AuditEvent", one.json), match) for one in part.events
     ]
     if not asked.includes and not asked.revincludes:
         return entries
