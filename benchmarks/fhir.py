@@ -330,8 +330,8 @@ def run(url: str, folder: Path, given: argparse.Namespace) -> None:
             peer = Server("peer", given.peer.rstrip("/"), given.peer_token)
             put_into(peer, *few)
             report_peer(server, peer, [*reads(*few), *searches(*few)[:-1]], given.seconds)
+        large = loader.large(patient_id(0))  # before the others, or "what is new" would be this one mostly
         loader.load(range(few[0], given.patients), range(few[1], given.studies), given.events)
-        large = loader.large(patient_id(0))
         file = folder / "large.json"
         file.write_bytes(Client(server).ask("GET", f"/ImagingStudy/{large}", HEADERS)[1])
         with bare(url, file) as floor:

@@ -49,6 +49,7 @@ from server.rights.background import KITS as RIGHTS
 from server.sharing import access_notice, guest
 from server.sharing.background import Background
 
+ALLOCATIONS = 10_000  # until the youngest objects are looked through for cycles: a request makes a thousand or two
 HOUSEKEEPING = Kit(
     periodic=(
         Periodic("oauth: forget the old", timedelta(hours=1), housekeeping.forget_old),
@@ -87,6 +88,7 @@ def create_from_environment() -> Starlette:
     logs.configure()
     _end_with_parent()
     gc.freeze()  # code and tables stay: no later collection need look at them
+    gc.set_threshold(ALLOCATIONS)
     return create_app(read_settings())
 
 

@@ -22,7 +22,7 @@ from .call import Call
 
 Pairs = Sequence[tuple[str, str]]
 
-WINDOW = 1.0  # seconds within which the same search is told once
+WINDOW = 60.0  # seconds within which the same search is told once
 REMEMBERED = 10_000
 MOST_PATIENTS = 200  # of one search; beyond, the system's chain keeps how many
 
