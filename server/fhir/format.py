@@ -85,7 +85,7 @@ async def respond(request: Request, answer: Answer) -> Response:
     body = answer.json
     if media_type in _XML:
         body = await aside(body, _as_xml)
-    elif request.scope["query_string"] and request.query_params.get("_pretty") == "true":
+    elif _asked(request, "_pretty") == "true":
         body = dump(load_exact(body), pretty=True)
     if len(body) > WORTHWHILE and takes_gzip(request):
         body = await gzipped(body)
@@ -104,13 +104,20 @@ async def aside(body: bytes, work: Callable[[bytes], T]) -> T:
 
 def acceptable(request: Request) -> str:
     """The media type of the answer; raises NotAcceptable. `_format` comes before Accept (R4, 3.1.0.1.11)."""
-    wanted = request.query_params.get("_format") if request.scope["query_string"] else None
+    wanted = _asked(request, "_format")
     if wanted:
         name = _FORMATS.get(wanted.partition(";")[0].strip().lower())
         if name is None or not _is_r4(parse_media_type(wanted)):
             raise NotAcceptable(_NEITHER)
         return name
     return _by_accept(request.headers.get("accept"))
+
+
+def _asked(request: Request, name: str) -> str | None:
+    """A parameter of the address, which is taken apart where the name stands in it only."""
+    if name[1:].encode() not in request.scope["query_string"]:
+        return None
+    return request.query_params.get(name)
 
 
 @lru_cache(maxsize=512)

@@ -51,6 +51,8 @@ async def _shown(call: Call, stored: Stored) -> Response:
 def _answer(request: Request, stored: Stored) -> Answer:
     if not_modified(stored, request.headers.get("if-none-match"), request.headers.get("if-modified-since")):
         return Answer(304, b"", resource_answer(stored).headers)
+    if not request.scope["query_string"]:
+        return resource_answer(stored)
     shape = shape_of(request.query_params.multi_items())
     return resource_answer(stored, json=shape.apply(stored.type, stored.json))
 

@@ -61,30 +61,29 @@ async def searched(call: Call, type: str, used: Pairs, patients: Iterable[str]) 
     """A search is about to be answered, about these patients; about one alone, somebody looked at them."""
     concerned = [patient for patient in dict.fromkeys(patients) if patient]
     if len(concerned) > MOST_PATIENTS:
-        _later(call, None, type, patients=len(concerned))
+        _later(call, [None], type, {"patients": len(concerned)})
     elif len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
         await share.note_look(call.services, concerned[0], call.actor.practitioner_id)
-        _later(call, concerned[0], type, query=tuple(used))
+        _later(call, concerned, type, {"query": tuple(used)})
     else:
-        for patient in concerned:
-            _later(call, patient, type)
+        _later(call, concerned, type, {})
 
 
-def _later(call: Call, patient: str | None, type: str, **more: Any) -> None:
-    actor, moment = call.actor, asyncio.get_running_loop().time()
-    key = (actor.account_id, actor.client_id, patient, type, *more.values())
-    seen = _recent(call)
-    if moment - seen.get(key, -WINDOW) < WINDOW:
-        return
-    seen[key] = moment
-    seen.move_to_end(key)
-    if len(seen) > REMEMBERED:
+def _later(call: Call, patients: Sequence[str | None], type: str, more: dict[str, Any]) -> None:
+    """An event for each of these patients whose log was not told of the same within the window."""
+    actor, moment, seen = call.actor, asyncio.get_running_loop().time(), _recent(call)
+    about = (actor.account_id, actor.client_id, type, *more.values())
+    new = [each for each in patients if moment - seen.get((each, about), -WINDOW) >= WINDOW]
+    if new and "query" in more:
+        more = {"query": urlencode(more["query"])}
+    for patient in new:
+        seen[patient, about] = moment
+        seen.move_to_end((patient, about))
+        call.services.audit.record_later(
+            Event.RECORD_SEARCHED, who=actor.who(), patient_id=patient, detail={"type": type, **more}
+        )
+    while len(seen) > REMEMBERED:
         seen.popitem(last=False)
-    if "query" in more:
-        more["query"] = urlencode(more["query"])
-    call.services.audit.record_later(
-        Event.RECORD_SEARCHED, who=actor.who(), patient_id=patient, detail={"type": type, **more}
-    )
 
 
 def _recent(call: Call) -> OrderedDict[tuple[object, ...], float]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from .conditions import Chain, Condition, Criterion, Group, Has, Negated
 from .criteria import WORDS
 from .registry import Kind
 from .search_references import is_owner
-from .search_sql import is_happened
+from .search_sql import date_elements, is_happened
 from .search_values import dated
 
+_MONTH = timedelta(days=31)
 _BLUNT = frozenset(
     {"not", "missing", "text", "contains", "in", "not-in", "above", "below", "unequal", "ends"}
 )
@@ -37,9 +39,34 @@ def leading(conditions: Sequence[Condition]) -> list[Chain | Criterion]:
     """What a search of all patients begins with: a name, a reference, a chain, or from when to when; where whatever
     else is asked are codes, which are asked of each resource that this leads to."""
     sharp = [each for each in conditions if isinstance(each, Chain | Criterion) and is_sharp(each)]
-    others = (each for each in conditions if each not in sharp)
-    codes = all(isinstance(each, Criterion) and each.param.kind is Kind.TOKEN for each in others)
+    others = [each for each in conditions if each not in sharp]
+    if day := _day(sharp, others):
+        return [day]
+    codes = all(_is_of(Kind.TOKEN, each) for each in others)
     return sharp if codes and _leads(sharp) else []
+
+
+def _day(sharp: Sequence[Condition], others: Sequence[Condition]) -> Criterion | None:
+    """The one day (of birth) that is asked beside names and codes: fewer were born on it than have a name."""
+    days = [each for each in others if isinstance(each, Criterion) and _is_day(each)]
+    codes = [each for each in others if _is_of(Kind.TOKEN, each)]
+    names = all(_is_of(Kind.STRING, each) for each in sharp)
+    # Two days may be met by different values of one element.
+    return days[0] if names and len(days) == 1 and len(days) + len(codes) == len(others) else None
+
+
+def _is_of(kind: Kind, condition: Condition) -> bool:
+    return isinstance(condition, Criterion) and condition.param.kind is kind
+
+
+def _is_day(condition: Criterion) -> bool:
+    """Whether it asks an element for a day or a month: an element that `resource.happened` does not hold."""
+    if condition.param.kind is not Kind.DATE or condition.modifier or not date_elements(condition.param):
+        return False
+    if is_happened(condition.param):
+        return False
+    asked = [dated(value, condition.param.name) for value in condition.values]
+    return all(each.prefix == "eq" and each.span.high - each.span.low <= _MONTH for each in asked)
 
 
 def _leads(sharp: Sequence[Chain | Criterion]) -> bool:

@@ -88,6 +88,8 @@ def rows_met(conditions: Sequence[Chain | Criterion], searching: Searching) -> R
         [(type, inner)] = first.targets
         return _linked(first.param, type, inner, searching, "resource")
     dates = [each for each in conditions if isinstance(each, Criterion)]
+    if first.param.kind is Kind.DATE and not is_happened(first.param):
+        return Rows("index_date AS row", _of(first.param.key, _spans(dates)))
     if first.param.kind is Kind.DATE:
         living = Where("row.type = :type AND NOT row.deleted", {"type": first.param.type})
         return Rows("resource AS row", living & dates_at_once(dates, searching, "row"))
@@ -194,16 +196,19 @@ def _date(criterion: Criterion, searching: Searching, alias: str) -> Where:
 
 def dates_at_once(criteria: Sequence[Criterion], searching: Searching, alias: str = "resource") -> Where:
     """Several conditions on the same date, of which a resource has one: one range of the index instead of two."""
-    param = criteria[0].param
-    short = _is_short(param)
-    dates = [[_dated(value, one) for value in one.values] for one in criteria]
-    each = (any_of(*(date_within(date, short) for date in alternatives)) for alternatives in dates)
-    asked = all_of(*each)
+    param, asked = criteria[0].param, _spans(criteria)
     if searching.bounded or not is_happened(param):
         return _exists(searching, "index_date", param.key, asked, alias)
     # The same span stands beside the resource: the planner knows how many there are, and reads them in order.
     columns = {"low": f"{alias}.happened", "high": f"{alias}.happened_end"}
     return Where(re.sub(r"\brow\.(low|high)\b", lambda found: columns[found[1]], asked.sql), asked.values)
+
+
+def _spans(criteria: Sequence[Criterion]) -> Where:
+    """All of these over a row of the index of dates."""
+    short = _is_short(criteria[0].param)
+    dates = [[_dated(value, one) for value in one.values] for one in criteria]
+    return all_of(*(any_of(*(date_within(date, short) for date in alternatives)) for alternatives in dates))
 
 
 def _dated(value: str, criterion: Criterion) -> Dated:

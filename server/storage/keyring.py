@@ -94,7 +94,7 @@ class KeyRing:
     ) -> None:
         self.store = store  # of patients' keys, where they do not lie in the main database
         self._held = KeyFile(tuple(master_keys))
-        self._sealers = self._held.sealers
+        self._sealers = tuple(map(AESGCM, self._held.sealers))
         self._path = path
         self._seen = _stamp(path)
         self._not_before = 0.0  # the next try, after one that failed
@@ -134,7 +134,7 @@ class KeyRing:
     def _take(self, found: KeyFile) -> None:
         older = tuple(key for key in self._held.masters if key not in found.masters)
         self._held = KeyFile((*found.masters, *older), found.systems, found.kms)
-        self._sealers = self._held.sealers
+        self._sealers = tuple(map(AESGCM, self._held.sealers))
 
     def new_patient_key(self) -> bytes:
         """A new random patient key, wrapped: what `keys.patient_key.wrapped` holds."""
@@ -195,8 +195,8 @@ class KeyRing:
     def seal(self, wrapped_patient_key: bytes | None, plain: bytes, context: bytes) -> bytes:
         """Encrypt something small for a patient or (None) the system; it opens in the same `context` only."""
         nonce = os.urandom(_NONCE_SIZE)
-        key = self._sealing_keys(wrapped_patient_key)[0]
-        return _VERSION + nonce + AESGCM(key).encrypt(nonce, plain, context)
+        cipher = self._ciphers(wrapped_patient_key)[0]
+        return _VERSION + nonce + cipher.encrypt(nonce, plain, context)
 
     def open(self, wrapped_patient_key: bytes | None, sealed: bytes, context: bytes) -> bytes:
         """What was sealed; raises KeyUnusable for another key, another context or altered bytes."""
@@ -204,7 +204,7 @@ class KeyRing:
 
     def opener(self, wrapped_patient_key: bytes | None) -> Callable[[bytes, bytes], bytes]:
         """`open` for much that is sealed alike: the key is unwrapped once, and should not be kept for long."""
-        ciphers = [AESGCM(key) for key in self._sealing_keys(wrapped_patient_key)]
+        ciphers = self._ciphers(wrapped_patient_key)
 
         def opened(sealed: bytes, context: bytes) -> bytes:
             if sealed[:1] != _VERSION:
@@ -214,11 +214,12 @@ class KeyRing:
 
         return opened
 
-    def _sealing_keys(self, wrapped_patient_key: bytes | None) -> tuple[bytes, ...]:
+    def _ciphers(self, wrapped_patient_key: bytes | None) -> tuple[AESGCM, ...]:
+        """What seals for a patient or the system, and what did before the keys were changed."""
         if wrapped_patient_key is None:
             self._current()
             return self._sealers
-        return (_derived(self._patient_key(wrapped_patient_key), b"lightbox patient"),)
+        return (AESGCM(_derived(self._patient_key(wrapped_patient_key), b"lightbox patient")),)
 
     def _patient_key(self, held: bytes) -> bytes:
         wrapped = self.wrapped(held)

@@ -39,5 +39,13 @@ def test_what_may_be_nearly_all_does_not_lead() -> None:
 
 
 def test_of_several_that_could_the_planner_chooses() -> None:
-    for search in ("name=anna&birthdate=1970-01-01", "family=moor&given=anna", "name=anna&identifier=1"):
+    for search in ("name=anna&birthdate=1970", "family=moor&given=anna", "name=anna&identifier=1"):
+        assert led_by(f"Patient?{search}") == [], search
+
+
+def test_a_day_leads_beside_names() -> None:
+    """Names that many have cost a look-up each; who was born on a day are few."""
+    assert led_by("Patient?family=moor&birthdate=1970-01-01") == ["birthdate"]
+    assert led_by("Patient?birthdate=1970-01&gender=female&name=anna") == ["birthdate"]
+    for search in ("birthdate=1970", "birthdate=ge1970-01-01", "birthdate=1970-01-01&identifier=1"):
         assert led_by(f"Patient?{search}") == [], search
