@@ -47,7 +47,7 @@ def _condition(match: Match, at: Column, *, fuzzy: bool) -> Where:
 
 def _below(at: Column, condition: Where) -> Where:
     """The condition, asked of the rows of a level below that of the search where it belongs there."""
-    return replace(condition, sql=f"{at.below}({condition.sql}))") if at.below else condition
+    return Where(f"{at.below}({condition.sql}))", condition.values) if at.below else condition
 
 
 def _empty(at: Column) -> Where:
@@ -187,7 +187,7 @@ def _elsewhere(match: Match, at: Column, *, fuzzy: bool) -> Where:
     else:
         condition = any_of(_value_elsewhere(match))
     inside = f"EXISTS (SELECT FROM {at.sql} AS found(value) WHERE {condition.sql})"
-    return replace(condition, sql=inside, values={**condition.values, **at.values})
+    return Where(inside, {**condition.values, **at.values})
 
 
 def _value_elsewhere(match: Match) -> Where:

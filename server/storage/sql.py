@@ -34,13 +34,12 @@ class Statement:
 
     def bind(self, values: Mapping[str, Any] | None = None, **parts: Where) -> Bound:
         """Put the parts in their places and the values in the order of their numbers."""
-        text = self.text
-        merged = Where("true", dict(values or {}))
+        text, taken = self.text, dict(values or {})
         for name, part in parts.items():
-            renamed = part._apart_from(merged.values)
+            renamed = part.apart_from(taken)
             text = text.replace("{" + name + "}", f"({renamed.sql})")
-            merged = Where("true", {**merged.values, **renamed.values})
-        return bind(text, merged.values)
+            taken.update(renamed.values)
+        return bind(text, taken)
 
 
 def bind(text: str, values: Mapping[str, Any]) -> Bound:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 _NAME = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
 
 
-@dataclass(frozen=True)
-class Where:
+class Where(NamedTuple):
     """A boolean SQL expression with `:named` places; joined with `&` and `|`."""
 
     sql: str
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = MappingProxyType({})
 
     def __and__(self, other: Where) -> Where:
         return self._join("AND", other)
@@ -30,10 +29,10 @@ class Where:
         return Where(f"NOT ({self.sql})", self.values)
 
     def _join(self, word: str, other: Where) -> Where:
-        renamed = other._apart_from(self.values)
+        renamed = other.apart_from(self.values)
         return Where(f"({self.sql}) {word} ({renamed.sql})", {**self.values, **renamed.values})
 
-    def _apart_from(self, taken: Mapping[str, Any]) -> Where:
+    def apart_from(self, taken: Mapping[str, Any]) -> Where:
         """The same condition with names that do not clash with `taken` (equal values may share a name)."""
         if self.values.keys().isdisjoint(taken):
             return self
