@@ -129,6 +129,7 @@ class Opener:
     def __init__(self, keyring: KeyRing) -> None:
         self._keyring = keyring
         self._known: dict[bytes, Callable[[bytes, bytes], bytes]] = {}
+        self._own: dict[str, frozenset[str]] = {}  # accounts of a record's own person
 
     def __call__(self, row: Record) -> Happened:
         """The event with its details. Raises KeyUnusable."""
@@ -136,11 +137,12 @@ class Opener:
         if wrapped not in self._known:
             self._known[wrapped] = self._keyring.opener(wrapped)
         sealed = a2b_base64(orjson.loads(row["payload"])["sealed"])
-        return _happened(row, orjson.loads(self._known[wrapped](sealed, row["id"].bytes)))
+        return self._happened(row, orjson.loads(self._known[wrapped](sealed, row["id"].bytes)))
 
-
-def _happened(row: Record, plain: Any) -> Happened:
-    who = Who(**plain["who"])
-    by_patient = who.account_id is not None and str(who.account_id) in map(str, row["own_accounts"])
-    place = row["id"], row["at"], row["event"], row["outcome"], row["patient_id"]
-    return Happened(*place, who, plain["detail"], by_patient)
+    def _happened(self, row: Record, plain: Any) -> Happened:
+        who, patient = Who(**plain["who"]), row["patient_id"]
+        if patient not in self._own:
+            self._own[patient] = frozenset(map(str, row["own_accounts"]))
+        by_patient = who.account_id is not None and str(who.account_id) in self._own[patient]
+        place = row["id"], row["at"], row["event"], row["outcome"], patient
+        return Happened(*place, who, plain["detail"], by_patient)

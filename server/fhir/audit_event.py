@@ -19,7 +19,7 @@ from server.storage.where import Where
 from . import binary, trail
 from .audit_log import Event, Log
 from .audit_render import Renderer
-from .bundle import bundle, entry
+from .bundle import bundle, result
 from .call import Call
 from .format import Answer
 from .include import included
@@ -83,16 +83,17 @@ def _position(part: _Part, asked: Asked) -> Position | None:
 
 async def _entries(call: Call, asked: Asked, part: _Part) -> list[bytes]:
     """The events, and what comes along with them."""
-    place, shape, match = call.address("AuditEvent", ""), asked.shape, {"search": {"mode": "match"}}
+    base, shape = call.base, asked.shape
     entries = [
-        entry(f"{place}{one.happened.id}", shape.apply("AuditEvent", one.json), match) for one in part.events
+        result(base, "AuditEvent", str(one.happened.id), shape.apply("AuditEvent", one.json), "match")
+        for one in part.events
     ]
     if not asked.includes and not asked.revincludes:
         return entries
     along = await included(call, [one.found() for one in part.events], asked.includes, asked.revincludes)
     jsons = await binary.filled(call, [one.json for one in along])
     return entries + [
-        entry(call.address(one.type, one.id), shape.apply(one.type, json), {"search": {"mode": "include"}})
+        result(base, one.type, one.id, shape.apply(one.type, json), "include")
         for one, json in zip(along, jsons, strict=True)
     ]
 

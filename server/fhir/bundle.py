@@ -26,7 +26,7 @@ def entry(full_url: str, json: bytes, extra: Mapping[str, Json]) -> bytes:
     return b"".join([*parts, b"}"])
 
 
-def shown(base: str, type: str, id: str, json: bytes, mode: str) -> bytes:
+def result(base: str, type: str, id: str, json: bytes, mode: str) -> bytes:
     """An entry of a search: `mode` is why it is there (FHIR R4, Bundle.entry.search.mode)."""
     return b'{"fullUrl":%b%b","resource":%b%b' % (_address_of(base, type), id.encode(), json, _ENDS[mode])
 

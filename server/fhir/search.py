@@ -21,7 +21,7 @@ from server.records.search_references import Searching
 from server.storage.where import FALSE
 
 from . import audit_event, binary, studies, trail
-from .bundle import bundle, shown
+from .bundle import bundle, result
 from .call import Call
 from .format import Answer, body_of, respond
 from .include import included
@@ -195,6 +195,6 @@ async def entries_of(call: Call, asked: Asked, found: Sequence[Found], mode: str
         return []
     jsons, base, shape = await binary.filled(call, [one.json for one in found]), call.base, asked.shape
     return [
-        shown(base, one.type, one.id, shape.apply(one.type, json), mode)
+        result(base, one.type, one.id, shape.apply(one.type, json), mode)
         for one, json in zip(found, jsons, strict=True)
     ]
