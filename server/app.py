@@ -49,9 +49,8 @@ from server.rights.background import KITS as RIGHTS
 from server.sharing import access_notice, guest
 from server.sharing.background import Background
 
-ALLOCATIONS = (
-    10_000  # until the youngest objects are looked through for cycles: a request makes a thousand or two
-)
+# Until the youngest objects are looked through for cycles: a request makes a thousand or two.
+ALLOCATIONS = 10_000
 HOUSEKEEPING = Kit(
     periodic=(
         Periodic("oauth: forget the old", timedelta(hours=1), housekeeping.forget_old),

@@ -72,9 +72,8 @@ class Gate:
 
         A token in the Authorization header (RFC 6750, 2.1) comes before a cookie; none is taken from a URL.
         """
-        state = request.scope.setdefault(
-            "state", {}
-        )  # of `request.state`, which is slow to say that it has none
+        # Of `request.state`, which is slow to say that it has none.
+        state = request.scope.setdefault("state", {})
         known: Actor | None = state.get("actor")
         if known is not None:
             return known

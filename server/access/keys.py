@@ -140,8 +140,11 @@ class SigningKeys:
             verifying.setdefault(row["algorithm"], []).append(_import(row["algorithm"], described))
             if row["retired_at"] is None and row["algorithm"] not in signing:
                 signing[row["algorithm"]] = self._opened(row)
+        kids = frozenset(row["kid"] for row in rows)
         sets = {algorithm: KeySet(list(keys)) for algorithm, keys in verifying.items()}
-        return _Loaded(clock.now(), signing, sets, public, frozenset(row["kid"] for row in rows))
+        if self._held is not None and self._held.kids == kids:
+            sets = self._held.verifying  # the same keys: who remembers that set need not keep another
+        return _Loaded(clock.now(), signing, sets, public, kids)
 
     def _opened(self, row: Any) -> ECKey | RSAKey:
         """The private half; checking one of RSA takes long, so that of a key that did not change is kept."""

@@ -99,6 +99,7 @@ class Tokens:
                 raise NotAuthenticated(_DEAD)
             known = _Known(kid, keys, known.token if known else self._verify(text, keys))
         if known.token.expires_at <= clock.now():
+            self._read.pop(digest, None)
             raise NotAuthenticated(_DEAD)
         self._remember(digest, known)
         return known.token

@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from starlette.requests import Request
 
 from server.audit.events import Event
+from server.audit.who import Who
 from server.core import clock
 from server.sharing import share
 
 from .urls import services_of
 
-_Search = tuple[str, str | None, str, str]  # caller, patient, path, query
+_Search = tuple[Who, str | None, str, int, int]  # caller, patient, path, query, what was shown
 
-_WINDOW = 60.0  # seconds within which the same search is told once
+# Seconds within which a search by the same caller, with the same found, is told once.
+_WINDOW = 60.0
 _REMEMBERED = 10_000
 _MOST_PATIENTS = 200  # of one search; beyond, the system's chain keeps how many
 
@@ -50,8 +52,8 @@ async def downloaded(request: Request, patient_id: str, study_uid: str, instance
     await share.note_look(services, patient_id, actor.practitioner_id)
 
 
-async def searched(request: Request, patients: Iterable[str]) -> None:
-    """Rows of these patients are about to be listed.
+async def searched(request: Request, patients: Iterable[str], shown: Iterable[Hashable]) -> None:
+    """Rows of these patients are about to be listed; a repeat that shows something else is no repeat.
 
     Of a list of several patients, each one's log tells that it was among them, and not what was asked: that may
     name another one.
@@ -68,11 +70,10 @@ async def searched(request: Request, patients: Iterable[str]) -> None:
         detail["query"] = request.scope["query_string"].decode("latin-1")
     elif len(concerned) > _MOST_PATIENTS:
         concerned, detail["patients"] = [None], len(concerned)
+    who, asked = actor.who(), (hash(request.scope["query_string"]), hash(tuple(shown)))
     for patient_id in concerned:
-        if _is_new(request, (actor.key, patient_id, path, detail.get("query", ""))):
-            services.audit.record_later(
-                Event.STUDY_SEARCHED, who=actor.who(), patient_id=patient_id, detail=detail
-            )
+        if _is_new(request, (who, patient_id, path, *asked)):
+            services.audit.record_later(Event.STUDY_SEARCHED, who=who, patient_id=patient_id, detail=detail)
 
 
 async def _once_an_hour(request: Request, event: Event, patient_id: str, study_uid: str) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 from server.access.action import Verb
 from server.access.reach import Reach
 from server.audit.reading import Happened
-from server.core.errors import InvalidInput
+from server.core.errors import InvalidInput, ServerError
 from server.records.store import Stored
 from server.storage.where import Where
 
@@ -55,14 +55,25 @@ async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -
     Raises Forbidden for a patient outside of the caller's, NotAuthenticated for a token that died meanwhile.
     """
     named = asked.query.patients()
-    log = await Log.of(call, asked.query, reach=reach)
+    log = await _log(call, asked, reach=reach)
     part = await _part(log.after(page.position) if page and page.position else log, asked)
     await _require(call, named, part, reach=reach)
     shown = (page.offset if page else 0) + len(part.events)
     total = await _total(log, asked, shown, more=part.last is not None)
-    await trail.searched(call, "AuditEvent", asked.used, named)
+    events = [one.happened.id for one in part.events]
+    await trail.searched(call, "AuditEvent", asked.used, named, events)
     links = links_of(call, _path(asked), asked.used, page, _position(part, asked), offset=shown)
     return Answer(200, bundle("searchset", await _entries(call, asked, part), total=total, links=links))
+
+
+async def _log(call: Call, asked: Asked, *, reach: Reach) -> Log:
+    """The part of the log that is asked for; a dead token, and a patient out of reach, are told of before the rest."""
+    try:
+        return await Log.of(call, asked.query, reach=reach)
+    except ServerError:
+        await call.confirm()
+        await call.require_patients(reach, asked.query.patients())
+        raise
 
 
 async def _require(call: Call, named: Iterable[str], part: _Part, *, reach: Reach) -> None:

@@ -50,7 +50,7 @@ class Log:
 
     call: Call
     allowed: Where  # over `patient`
-    match: Where = TRUE  # over `happened`, `patient`
+    match: Where = TRUE  # over `happened`; over `patient` too unless they are few
     asked: Sequence[Condition] = ()  # of each event, once it is open
     oldest_first: bool = False
     few: bool = False  # patients that are allowed

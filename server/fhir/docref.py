@@ -85,7 +85,8 @@ async def _answer(call: Call, pairs: Pairs) -> Answer:
         raise InvalidInput("$docref needs one patient.", expression="patient")
     patient = asked["patient"][0].removeprefix("Patient/")
     found = [] if "true" in asked.get("on-demand", []) else await _found(call, patient, asked)
-    await trail.searched(call, "DocumentReference/$docref", (), [patient])
+    shown = [(one.key, one.version) for one in found]
+    await trail.searched(call, "DocumentReference/$docref", pairs, [patient], shown)
     entries = [
         entry(call.address(one.type, one.id), one.json, {"search": {"mode": "match"}}) for one in found[:MOST]
     ]

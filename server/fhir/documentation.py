@@ -92,6 +92,9 @@ to 5,000 events, so that a page may be shorter than asked, or empty, and go on b
 with all its entries, opens 10,000; then pages end, a `_revinclude` stops and a total is left out. A search has at most
 3,000 values. Not: `_has`, `_text`, `_content`, `:above` and `:below` of references.
 
+A read is logged once an hour for a caller and a resource, a search for each patient it listed: the same search by the
+same caller once a minute while it shows the same, a list of more than 200 patients as one event of the server's own.
+
 ## Made from the images
 Each study of the record gives an **ImagingStudy** (series, instances, SOP classes, counts, body site in SNOMED CT,
 laterality, performers, referrer, interpreters, reason, procedure codes; `basedOn` by accession number, and to the

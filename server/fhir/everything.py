@@ -66,7 +66,8 @@ async def of_patient(call: Call, id: str, pairs: Pairs) -> Answer:
             following, next_type = _last_position(found_here, left, one_after), place
             break
     along = await included(call, found, _people_of({one.type for one in found}), ())
-    await trail.searched(call, "Patient/$everything", (), [id])
+    versions = [(one.key, one.version) for one in found]
+    await trail.searched(call, "Patient/$everything", asked.used, [id], versions)
     links = links_of(call, path, asked.used, page, following, offset=next_type)
     jsons = await binary.filled(call, [one.json for one in found])
     shown = [(one, json, "match") for one, json in zip(found, jsons, strict=True)]

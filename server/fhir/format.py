@@ -42,6 +42,7 @@ R4 = "4.0"
 _NEITHER = "This server answers in JSON (application/fhir+json) and XML (application/fhir+xml)."
 VARY = "Accept, Accept-Encoding, Authorization, Cookie"
 LARGE = 64 * 1024  # bytes
+REMEMBERED = 500  # characters of an Accept header whose meaning is kept
 MOST_IN_BUNDLE = 8  # a batch may be this many times as large as one resource
 
 
@@ -110,12 +111,15 @@ def acceptable(request: Request) -> str:
         if name is None or not _is_r4(parse_media_type(wanted)):
             raise NotAcceptable(_NEITHER)
         return name
-    return _by_accept(request.headers.get("accept"))
+    accept = request.headers.get("accept")
+    short = accept is None or len(accept) <= REMEMBERED
+    return _by_accept(accept) if short else _by_accept.__wrapped__(accept)
 
 
 def _asked(request: Request, name: str) -> str | None:
-    """A parameter of the address, which is taken apart where the name stands in it only."""
-    if name[1:].encode() not in request.scope["query_string"]:
+    """A parameter of the address, which is taken apart where the name may stand in it only."""
+    query: bytes = request.scope["query_string"]
+    if name.encode() not in query and b"%" not in query:
         return None
     return request.query_params.get(name)
 

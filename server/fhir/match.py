@@ -64,7 +64,8 @@ async def match_patient(request: Request) -> Response:
         shown = [match for match in shown if match.grade == "certain"]
         shown = shown if len(shown) == 1 else []
     shown = shown[:count]
-    await trail.searched(call, "Patient/$match", (), [match.found.patient_id for match in shown])
+    people = [match.found.patient_id for match in shown]
+    await trail.searched(call, "Patient/$match", (), people, people)
     entries = [_entry(call, match) for match in shown]
     return await respond(request, Answer(200, bundle("searchset", entries, total=len(entries))))
 

@@ -208,7 +208,7 @@ async def events(request: Request) -> Response:
         told=content,
     )
     whole = notification.bundle(stored.id, call.base, head, shown, content)
-    await trail.searched(call, "Subscription/$events", (), [])
+    await trail.searched(call, "Subscription/$events", (), [], ())
     return await respond(request, Answer(200, whole))
 
 

@@ -1,19 +1,20 @@
 """What the audit log is told of FHIR interactions.
 
 Decision 25: writes and the first look of a caller at a resource within the hour are durable before the answer;
-searches are committed in groups, within a second. The register of doctors and organizations is nobody's health
-data: reading it is not logged, writing it is.
+searches are committed in groups, within a second; a repeat within a minute that shows the same is told once. The
+register of doctors and organizations is nobody's health data: reading it is not logged, writing it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from server.audit.events import Event
+from server.audit.who import Who
 from server.core import clock
 from server.records.store import Stored
 from server.sharing import share
@@ -21,8 +22,10 @@ from server.sharing import share
 from .call import Call
 
 Pairs = Sequence[tuple[str, str]]
+_Asked = tuple[Who, str, int, int]  # by whom, of which type, the query, what was shown
 
-WINDOW = 60.0  # seconds within which the same search is told once
+# Seconds within which a search by the same caller, with the same found, is told once.
+WINDOW = 60.0
 REMEMBERED = 10_000
 MOST_PATIENTS = 200  # of one search; beyond, the system's chain keeps how many
 
@@ -57,39 +60,50 @@ async def wrote(call: Call, event: Event, stored: Stored) -> None:
     )
 
 
-async def searched(call: Call, type: str, used: Pairs, patients: Iterable[str]) -> None:
-    """A search is about to be answered, about these patients; about one alone, somebody looked at them."""
+async def searched(
+    call: Call, type: str, used: Pairs, patients: Iterable[str], shown: Iterable[Hashable]
+) -> None:
+    """A search is about to be answered, about these patients; about one alone, somebody looked at them.
+
+    `shown` says what the answer holds, for a repeat that shows something else is no repeat.
+    """
     concerned = [patient for patient in dict.fromkeys(patients) if patient]
+    asked = (call.actor.who(), type, hash(tuple(used)), hash(tuple(shown)))
     if len(concerned) > MOST_PATIENTS:
-        _later(call, [None], type, {"patients": len(concerned)})
+        _later(call, [None], asked, {"type": type, "patients": len(concerned)})
     elif len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
         await share.note_look(call.services, concerned[0], call.actor.practitioner_id)
-        _later(call, concerned, type, {"query": tuple(used)})
+        _later(call, concerned, asked, {"type": type}, used)
     else:
-        _later(call, concerned, type, {})
+        _later(call, concerned, asked, {"type": type})
 
 
-def _later(call: Call, patients: Sequence[str | None], type: str, more: dict[str, Any]) -> None:
+def _later(
+    call: Call,
+    patients: Sequence[str | None],
+    asked: _Asked,
+    detail: dict[str, Any],
+    used: Pairs | None = None,
+) -> None:
     """An event for each of these patients whose log was not told of the same within the window."""
-    actor, moment, seen = call.actor, asyncio.get_running_loop().time(), _recent(call)
-    about = (actor.account_id, actor.client_id, type, *more.values())
-    new = [each for each in patients if moment - seen.get((each, about), -WINDOW) >= WINDOW]
-    if new and "query" in more:
-        more = {"query": urlencode(more["query"])}
+    moment, seen = asyncio.get_running_loop().time(), _recent(call)
+    new = [each for each in patients if moment - seen.get((each, asked), -WINDOW) >= WINDOW]
+    if new and used is not None:
+        detail["query"] = urlencode(used)
     for patient in new:
-        seen[patient, about] = moment
-        seen.move_to_end((patient, about))
+        seen[patient, asked] = moment
+        seen.move_to_end((patient, asked))
         call.services.audit.record_later(
-            Event.RECORD_SEARCHED, who=actor.who(), patient_id=patient, detail={"type": type, **more}
+            Event.RECORD_SEARCHED, who=asked[0], patient_id=patient, detail=detail
         )
     while len(seen) > REMEMBERED:
         seen.popitem(last=False)
 
 
-def _recent(call: Call) -> OrderedDict[tuple[object, ...], float]:
+def _recent(call: Call) -> OrderedDict[tuple[str | None, _Asked], float]:
     """When this process was last told of a search."""
     state = call.request.app.state
     if not hasattr(state, "fhir_searches"):
         state.fhir_searches = OrderedDict()
-    found: OrderedDict[tuple[object, ...], float] = state.fhir_searches
+    found: OrderedDict[tuple[str | None, _Asked], float] = state.fhir_searches
     return found

@@ -6,7 +6,6 @@ FHIR R4, 3.1.0.1.7 (Prefer), 3.1.0.8 (create), 3.1.0.4 (update).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from server.access.action import Verb
 from server.access.policy import AUTHORED
@@ -38,13 +37,12 @@ class Prefer:
     strict: bool = False
 
     @classmethod
-    @lru_cache(maxsize=256)
     def read(cls, header: str | None) -> Prefer:
+        if not header:
+            return cls()
         wishes = {
             name.strip().lower(): value.strip().strip('"')
-            for name, _, value in (
-                part.partition("=") for part in (header or "").replace(";", ",").split(",")
-            )
+            for name, _, value in (part.partition("=") for part in header.replace(";", ",").split(","))
         }
         returning = wishes.get("return", "representation")
         known = {name.lower(): name for name in ("minimal", "representation", "OperationOutcome")}

@@ -164,7 +164,7 @@ SELECT count(*) FROM (
      WHERE {match} AND {reach} LIMIT :limit) AS counted;
 
 -- name: page
--- One page of a search. [columns], [joins] and [order] come from the registry (search.py).
+-- One page of a search. [columns], [joins] and [order] come from the registry (search_order.py).
 SELECT resource.key, resource.patient_id, resource.type, resource.id, resource.version, resource.last_updated,
        resource.study_uid, resource.json[columns]
   FROM resource [joins]

@@ -37,7 +37,7 @@ def is_sharp(condition: Condition) -> bool:
 
 def leading(conditions: Sequence[Condition]) -> list[Chain | Criterion]:
     """What a search of all patients begins with: a name, a reference, a chain, or from when to when; where whatever
-    else is asked are codes, which are asked of each resource that this leads to."""
+    else is asked are codes (of a day of birth names too), which are asked of each resource that this leads to."""
     sharp = [each for each in conditions if isinstance(each, Chain | Criterion) and is_sharp(each)]
     others = [each for each in conditions if each not in sharp]
     if day := _day(sharp, others):
@@ -77,10 +77,17 @@ def _leads(sharp: Sequence[Chain | Criterion]) -> bool:
         return False
     [one] = sharp
     if isinstance(one, Chain):
-        return len(one.targets) == 1
+        return len(one.targets) == 1 and not _ends_in_a_date(one)
     if one.param.kind is Kind.REFERENCE:
         return one.modifier != "identifier" and not is_owner(one.param)
     return one.param.kind is Kind.STRING
+
+
+def _ends_in_a_date(condition: Condition) -> bool:
+    """Whether a chain asks for when: that may be nearly all there is."""
+    if isinstance(condition, Chain):
+        return any(_ends_in_a_date(inner) for _, inner in condition.targets)
+    return _is_of(Kind.DATE, condition)
 
 
 _FROM = frozenset({"eq", "ap", "ge", "gt", "sa"})

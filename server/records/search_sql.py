@@ -81,8 +81,8 @@ class Rows(NamedTuple):
 
 
 def rows_met(conditions: Sequence[Chain | Criterion], searching: Searching) -> Rows:
-    """The rows that meet a condition on a string or a reference, the end of a chain, or dates of the same element,
-    which stand beside the resource."""
+    """The rows that meet a condition on a string or a reference, the end of a chain, a day, or dates of the one element
+    that stands beside the resource."""
     first = conditions[0]
     if isinstance(first, Chain):
         [(type, inner)] = first.targets

@@ -453,3 +453,59 @@ async def test_a_project_of_research_reads_what_is_of_those_who_take_part(world:
     await world.do("DELETE FROM research_member WHERE patient_id = :ada", ada=world.ada)  # as an erasure does
     gone = Statement("gone", "SELECT pseudonym FROM research_withdrawal WHERE project_id = :project")
     assert len(await world.services.db.fetch_all(gone, {"project": project})) == 3
+
+
+async def test_what_is_left_out_of_a_condition_opened_nothing_more(world, monkeypatch):
+    """`widest` of lanes against all of them, over living rows: every caller, type and interaction."""
+    from server.access import reach as reaching
+    from server.records import store
+
+    for type in (
+        "Patient",
+        "ImagingStudy",
+        "Endpoint",
+        "DiagnosticReport",
+        "Observation",
+        "Consent",
+        "Group",
+    ):
+        for patient, study, author in (
+            (world.ada, "1.1", "server"),
+            (world.ada, None, f"organization:{world.hospital}"),
+            (world.other, "2.1", "server"),
+            ("", None, "client:pacs"),
+        ):
+            body = {"resourceType": type, "id": str(uuid4()), "status": "final"}
+            await store.put(world.services.db, body, patient_id=patient, study_uid=study, author=author)
+    await world.share(
+        practitioner_id=None, organization_id=world.hospital, rights=["images", "add"], studies=["1.1"]
+    )
+    await world.share(rights=["images", "reports", "download"])
+    own = {"scopes": Scopes.parse("patient/*.cruds user/*.rs fhirUser"), "fhir_user": f"Patient/{world.ada}"}
+    narrow = Scopes.parse("system/*.cruds system/ImagingStudy.rs?modality=CT system/Endpoint.rs")
+    callers = (
+        world.patient(context_patient=world.ada, **own),
+        world.reader(scopes=Scopes.parse("patient/*.rs user/*.cruds"), context_patient=world.ada),
+        world.system(trusted=True),
+        world.system(trusted=True, scopes=narrow),
+        world.system(trusted=True, scopes=Scopes.parse("system/ImagingStudy.rs?modality=MR")),
+        world.system(scopes=narrow),
+    )
+
+    async def seen() -> list[object]:
+        reaching._condition.cache_clear()
+        found: list[object] = []
+        for caller in callers:
+            for verb in Verb:
+                found.append(await world.studies(caller, Action("ImagingStudy", verb)))
+                for type in ("Patient", "ImagingStudy", "Endpoint", "DiagnosticReport", "Consent", "Group"):
+                    found.append(await world.resources(caller, type, verb))
+        return found
+
+    kept = await seen()
+    with monkeypatch.context() as patched:
+        patched.setattr(reaching, "widest", lambda lanes: lanes)
+        everything = await seen()
+    reaching._condition.cache_clear()
+    assert kept == everything
+    assert len({str(each) for each in kept}) > 10
