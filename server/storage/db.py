@@ -194,19 +194,22 @@ class Database:
             yield connection
 
     def _connection(self) -> _Lease:
-        pool = self._planning if _BY_VALUE.get() and not self._holds_one() else self._pool
-        return _Lease(pool, _FREELY if _UNHURRIED.get() else None)
+        return _Lease(self._fitting(), _FREELY if _UNHURRIED.get() else None)
 
     def _statement(self) -> _Lease | _Loan:
         """A connection for one statement: the one this task holds, or any."""
-        if _UNHURRIED.get() or self._holds_one():
-            return self._connection()
-        return _Loan(self._planning if _BY_VALUE.get() else self._pool)
+        pool = self._fitting()
+        return self._connection() if _UNHURRIED.get() or _holds_one(pool) else _Loan(pool)
 
-    def _holds_one(self) -> bool:
-        """Whether this task is inside a transaction: all of its statements are."""
-        held = self._pool._connection
-        return held is not None and held._connection_counter > 0
+    def _fitting(self) -> Pool:
+        """Where this task's connections come from; a transaction that is open has all of its statements."""
+        return self._planning if _BY_VALUE.get() and not _holds_one(self._pool) else self._pool
+
+
+def _holds_one(pool: Pool) -> bool:
+    """Whether this task has a connection of the pool."""
+    held = pool._connection
+    return held is not None and held._connection_counter > 0
 
 
 class _Lease:
