@@ -74,7 +74,7 @@ async def _reach(request: Request) -> Reach:
 
 
 async def _told(request: Request, found: list[Event]) -> None:
-    await trail.searched(request, (each.patient_id for each in found), (each.sequence for each in found))
+    await trail.searched(request, (each.patient_id for each in found), found)
 
 
 def _entry(event: Event, root: Root) -> bytes:

@@ -58,7 +58,7 @@ async def _search(request: Request, level: Level) -> Response:
         count = page.beyond if page.beyond < catalogue.COUNTED else f"at least {page.beyond}"
         warnings.append(f"There are {count} additional results that can be requested")
     _one_patient(request, page.rows)
-    await trail.searched(request, (row.patient_id for row in page.rows), (row.qido for row in page.rows))
+    await trail.searched(request, (row.patient_id for row in page.rows), page.rows)
     return await rows_answer(request, page.rows, query, level, answer_in, warnings, root_of(request))
 
 

@@ -46,7 +46,7 @@ async def find_patients(request: Request) -> Response:
         total = await patients.count(services.db, match, reach=reach)
         more = total - query.offset - query.limit
         warnings.append(f"There are {more} additional results that can be requested")
-    await trail.searched(request, (each.patient_id for each in found), (each.qido for each in found))
+    await trail.searched(request, (each.patient_id for each in found), found)
     rows = [Row(each.patient_id, "", each.qido, document=each.document) for each in found]
     return await rows_answer(request, rows, query, Level.PATIENT, answer_in, warnings, root_of(request))
 

@@ -5,14 +5,16 @@ FHIR R4, AuditEvent. The parts of the log that a search looks at: `audit_log.py`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
 from server.access.action import Verb
 from server.access.reach import Reach
+from server.audit.events import Event as AuditKind
 from server.audit.reading import Happened
 from server.core.errors import InvalidInput, ServerError
+from server.records.search import Found
 from server.records.store import Stored
 from server.storage.where import Where
 
@@ -60,10 +62,13 @@ async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -
     await _require(call, named, part, reach=reach)
     shown = (page.offset if page else 0) + len(part.events)
     total = await _total(log, asked, shown, more=part.last is not None)
-    events = [one.happened.id for one in part.events]
-    await trail.searched(call, "AuditEvent", asked.used, named, events)
+    along = await _along(call, asked, part)
+    people = [*named, *(one.happened.patient_id for one in part.events), *(one.patient_id for one in along)]
+    await trail.searched(call, "AuditEvent", asked.used, people, _seen(part, along))
     links = links_of(call, _path(asked), asked.used, page, _position(part, asked), offset=shown)
-    return Answer(200, bundle("searchset", await _entries(call, asked, part), total=total, links=links))
+    return Answer(
+        200, bundle("searchset", await _entries(call, asked, part, along), total=total, links=links)
+    )
 
 
 async def _log(call: Call, asked: Asked, *, reach: Reach) -> Log:
@@ -92,16 +97,29 @@ def _position(part: _Part, asked: Asked) -> Position | None:
     return (part.last.at, str(part.last.id)) if part.last is not None and asked.count else None
 
 
-async def _entries(call: Call, asked: Asked, part: _Part) -> list[bytes]:
+async def _along(call: Call, asked: Asked, part: _Part) -> list[Found]:
+    """What comes along with the events."""
+    if not asked.includes and not asked.revincludes:
+        return []
+    return await included(call, [one.found() for one in part.events], asked.includes, asked.revincludes)
+
+
+def _seen(part: _Part, along: Iterable[Found]) -> Iterator[Hashable]:
+    """What makes a page another one: not that the log was looked at, or each look would be told for the one before."""
+    for one in part.events:
+        if one.happened.event != AuditKind.RECORD_SEARCHED or one.happened.detail.get("type") != "AuditEvent":
+            yield one.happened.id
+    for other in along:
+        yield other.type, other.id, other.version
+
+
+async def _entries(call: Call, asked: Asked, part: _Part, along: list[Found]) -> list[bytes]:
     """The events, and what comes along with them."""
     base, shape = call.base, asked.shape
     entries = [
         result(base, "AuditEvent", str(one.happened.id), shape.apply("AuditEvent", one.json), "match")
         for one in part.events
     ]
-    if not asked.includes and not asked.revincludes:
-        return entries
-    along = await included(call, [one.found() for one in part.events], asked.includes, asked.revincludes)
     jsons = await binary.filled(call, [one.json for one in along])
     return entries + [
         result(base, one.type, one.id, shape.apply(one.type, json), "include")

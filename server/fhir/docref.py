@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access.action import Verb
+from server.access.reach import Reach
 from server.core.errors import InvalidInput
 from server.records import search as records
 from server.records.document import Json, dump
@@ -84,7 +85,9 @@ async def _answer(call: Call, pairs: Pairs) -> Answer:
     if len(asked.get("patient", [])) != 1:
         raise InvalidInput("$docref needs one patient.", expression="patient")
     patient = asked["patient"][0].removeprefix("Patient/")
-    found = [] if "true" in asked.get("on-demand", []) else await _found(call, patient, asked)
+    reach = await call.reach("DocumentReference", Verb.SEARCH)
+    await call.require_patients(reach, [patient])
+    found = [] if "true" in asked.get("on-demand", []) else await _found(call, patient, asked, reach=reach)
     shown = [(one.key, one.version) for one in found]
     await trail.searched(call, "DocumentReference/$docref", pairs, [patient], shown)
     entries = [
@@ -103,7 +106,7 @@ def _said(asked: dict[str, list[str]], more: bool) -> str:
     return f"There are more than {MOST} documents: narrow them by start, end or type." if more else ""
 
 
-async def _found(call: Call, patient: str, asked: dict[str, list[str]]) -> list[Found]:
+async def _found(call: Call, patient: str, asked: dict[str, list[str]], *, reach: Reach) -> list[Found]:
     """Current documents, the newest first; those without a period go by their date."""
     common = [("patient", patient), ("status", "current")]
     if types := asked.get("type"):
@@ -112,17 +115,15 @@ async def _found(call: Call, patient: str, asked: dict[str, list[str]]) -> list[
         common.append(("_profile", ",".join(profiles)))
     span = [(f"ge{each}") for each in asked.get("start", [])] + [f"le{each}" for each in asked.get("end", [])]
     if not span:
-        return await _page(call, patient, common)
-    by_period = await _page(call, patient, [*common, *(("period", each) for each in span)])
+        return await _page(call, patient, common, reach=reach)
+    by_period = await _page(call, patient, [*common, *(("period", each) for each in span)], reach=reach)
     undated = [*common, ("period:missing", "true"), *(("date", each) for each in span)]
-    found = [*by_period, *await _page(call, patient, undated)]
+    found = [*by_period, *await _page(call, patient, undated, reach=reach)]
     return sorted(found, key=lambda one: one.key, reverse=True)
 
 
-async def _page(call: Call, patient: str, pairs: Pairs) -> list[Found]:
+async def _page(call: Call, patient: str, pairs: Pairs, *, reach: Reach) -> list[Found]:
     asked = parse("DocumentReference", pairs, strict=True)
-    reach = await call.reach("DocumentReference", Verb.SEARCH)
-    await call.require_patients(reach, [patient])
     await studies.fresh(call, reach, [patient])
     searching = await searching_for(call, asked.query)
     return await records.page(call.services.db, asked.query, searching, reach=reach, limit=MOST + 1)

@@ -123,7 +123,7 @@ async def _history(
     last = shown[-1] if shown and len(found) > asked.count else None
     following = (last.last_updated, last.type, last.id, last.version) if last is not None else None
     links = links_of(call, path, asked.used, page, following)
-    versions = [(one.type, one.id, one.version) for one in shown]
+    versions = (total, *((one.type, one.id, one.version) for one in shown))
     await trail.searched(call, path, asked.used, [one.patient_id for one in shown], versions)
     jsons = await binary.filled(call, [one.json for one in shown])
     shaped = [

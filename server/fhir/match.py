@@ -21,7 +21,7 @@ from server.access.reach import Reach
 from server.core.errors import Forbidden, InvalidInput, Unprocessable
 from server.records import search
 from server.records.criteria import condition
-from server.records.document import Json, load_exact
+from server.records.document import Json, dump, load_exact
 from server.records.fold import fold
 from server.records.registry import resource_type
 from server.records.search import Found, Query
@@ -65,7 +65,8 @@ async def match_patient(request: Request) -> Response:
         shown = shown if len(shown) == 1 else []
     shown = shown[:count]
     people = [match.found.patient_id for match in shown]
-    await trail.searched(call, "Patient/$match", (), people, people)
+    versions = ((match.found.key, match.found.version) for match in shown)
+    await trail.searched(call, "Patient/$match", (), people, (dump(wanted), *versions))
     entries = [_entry(call, match) for match in shown]
     return await respond(request, Answer(200, bundle("searchset", entries, total=len(entries))))
 

@@ -30,6 +30,7 @@ class Happening:
     id: str
     version: int
     json: bytes = b""
+    patient_id: str = ""  # whose it is, for the log
 
 
 def status(

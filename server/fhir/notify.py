@@ -14,6 +14,7 @@ from server.access.action import Action, Verb
 from server.access.actor import Actor
 from server.access.reach import Reach
 from server.access.services import Services
+from server.audit.events import Event
 from server.core import clock, outbound
 from server.core.errors import Gone, InsufficientScope, NotFound, ServerError
 from server.jobs.queue import MOST_TRIES, Job, Kit, Periodic, enqueue
@@ -112,11 +113,24 @@ async def deliver(services: Services, job: Job) -> None:
         content = subscriber.wish.content
         event = row and await happening(services.db, row, content, reach=subscriber.reach)
         if event is not None:
+            await _note(services, subscriber, event)
             await _send(services, subscriber, "event-notification", [event])
     except NotDelivered:
         await _failed(services, subscriber, last=job.tries >= MOST_TRIES)
         if number is not None:  # a heartbeat that was missed is not made up for
             raise
+
+
+async def _note(services: Services, subscriber: _Subscriber, event: notification.Happening) -> None:
+    """A resource that is sent is one that is read: in the log before it goes, once however often it is tried."""
+    if event.json and event.patient_id:
+        await services.audit.record(
+            Event.RECORD_READ,
+            who=subscriber.actor.who(),
+            patient_id=event.patient_id,
+            detail={"type": event.type, "id": event.id, "version": event.version},
+            fold=f"notified {subscriber.id} {event.number}",
+        )
 
 
 async def _send(

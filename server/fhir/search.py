@@ -106,8 +106,9 @@ async def _answer(
     along: list[Found] = []
     if asked.includes or asked.revincludes:
         along = await included(call, found, asked.includes, asked.revincludes)
-    shown = [(one.key, one.version) for one in (*found, *along)]
-    await trail.searched(call, asked.query.type.name, asked.used, _concerned(asked, found), shown)
+    everything = [*found, *along]
+    shown = (total, *((one.type, one.key, one.id, one.version) for one in everything))
+    await trail.searched(call, asked.query.type.name, asked.used, _concerned(asked, everything), shown)
     links = links_of(call, path, asked.used, page, found[-1].position if more else None)
     entries = [
         *await entries_of(call, asked, found, "match"),

@@ -107,9 +107,8 @@ async def _answer(call: Call, names: list[str] | None, wanted: _Wanted) -> Answe
     if not counted and asked.total != "none" and following is None and wanted.page is None:
         counted, total = True, len(found)
     concerned = [one.patient_id for one in found] + ([wanted.compartment] if wanted.compartment else [])
-    await trail.searched(
-        call, ",".join(open_types), used, concerned, [(one.key, one.version) for one in found]
-    )
+    shown = (total, *((one.key, one.version) for one in found))
+    await trail.searched(call, ",".join(open_types), used, concerned, shown)
     links = links_of(call, wanted.path, said, wanted.page, following, offset=next_type)
     entries = await entries_of(call, asked, found, "match")
     return Answer(200, bundle("searchset", entries, total=total if counted else None, links=links))

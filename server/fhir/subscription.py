@@ -208,7 +208,8 @@ async def events(request: Request) -> Response:
         told=content,
     )
     whole = notification.bundle(stored.id, call.base, head, shown, content)
-    await trail.searched(call, "Subscription/$events", (), [], ())
+    people = [one.patient_id for one in shown if content != "empty"]
+    await trail.searched(call, "Subscription/$events", (), people, (content, *shown))
     return await respond(request, Answer(200, whole))
 
 
@@ -221,7 +222,8 @@ async def happening(
     except (NotFound, Gone):
         return None
     json = stored.json if content == "full-resource" else b""
-    return notification.Happening(row["number"], row["at"], row["type"], row["id"], row["version"], json)
+    event = row["number"], row["at"], row["type"], row["id"], row["version"]
+    return notification.Happening(*event, json, stored.patient_id)
 
 
 async def _stored(call: Call) -> Stored:

@@ -85,9 +85,14 @@ def _leads(sharp: Sequence[Chain | Criterion]) -> bool:
 
 def _ends_in_a_date(condition: Condition) -> bool:
     """Whether a chain asks for when: that may be nearly all there is."""
-    if isinstance(condition, Chain):
-        return any(_ends_in_a_date(inner) for _, inner in condition.targets)
-    return _is_of(Kind.DATE, condition)
+    match condition:
+        case Chain():
+            return any(_ends_in_a_date(inner) for _, inner in condition.targets)
+        case Has() | Negated():
+            return _ends_in_a_date(condition.inner)
+        case Group():
+            return any(map(_ends_in_a_date, condition.conditions))
+    return condition.param.kind is Kind.DATE
 
 
 _FROM = frozenset({"eq", "ap", "ge", "gt", "sa"})

@@ -1,8 +1,9 @@
 """The database: the pool, transactions, and statements on the asyncpg connection beneath.
 
-`databases` keeps the pool, and stays inside this file. Statements and transactions go to the connection it
-hands out, positional and prepared: a third of the cost of its own text path. Two of its traps to know: a task has
-one connection, and a child task does not see its parent's transaction.
+`databases` keeps the pool, and stays inside this file. Transactions, and the statements in them, go to the connection
+it hands out, positional and prepared: a third of the cost of its own text path. Two of its traps to know: a task has
+one connection, and a child task does not see its parent's transaction. A statement by itself takes a connection of
+asyncpg's pool beneath (`_Loan`).
 """
 
 from __future__ import annotations
@@ -215,7 +216,7 @@ def _holds_one(pool: Pool) -> bool:
 class _Lease:
     """A connection of the pool for one task; the one it holds already, inside a transaction.
 
-    A plain class, for it stands around every statement. The driver's errors come out as ours.
+    The driver's errors come out as ours.
     """
 
     __slots__ = ("_lease", "_mode", "_pool")

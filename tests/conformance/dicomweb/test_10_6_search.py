@@ -12,8 +12,12 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
+from server.audit import reading
+from server.audit.events import Event
+from server.storage.where import Where
 from tests.conformance.dicomweb.conftest import Owner
 from tests.conformance.dicomweb.samples import Sample, instance, parts, store, written
+from tests.conftest import RunningServer
 from tests.factories import People, bearer
 
 
@@ -345,3 +349,17 @@ async def test_a_deleted_series_and_instance(web: httpx.AsyncClient, archive: di
     assert (await web.delete(f"/dicomweb{ct.path}")).status_code == 204
     (study,) = await search(web, f"/studies?StudyInstanceUID={ct.study}")
     assert (value(study, "00201206"), value(study, "00201208")) == (1, 1)
+
+
+async def test_a_repeat_is_in_the_log_when_it_shows_something_else(
+    server: RunningServer, web: httpx.AsyncClient, owner: Owner
+):
+    """The same list twice is one entry of the patient's log; with another study in it, it is a look of its own."""
+    services, mine = server.services, Where("patient.id = :patient", {"patient": owner.person.fhir_id})
+    for _ in range(2):
+        assert (await store(web, instance())).status_code == 200
+        for _ in range(2):
+            await search(web, "/studies")
+    await services.audit.flush()
+    events = await reading.events_of(services.db, services.keyring, reach=mine)
+    assert len([event for event in events if event.event == Event.STUDY_SEARCHED]) == 2

@@ -90,6 +90,27 @@ async def test_a_repeat_is_told_once_unless_it_shows_something_else(api: Api) ->
     assert len([query for query in queries if "code=8480-6" in query]) == 2
 
 
+async def test_what_comes_along_with_somebody_of_no_patient_is_told(
+    api: Api, client: httpx.AsyncClient, people: People, ada: Person
+) -> None:
+    """A search of doctors that brings a patient's resources along is a look at that patient."""
+    doctor = await people.doctor()
+    body = api.observation() | {"performer": [{"reference": f"Practitioner/{doctor.fhir_id}"}]}
+    await api.made(body)
+    asked = f"Practitioner?_id={doctor.fhir_id}&_revinclude=Observation:performer"
+    found = (await api.get(asked)).json()
+    assert [one["search"]["mode"] for one in found["entry"]] == ["match", "include"]
+    async for _ in tries():
+        told = [one for one in await events(api, "subtype=search") if "_revinclude" in str(told_query(one))]
+        if told:
+            return
+    raise AssertionError("nothing in the log")
+
+
+def told_query(event: Json) -> list[str]:
+    return [base64.b64decode(each["query"]).decode() for each in event["entity"] if "query" in each]
+
+
 async def test_the_log_is_searched(api: Api, stranger: Api) -> None:
     made = await api.made(api.observation())
     [event] = [

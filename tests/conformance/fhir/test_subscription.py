@@ -200,6 +200,23 @@ async def test_handshake_then_events(app, ada, endpoint):
     assert [("resource" in entry) for entry in events["entry"]] == [True, False]
 
 
+async def test_what_is_sent_is_in_the_log(app, ada, endpoint):
+    """A resource that goes out by a notification was read, once an event; `$events` is a search."""
+    made = await active(app, app.subscription(endpoint.url))
+    stored = (await app.ask("POST", "DiagnosticReport", report(ada.fhir_id))).json()
+    await app.ask("PUT", f"DiagnosticReport/{stored['id']}", {**stored, "conclusion": "well"})
+    await endpoint.of_kind("event-notification", 2)
+    read = f"AuditEvent?patient={ada.fhir_id}&entity=DiagnosticReport/{stored['id']}&action=R"
+    assert (await app.ask("GET", read)).json()["total"] == 2
+    await app.ask("GET", f"Subscription/{made['id']}/$events?content=full-resource")
+    async for _ in tries():
+        log = (await app.ask("GET", f"AuditEvent?patient={ada.fhir_id}&subtype=search")).json()
+        entities = [one["resource"]["entity"] for one in log.get("entry", [])]
+        if any(all("query" not in each for each in found) for found in entities):  # those of the log have one
+            return
+    raise AssertionError(log)
+
+
 async def test_how_much_is_told(app, ada, endpoint):
     """payload content: empty names nothing, id-only no content."""
     for content in ("empty", "id-only"):
