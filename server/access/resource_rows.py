@@ -38,6 +38,10 @@ class ResourceRow(Row):
             return open_to | Where(f"{self.patient} = ''")
         return open_to
 
+    def _state(self, *states: str) -> Where:
+        """Of what is about a study, the study's own row says it (`lane_of_study`): one look-up less for each."""
+        return Where(f"({self.alias}.study_uid IS NOT NULL OR {super()._state(*states).sql})")
+
     def _only(self, lane: Lane, number: int) -> Iterator[Where]:
         if lane.resource is not None:
             yield Where(
@@ -138,4 +142,6 @@ class AboutStudy(StudyRow):
         standing = "IN ('mine', 'differs')" if lane.ground is Ground.OWN else "= 'mine'"
         seen = Where(f"about.deleted_at IS NULL AND about.standing {standing}")
         filters = self.narrowed(lane, number) if self.reach.action.type == "ImagingStudy" else ()
-        return all_of(seen, *filters)
+        # Of its owner's lane the state was asked with the holder.
+        state = () if lane.ground is Ground.OWN else (self._state_on(lane),)
+        return all_of(seen, *state, *filters)

@@ -42,21 +42,22 @@ class Row:
             yield Where(f"{self.patient} = {root}", {"reach_root": self.reach.root})
 
     def ground(self, lane: Lane, number: int) -> Where:
+        state = self._state_on(lane)
         match lane.ground:
             case Ground.OWN:
                 return self._own(lane, number)
             case Ground.SHARE | Ground.SHARE_ORGANIZATION:
-                return all_of(self._share(lane, number), self._state("active"))
+                return all_of(self._share(lane, number), state)
             case Ground.BROUGHT:
-                return all_of(self.brought(lane, number), *self._unclaimed(), self._state_for_others())
+                return all_of(self.brought(lane, number), *self._unclaimed(), state)
             case Ground.LINK:
-                return all_of(self._link(lane, number), self._state("active"))
+                return all_of(self._link(lane, number), state)
             case Ground.EMERGENCY:
-                return all_of(self._emergency(lane, number), self._state("active"))
+                return all_of(self._emergency(lane, number), state)
             case Ground.RESEARCH:
-                return all_of(self._research(lane, number), self._state("active"))
+                return all_of(self._research(lane, number), state)
             case Ground.SERVER:
-                return self._state_for_others()
+                return state
         return FALSE
 
     def bounds(self) -> Iterator[Where]:
@@ -101,12 +102,16 @@ class Row:
 
     def _own(self, lane: Lane, number: int) -> Where:
         return Where(
-            f"EXISTS (SELECT 1 FROM holder JOIN patient AS held ON held.id = holder.patient_id"
+            f"EXISTS (SELECT 1 FROM holder{self._held}"
             f" WHERE holder.patient_id = {self.patient} AND holder.account_id = :lane{number}_holder::uuid"
-            f" AND (holder.until IS NULL OR holder.until > :reach_now) AND held.state {self._own_states}"
+            f" AND (holder.until IS NULL OR holder.until > :reach_now) AND {self._held_state} {self._own_states}"
             f"{self._look_up})",
             {f"lane{number}_holder": lane.holder, "reach_now": self.reach.now},
         )
+
+    # Where the state of the patient that is held stands; beside a row of its own, nothing need be joined.
+    _held = " JOIN patient AS held ON held.id = holder.patient_id"
+    _held_state = "held.state"
 
     @property
     def _own_states(self) -> str:
@@ -181,11 +186,14 @@ class Row:
                 f" AND owned.claimed_at IS NULL)"
             )
 
-    def _state_for_others(self) -> Where:
-        """Restriction closes reads by others; storing stays (product row 55)."""
-        if self.reach.action.verb in READING:
-            return self._state("active")
-        return self._state("active", "restricted")
+    def _state_on(self, lane: Lane) -> Where:
+        """In which states a record is open to others; to its owner, see `_own_states`.
+
+        Restriction closes reads by others; what an organization brings is still stored (product row 55).
+        """
+        if lane.ground in (Ground.BROUGHT, Ground.SERVER) and self.reach.action.verb not in READING:
+            return self._state("active", "restricted")
+        return self._state("active")
 
     def _state(self, *states: str) -> Where:
         listed = ", ".join(f"'{state}'" for state in states)
@@ -199,6 +207,11 @@ class PatientRow(Row):
     def __init__(self, alias: str, reach: Asked) -> None:
         super().__init__(alias, reach)
         self.patient = f"{alias}.id"
+        self._held, self._held_state = "", f"{alias}.state"
+
+    def _state(self, *states: str) -> Where:
+        listed = ", ".join(f"'{state}'" for state in states)
+        return Where(f"{self.alias}.state IN ({listed})")
 
     def brought(self, lane: Lane, number: int) -> Where:
         """The organization made the profile, or holds an identifier of it."""
@@ -239,6 +252,10 @@ def came_from(study: str, holder: str, verb: Verb) -> str:
 
 
 class StudyRow(Row):
+    def __init__(self, alias: str, reach: Asked) -> None:
+        super().__init__(alias, reach)
+        self._held, self._held_state = "", f"{alias}.patient_state"
+
     def ground(self, lane: Lane, number: int) -> Where:
         standing = "IN ('mine', 'differs')" if lane.ground is Ground.OWN else "= 'mine'"
         seen = f"{self.alias}.deleted_at IS NULL AND {self.alias}.standing {standing}"

@@ -135,9 +135,9 @@ class Renderer:
     def __call__(self, event: Happened) -> bytes:
         """The event as an AuditEvent."""
         kind = _alike(event.event, bool(event.detail.get("old")), self._base)
-        at = instant(event.at)
+        at, what = instant(event.at), _what(event.detail)
         meta: Json = {"versionId": "1", "lastUpdated": at}
-        if profile := _profile(event, kind.action):
+        if profile := _profile(event, kind.action, what):
             meta["profile"] = [profile]
         return dump(
             {
@@ -151,7 +151,7 @@ class Renderer:
                 "outcome": OUTCOMES.get(event.outcome, "8"),
                 "agent": self._agents(event, kind),
                 "source": kind.source,
-                "entity": _entities(event),
+                "entity": _entities(event, what),
             }
         )
 
@@ -192,14 +192,14 @@ def _app(event: Happened, kind: _Kind) -> Json:
     return agent
 
 
-def _profile(event: Happened, action: str) -> str | None:
+def _profile(event: Happened, action: str, what: Json | None) -> str | None:
     """The pattern of BALP that the event is an example of; it wants to know all of who, from where, whose and what."""
     if event.outcome != Outcome.SUCCESS or not event.patient_id or not event.who.address:
         return None
     if kind_of(event.event)[1] == "search":
-        return f"{_BALP}.PatientQuery" if event.detail.get("query") and not _what(event.detail) else None
+        return f"{_BALP}.PatientQuery" if event.detail.get("query") and not what else None
     name = {"C": "Create", "R": "Read", "U": "Update", "D": "Delete"}.get(action)
-    return f"{_BALP}.Patient{name}" if name and _what(event.detail) else None
+    return f"{_BALP}.Patient{name}" if name and what else None
 
 
 def _who(event: Happened) -> Json:
@@ -215,13 +215,13 @@ def _who(event: Happened) -> Json:
     return {"display": who.name or who.client_name or "Lightbox"}
 
 
-def _entities(event: Happened) -> list[Json]:
+def _entities(event: Happened, what: Json | None) -> list[Json]:
     """Whose record it was, what it was done to, and what was searched for."""
     entities: list[Json] = []
     if event.patient_id:
         whose = {"reference": f"Patient/{event.patient_id}"}
         entities.append({"what": whose, "type": _PERSON, "role": _PATIENT})
-    if what := _what(event.detail):
+    if what:
         entities.append({"what": what, "type": _OBJECT, "role": _RESOURCE})
     if query := event.detail.get("query"):
         asked = b64encode(str(query).encode()).decode()

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from server.audit.events import Event
-from server.audit.who import Who
 from server.core import clock
 from server.records.store import Stored
 from server.sharing import share
@@ -22,7 +21,6 @@ from server.sharing import share
 from .call import Call
 
 Pairs = Sequence[tuple[str, str]]
-_Asked = tuple[Who, str, int, int]  # by whom, of which type, the query, what was shown
 
 # Seconds within which a search by the same caller, with the same found, is told once.
 WINDOW = 60.0
@@ -68,7 +66,7 @@ async def searched(
     `shown` says what the answer holds, for a repeat that shows something else is no repeat.
     """
     concerned = [patient for patient in dict.fromkeys(patients) if patient]
-    asked = (call.actor.who(), type, hash(tuple(used)), hash(tuple(shown)))
+    asked = hash((call.actor.who(), type, tuple(used), tuple(shown)))
     if len(concerned) > MOST_PATIENTS:
         _later(call, [None], asked, {"type": type, "patients": len(concerned)})
     elif len(concerned) == 1:  # what was typed may name one patient, and is not for another one's log
@@ -81,7 +79,7 @@ async def searched(
 def _later(
     call: Call,
     patients: Sequence[str | None],
-    asked: _Asked,
+    asked: int,
     detail: dict[str, Any],
     used: Pairs | None = None,
 ) -> None:
@@ -94,16 +92,16 @@ def _later(
         seen[patient, asked] = moment
         seen.move_to_end((patient, asked))
         call.services.audit.record_later(
-            Event.RECORD_SEARCHED, who=asked[0], patient_id=patient, detail=detail
+            Event.RECORD_SEARCHED, who=call.actor.who(), patient_id=patient, detail=detail
         )
     while len(seen) > REMEMBERED:
         seen.popitem(last=False)
 
 
-def _recent(call: Call) -> OrderedDict[tuple[str | None, _Asked], float]:
+def _recent(call: Call) -> OrderedDict[tuple[str | None, int], float]:
     """When this process was last told of a search."""
     state = call.request.app.state
     if not hasattr(state, "fhir_searches"):
         state.fhir_searches = OrderedDict()
-    found: OrderedDict[tuple[str | None, _Asked], float] = state.fhir_searches
+    found: OrderedDict[tuple[str | None, int], float] = state.fhir_searches
     return found

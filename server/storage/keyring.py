@@ -210,7 +210,12 @@ class KeyRing:
             if sealed[:1] != _VERSION:
                 raise KeyUnusable()
             nonce, body = sealed[1 : 1 + _NONCE_SIZE], sealed[1 + _NONCE_SIZE :]
-            return _first(ciphers, lambda cipher: cipher.decrypt(nonce, body, context))
+            for cipher in ciphers:
+                try:
+                    return cipher.decrypt(nonce, body, context)
+                except (InvalidTag, ValueError):
+                    continue
+            raise KeyUnusable()
 
         return opened
 
