@@ -79,7 +79,7 @@ def resource_filter(filter: Filter, alias: str, type: str, prefix: str) -> Where
             one = one & Where(f"scoped.system = :{name}_system", {f"{name}_system": value.system})
         coded.append(one)
     match = param & any_of(*coded)
-    text = f"EXISTS (SELECT 1 FROM index_token AS scoped WHERE scoped.key = {alias}.key AND {match.sql})"  # noqa: S608
+    text = f"EXISTS (SELECT 1 FROM index_token AS scoped WHERE scoped.key = {alias}.key AND ({match.sql}))"  # noqa: S608
     return Where(text, match.values)
 
 

@@ -80,7 +80,7 @@ class ResourceRow(Row):
         wanted = all_of(*study.narrowed(lane, number))
         yield Where(
             f"EXISTS (SELECT 1 FROM study AS led WHERE led.patient_id = {self.patient} AND led.deleted_at IS NULL"
-            f" AND led.standing {standing} AND {wanted.sql})",
+            f" AND led.standing {standing} AND ({wanted.sql}))",
             wanted.values,
         )
 
@@ -90,7 +90,7 @@ class ResourceRow(Row):
             brought = PatientRow("made", self.reach).brought(lane, number)
             # Once somebody owns the profile, it is theirs: others see and change it by a share only.
             return Where(
-                f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND {brought.sql}"
+                f"EXISTS (SELECT 1 FROM patient AS made WHERE made.id = {self.patient} AND ({brought.sql})"
                 f" AND made.claimed_at IS NULL)",
                 brought.values,
             )

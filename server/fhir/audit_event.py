@@ -63,7 +63,8 @@ async def search(call: Call, asked: Asked, *, reach: Reach, page: Page | None) -
     shown = (page.offset if page else 0) + len(part.events)
     total = await _total(log, asked, shown, more=part.last is not None)
     along = await _along(call, asked, part)
-    people = [*named, *(one.happened.patient_id for one in part.events), *(one.patient_id for one in along)]
+    events = [one.happened.patient_id for one in part.events if not _is_look(one)]
+    people = [*named, *events, *(one.patient_id for one in along)]
     await trail.searched(call, "AuditEvent", asked.used, people, _seen(part, along))
     links = links_of(call, _path(asked), asked.used, page, _position(part, asked), offset=shown)
     return Answer(
@@ -104,10 +105,16 @@ async def _along(call: Call, asked: Asked, part: _Part) -> list[Found]:
     return await included(call, [one.found() for one in part.events], asked.includes, asked.revincludes)
 
 
+def _is_look(one: Event) -> bool:
+    """Whether somebody looked at the log: to be told of each such look would be told of again."""
+    happened = one.happened
+    return happened.event == AuditKind.RECORD_SEARCHED and happened.detail.get("type") == "AuditEvent"
+
+
 def _seen(part: _Part, along: Iterable[Found]) -> Iterator[Hashable]:
     """What makes a page another one: not that the log was looked at, or each look would be told for the one before."""
     for one in part.events:
-        if one.happened.event != AuditKind.RECORD_SEARCHED or one.happened.detail.get("type") != "AuditEvent":
+        if not _is_look(one):
             yield one.happened.id
     for other in along:
         yield other.type, other.id, other.version

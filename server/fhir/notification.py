@@ -30,7 +30,8 @@ class Happening:
     id: str
     version: int
     json: bytes = b""
-    patient_id: str = ""  # whose it is, for the log
+    patient_id: str = ""  # whose it is, and which version is shown: for the log
+    shown: int = 0
 
 
 def status(

@@ -128,8 +128,8 @@ async def _note(services: Services, subscriber: _Subscriber, event: notification
             Event.RECORD_READ,
             who=subscriber.actor.who(),
             patient_id=event.patient_id,
-            detail={"type": event.type, "id": event.id, "version": event.version},
-            fold=f"notified {subscriber.id} {event.number}",
+            detail={"type": event.type, "id": event.id, "version": event.shown},
+            fold=f"notified {subscriber.id} {event.number} {event.patient_id} {event.shown}",
         )
 
 

@@ -223,7 +223,7 @@ async def happening(
         return None
     json = stored.json if content == "full-resource" else b""
     event = row["number"], row["at"], row["type"], row["id"], row["version"]
-    return notification.Happening(*event, json, stored.patient_id)
+    return notification.Happening(*event, json, stored.patient_id, stored.version)
 
 
 async def _stored(call: Call) -> Stored:

@@ -84,7 +84,9 @@ def in_tree(value: str, criterion: Criterion, searching: Searching) -> Where:
         return leads_to(value, criterion, searching)
     step = _UP if criterion.modifier == "above" else _DOWN
     seen = searching.may_see(root.type, "member")
-    tree = f"WITH RECURSIVE tree (id) AS (SELECT :root::text UNION {step} AND {seen.sql}) SELECT id FROM tree"  # noqa: S608
+    tree = (
+        f"WITH RECURSIVE tree (id) AS (SELECT :root::text UNION {step} AND ({seen.sql})) SELECT id FROM tree"  # noqa: S608
+    )
     return Where(
         f"row.target_type = :tree AND row.base = ANY (:bases::text[]) AND row.target_id IN ({tree})",
         {

@@ -107,7 +107,7 @@ def _exists(searching: Searching, table: str, key: str, match: Where, alias: str
     both = _of(key, match)
     # OFFSET 0 keeps the planner from turning the question round (who has such a row?) for one patient's few rows.
     each = " OFFSET 0" if searching.bounded else ""
-    text = f"EXISTS (SELECT 1 FROM {table} AS row WHERE row.key = {alias}.key AND {both.sql}{each})"  # noqa: S608
+    text = f"EXISTS (SELECT 1 FROM {table} AS row WHERE row.key = {alias}.key AND ({both.sql}){each})"  # noqa: S608
     return Where(text, both.values)
 
 
@@ -127,7 +127,7 @@ def _words(criterion: Criterion, alias: str) -> Where:
         queries = [tsquery(unescaped(value)) for value in criterion.values]
         match = Where(f"row.{column} @@ (:words::text)::tsquery", {"words": " | ".join(queries)})
     return Where(
-        f"EXISTS (SELECT 1 FROM index_text AS row WHERE row.key = {alias}.key AND {match.sql})",  # noqa: S608
+        f"EXISTS (SELECT 1 FROM index_text AS row WHERE row.key = {alias}.key AND ({match.sql}))",  # noqa: S608
         match.values,
     )
 
@@ -292,7 +292,7 @@ def _chain(chain: Chain, searching: Searching, alias: str) -> Where:
 def _link(param: Param, type: str, inner: Condition, searching: Searching, alias: str) -> Where:
     linked = _linked(param, type, inner, searching, alias)
     return Where(
-        f"EXISTS (SELECT 1 FROM {linked.table} WHERE row.key = {alias}.key AND {linked.match.sql})",  # noqa: S608
+        f"EXISTS (SELECT 1 FROM {linked.table} WHERE row.key = {alias}.key AND ({linked.match.sql}))",  # noqa: S608
         linked.match.values,
     )
 
@@ -326,7 +326,8 @@ def _has(has: Has, searching: Searching, alias: str) -> Where:
     )
     return Where(
         f"EXISTS (SELECT 1 FROM index_reference AS row JOIN resource AS {other} ON {other}.key = row.key"  # noqa: S608
-        f" AND NOT {other}.deleted WHERE row.target_type = {alias}.type AND row.target_id = {alias}.id AND {met.sql})",
+        f" AND NOT {other}.deleted WHERE row.target_type = {alias}.type AND row.target_id = {alias}.id"
+        f" AND ({met.sql}))",
         met.values,
     )
 

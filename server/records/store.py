@@ -273,7 +273,7 @@ def _within(reach: Reach, patient_id: str) -> Where:
         return TRUE
     patients = reach.patients()
     return Where(
-        f"EXISTS (SELECT 1 FROM patient WHERE patient.id = :patient_id AND {patients.sql})",  # noqa: S608
+        f"EXISTS (SELECT 1 FROM patient WHERE patient.id = :patient_id AND ({patients.sql}))",  # noqa: S608
         {**patients.values, "patient_id": patient_id},
     )
 

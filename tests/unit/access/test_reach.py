@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -509,3 +509,19 @@ async def test_what_is_left_out_of_a_condition_opened_nothing_more(world, monkey
     reaching._condition.cache_clear()
     assert kept == everything
     assert len({str(each) for each in kept}) > 10
+
+
+async def test_an_endpoint_by_a_filter_of_several_days_is_of_its_own_studies(world):
+    """A scope of two days opens no Endpoint where only somebody else's study is of one of them."""
+    from server.records import store
+
+    for patient, name in ((world.ada, "hers"), (world.other, "theirs")):
+        body = {"resourceType": "Endpoint", "id": name, "status": "active"}
+        await store.put(world.services.db, body, patient_id=patient, study_uid=None, author="server")
+    when = "UPDATE study SET study_date = :day WHERE study_uid = :uid"
+    await world.do(when, day=date(2021, 1, 1), uid="2.1")
+    scope = Scopes.parse("patient/ImagingStudy.rs?started=2020-01-01,2021-01-01")
+    hers = world.patient(scopes=scope, context_patient=world.ada)
+    assert await world.resources(hers, "Endpoint") == []
+    await world.do(when, day=date(2020, 1, 1), uid="1.1")
+    assert await world.resources(hers, "Endpoint") == ["Endpoint/hers"]
