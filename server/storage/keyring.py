@@ -48,7 +48,6 @@ _HEAD = (
 )
 
 T = TypeVar("T")
-K = TypeVar("K")
 
 
 class KeyUnusable(ServerError):
@@ -252,12 +251,12 @@ def _stamp(path: Path | None) -> _Stamp | None:
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
-def _first(keys: Sequence[K], attempt: Callable[[K], T]) -> T:
+def _first(keys: Sequence[bytes], attempt: Callable[[bytes], T]) -> T:
     """The result of the first key that fits."""
     for key in keys:
         try:
             return attempt(key)
-        except (InvalidUnwrap, InvalidTag, ValueError):
+        except (InvalidUnwrap, ValueError):
             continue
     raise KeyUnusable()
 
